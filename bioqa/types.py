@@ -1,0 +1,111 @@
+"""The data that crosses module borders, as frozen dataclasses.
+
+Text offsets are BioASQ's: counted in characters of ``Article.title`` or ``Article.abstract``, end exclusive.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One labelled part of a structured abstract.
+
+    ``begin`` and ``end`` are offsets in ``Article.abstract``; the part there reads "LABEL: text", and ``text_begin`` is where
+    the text after the label starts. ``category`` is NLM's NlmCategory ("METHODS"), or "" where NLM gives none.
+    """
+
+    label: str
+    category: str
+    begin: int
+    text_begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """One citation of a corpus.
+
+    ``abstract`` is the string that BioASQ offsets count in: the labelled parts of a structured abstract ("LABEL: text") joined
+    with no separator. ``date`` is the publication date with the precision that is known: "2019", "2019-03", "2019-03-04" or "".
+    ``revised`` is the day (YYYY-MM-DD) of the record's last revision, or "". ``mesh`` holds descriptor names, "Descriptor/qualifier"
+    for each qualifier. ``languages`` are NLM's three-letter codes ("eng").
+    """
+
+    id: str
+    title: str
+    abstract: str
+    sections: tuple[Section, ...] = ()
+    version: int = 1
+    vernacular_title: str = ""
+    journal: str = ""
+    date: str = ""
+    revised: str = ""
+    mesh: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    publication_types: tuple[str, ...] = ()
+    doi: str = ""
+    languages: tuple[str, ...] = ()
+
+    def default_text(self) -> str:
+        """Title and abstract as one text to index or to score, the parts of a structured abstract on lines of their own.
+
+        BioASQ joins parts with no separator ("…trials.OBJECTIVES: …"); a tokenizer would take "trials.OBJECTIVES" for one
+        word, so they are parted here.
+        """
+        parts = [self.abstract[s.begin : s.end] for s in self.sections] or [self.abstract]
+        return "\n".join(part for part in (self.title, *parts) if part)
+
+    @property
+    def url(self) -> str:
+        """The PubMed page of the citation, or "" where the id is not a PMID."""
+        return f"https://pubmed.ncbi.nlm.nih.gov/{self.id}/" if self.id.isdecimal() else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A PMID that an update file says to drop (DeleteCitation)."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A passage of an article: ``text`` equals ``article.<section>[begin:end]``; ``section`` is "title" or "abstract".
+
+    ``probability`` is the reranker's for (question, text), None where no reranker scored it.
+    """
+
+    document: str
+    section: str
+    begin: int
+    end: int
+    text: str
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question with, where known, its BioASQ type ("factoid", "list", "yesno", "summary"), gold PMIDs and gold snippets."""
+
+    id: str
+    body: str
+    type: str = ""
+    documents: tuple[str, ...] = ()
+    snippets: tuple[Snippet, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result: its rank from 1, the article, the first-stage score and, where a reranker ran, its logit and probability.
+
+    ``score`` is what the list is ordered by: the reranker's logit, or BM25 where none ran. ``probability`` is the logistic
+    function of the logit. ``snippets`` are the article's best sentences for the question, best first.
+    """
+
+    rank: int
+    article: Article
+    score: float
+    bm25: float
+    logit: float | None = None
+    probability: float | None = None
+    snippets: tuple[Snippet, ...] = field(default=())
