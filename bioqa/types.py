@@ -4,6 +4,7 @@ Text offsets are BioASQ's: counted in characters of ``Article.title`` or ``Artic
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,14 @@ class Question:
     type: str = ""
     documents: tuple[str, ...] = ()
     snippets: tuple[Snippet, ...] = ()
+
+
+class Candidate(NamedTuple):
+    """A first-stage result: the article's id, its BM25 score, and the engine's own number for it (to fetch the article by)."""
+
+    id: str
+    score: float
+    key: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,14 @@
+"""``python -m bioqa`` and the ``bioqa`` script."""
+
+import sys
+
+
+def run() -> None:
+    """Run the command line and leave with its exit code."""
+    from bioqa.cli import main
+
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""BioASQ's file formats and rules."""

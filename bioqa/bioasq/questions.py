@@ -1,0 +1,175 @@
+"""Question files: BioASQ task B JSON, tab-separated ``id<TAB>question``, BEIR ``queries.jsonl`` (or the folder that holds it)."""
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bioqa.errors import QuestionError
+from bioqa.types import Question, Snippet
+
+MAX_WORDS = 1000
+PUBMED_URL = "http://www.ncbi.nlm.nih.gov/pubmed/"
+
+
+def check_question(text: str) -> str:
+    """The question without surrounding white space.
+
+    Raises:
+        QuestionError: it is empty, or has more than ``MAX_WORDS`` words (Lucene takes 1,024 clauses a query).
+    """
+    text = text.strip()
+    if not text:
+        raise QuestionError("The question is empty. Ask in a sentence or a few key words.")
+    words = len(text.split())
+    if words > MAX_WORDS:
+        raise QuestionError(f"The question has {words:,} words; the limit is {MAX_WORDS:,}. Ask in a sentence or a few.")
+    return text
+
+
+def document_id(url: str) -> str:
+    """The PMID at the end of a BioASQ document URL, or the text itself where it is no URL."""
+    return url.rstrip("/").rpartition("/")[2]
+
+
+def document_url(id: str) -> str:
+    """The URL by which BioASQ names a document."""
+    return PUBMED_URL + id
+
+
+def read_questions(path: str | Path) -> list[Question]:
+    """The questions of a file, in its order, plain or gzipped.
+
+    Raises:
+        QuestionError: the file is missing, empty, in none of the formats, or a question in it is malformed; the message names
+            the file and the question or line.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = next((path / name for name in ("queries.jsonl", "queries.jsonl.gz") if (path / name).is_file()), path)
+    text = _read(path)
+    if not text.strip():
+        raise QuestionError(f"{path} is empty: it holds no question.")
+    name = path.name.removesuffix(".gz")
+    if name.endswith((".jsonl", ".ndjson")):
+        parse = _parse_jsonl
+    elif name.endswith(".json") or text.lstrip().startswith("{"):
+        parse = _parse_bioasq
+    else:
+        parse = _parse_tsv
+    questions = list(parse(path, text))
+    if not questions:
+        raise QuestionError(f"{path} holds no question.")
+    _check_ids(path, questions)
+    return questions
+
+
+def _read(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        return data.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise QuestionError(f"There is no question file {path}.") from None
+    except IsADirectoryError:
+        raise QuestionError(f"{path} is a folder without a queries.jsonl. Name a question file.") from None
+    except UnicodeDecodeError as problem:
+        line = data[: problem.start].count(b"\n") + 1
+        raise QuestionError(f"{path}, line {line}: byte {problem.start} is not UTF-8. Save the file as UTF-8.") from None
+    except (OSError, EOFError) as problem:
+        raise QuestionError(f"{path} cannot be read: {problem}.") from problem
+
+
+def _parse_tsv(path: Path, text: str) -> Iterator[Question]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        id, tab, body = line.partition("\t")
+        if not tab:
+            raise QuestionError(f"{path}, line {number}: no tab. Each line is `id<TAB>question`.")
+        yield _question(path, f"line {number}", id.strip(), body)
+
+
+def _parse_jsonl(path: Path, text: str) -> Iterator[Question]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"line {number}"
+        record = _json(path, line, where)
+        if not isinstance(record, dict):
+            raise QuestionError(f"{path}, {where}: not a JSON object.")
+        id = record.get("_id", record.get("id", record.get("qid")))
+        yield _question(path, where, id, record.get("text", record.get("body", record.get("question"))))
+
+
+def _parse_bioasq(path: Path, text: str) -> Iterator[Question]:
+    data = _json(path, text, "")
+    records = data.get("questions") if isinstance(data, dict) else data
+    if not isinstance(records, list):
+        raise QuestionError(f'{path} is not a BioASQ file: it has no list "questions".')
+    for number, record in enumerate(records, start=1):
+        where = f"question {number}"
+        if not isinstance(record, dict):
+            raise QuestionError(f"{path}, {where}: not a JSON object.")
+        documents, snippets = record.get("documents") or [], record.get("snippets") or []
+        if not _all_of(documents, str) or not _all_of(snippets, dict):
+            raise QuestionError(f"{path}, {where}: documents must be a list of URLs, and snippets a list of objects.")
+        yield _question(
+            path,
+            where,
+            record.get("id"),
+            record.get("body"),
+            type=str(record.get("type") or ""),
+            documents=tuple(document_id(url) for url in documents),
+            snippets=tuple(_snippet(path, where, snippet) for snippet in snippets),
+        )
+
+
+def _all_of(values: Any, kind: type) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
+
+
+def _snippet(path: Path, where: str, record: dict[str, Any]) -> Snippet:
+    try:
+        return Snippet(
+            document=document_id(record["document"]),
+            section=str(record["beginSection"]),
+            begin=int(record["offsetInBeginSection"]),
+            end=int(record["offsetInEndSection"]),
+            text=str(record["text"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise QuestionError(
+            f"{path}, {where}: a snippet needs document, text, beginSection, offsetInBeginSection and offsetInEndSection."
+        ) from None
+
+
+def _question(path: Path, where: str, id: Any, body: Any, **more: Any) -> Question:
+    if not isinstance(id, str | int) or not str(id).strip():
+        raise QuestionError(f"{path}, {where}: no id.")
+    if not isinstance(body, str):
+        raise QuestionError(f"{path}, {where} ({id}): no question text.")
+    try:
+        return Question(str(id).strip(), check_question(body), **more)
+    except QuestionError as problem:
+        raise QuestionError(f"{path}, {where} ({id}): {problem}") from None
+
+
+def _json(path: Path, text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as problem:
+        at = where or f"line {problem.lineno}, column {problem.colno}"
+        raise QuestionError(f"{path}, {at}: not JSON ({problem.msg}).") from None
+    except RecursionError:
+        raise QuestionError(f"{path}: nested too deeply to be a question file.") from None
+
+
+def _check_ids(path: Path, questions: Iterable[Question]) -> None:
+    seen: set[str] = set()
+    for question in questions:
+        if question.id in seen:
+            raise QuestionError(f"{path}: the id {question.id} stands twice. Ids must differ.")
+        seen.add(question.id)

@@ -1,0 +1,1 @@
+"""Runs and, later, the measures taken of them."""

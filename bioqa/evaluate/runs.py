@@ -1,0 +1,54 @@
+"""TREC run files: ``qid Q0 docid rank score tag``, one line a result (https://trec.nist.gov)."""
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from bioqa.errors import OutputError
+from bioqa.types import Hit
+
+
+def run_lines(question_id: str, results: Iterable[tuple[str, float]], tag: str) -> Iterator[str]:
+    """The lines of one question for (docid, score) results in rank order; ids and tag lose white space, which parts columns."""
+    question_id, tag = re.sub(r"\s+", "_", question_id), re.sub(r"\s+", "_", tag)
+    for rank, (docid, score) in enumerate(results, start=1):
+        yield f"{question_id} Q0 {re.sub(r'\s+', '_', docid)} {rank} {score:.6f} {tag}\n"
+
+
+def hit_lines(question_id: str, hits: Iterable[Hit], tag: str) -> Iterator[str]:
+    """``run_lines`` for the hits of a search."""
+    return run_lines(question_id, ((hit.article.id, hit.score) for hit in hits), tag)
+
+
+@contextmanager
+def open_output(path: str | Path) -> Iterator[TextIO]:
+    """A text file that appears at ``path`` whole at the end of the block, or not at all; "-" is standard output.
+
+    Raises:
+        OutputError: the file cannot be written; known before the block runs.
+    """
+    if str(path) == "-":
+        yield sys.stdout
+        return
+    target = Path(path)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(None, "is a folder", str(target))
+        file = part.open("w", encoding="utf-8")
+    except OSError as problem:
+        raise OutputError(f"{target} cannot be written: {problem.strerror or problem}.") from problem
+    try:
+        with file:
+            yield file
+        part.replace(target)
+    except OSError as problem:
+        if isinstance(problem, BrokenPipeError):
+            raise
+        raise OutputError(f"{target} cannot be written: {problem.strerror or problem}.") from problem
+    finally:
+        part.unlink(missing_ok=True)

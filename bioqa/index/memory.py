@@ -1,0 +1,97 @@
+"""BM25 in memory on rank-bm25, for files of a few thousand articles: no index on disk and no JVM."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bioqa.errors import SourceError
+from bioqa.index.reader import K1, B, check_bm25
+from bioqa.types import Article, Candidate, Deletion
+
+if TYPE_CHECKING:
+    from rank_bm25 import BM25Okapi
+
+# Lucene's English stop words (EnglishAnalyzer.ENGLISH_STOP_WORDS_SET), which Anserini's analyzer removes.
+STOP_WORDS = frozenset(
+    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to "
+    "was will with".split()
+)
+_WORD = re.compile(r"\w+(?:['’.]\w+)*")
+
+
+def _analyzer() -> Any:
+    """Text → tokens much as Anserini's analyzer makes them: lower case, no stop words, Porter stems."""
+    from Stemmer import Stemmer
+
+    stem = Stemmer("porter").stemWords
+
+    def tokens(text: str) -> list[str]:
+        words = (word.removesuffix("'s").removesuffix("’s") for word in _WORD.findall(text.lower()))
+        return list(stem([word for word in words if word not in STOP_WORDS]))
+
+    return tokens
+
+
+def _bm25(corpus: list[list[str]], k1: float, b: float) -> "BM25Okapi":
+    import math
+
+    from rank_bm25 import BM25Okapi
+
+    class LuceneBM25(BM25Okapi):  # type: ignore[misc]
+        """BM25Okapi with Lucene's idf, log(1 + (N - n + 0.5) / (n + 0.5)).
+
+        The classic one falls below zero for words in more than half of the articles, as happens in small files.
+        """
+
+        def _calc_idf(self, nd: dict[str, int]) -> None:
+            self.idf = {word: math.log(1 + (self.corpus_size - n + 0.5) / (n + 0.5)) for word, n in nd.items()}
+
+    return LuceneBM25(corpus, k1=k1, b=b)
+
+
+class MemoryIndex:
+    """The same search as ``Index``, over articles held in memory.
+
+    A repeated id replaces the article before it, as in a built index. Scores are rank-bm25's, which are k1 + 1 times Lucene's
+    up to its rounding of document lengths.
+
+    Raises:
+        SourceError: there is no article.
+    """
+
+    def __init__(self, records: Iterable[Article | Deletion], *, k1: float = K1, b: float = B) -> None:
+        check_bm25(k1, b)
+        articles: dict[str, Article] = {}
+        for record in records:
+            if isinstance(record, Deletion):
+                articles.pop(record.id, None)
+            elif record.id not in articles or record.version >= articles[record.id].version:
+                articles[record.id] = record
+        if not articles:
+            raise SourceError("The corpus holds no article: nothing to search.")
+        self._articles = list(articles.values())
+        self._by_id = articles
+        self._tokens = _analyzer()
+        corpus = [self._tokens(article.default_text()) for article in self._articles]
+        self._bm25 = _bm25(corpus, k1, b) if any(corpus) else None
+
+    def __len__(self) -> int:
+        return len(self._articles)
+
+    def search(self, question: str, k: int = 10) -> list[Candidate]:
+        """The ``k`` articles with the highest BM25 score above 0, best first; equal scores in corpus order."""
+        import numpy as np
+
+        if self._bm25 is None:
+            return []
+        scores = self._bm25.get_scores(self._tokens(question))
+        order = np.argsort(-scores, kind="stable")[:k]
+        return [Candidate(self._articles[i].id, float(scores[i]), int(i)) for i in order if scores[i] > 0]
+
+    def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
+        """The articles of candidates that this engine returned."""
+        return [self._articles[candidate.key] for candidate in candidates]
+
+    def get(self, id: str) -> Article | None:
+        """The article with that id, or None."""
+        return self._by_id.get(id)

@@ -1,0 +1,127 @@
+"""Retrieve, rerank, find the answer sentences: the two stages as one object."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from bioqa.bioasq.questions import check_question
+from bioqa.errors import UsageError
+from bioqa.types import Article, Candidate, Hit, Question
+
+if TYPE_CHECKING:
+    from bioqa.rerank import Reranker
+
+DEPTH_CPU, DEPTH_GPU = 50, 100
+
+
+class FirstStage(Protocol):
+    """What the engine needs of a first stage; ``Index`` and ``MemoryIndex`` have it."""
+
+    def search(self, question: str, k: int = 10) -> list[Candidate]:
+        """The ``k`` best articles, best first."""
+        ...
+
+    def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
+        """The articles of candidates that this engine returned."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    candidate: Candidate
+    article: Article
+    logit: float | None = None
+
+    @property
+    def score(self) -> float:
+        return self.candidate.score if self.logit is None else self.logit
+
+
+class SearchEngine:
+    """BM25 candidates of ``index``, reordered by ``reranker`` (None: BM25 alone).
+
+    ``depth`` is how many candidates are reranked: 50 on CPU and 100 on GPU where it is None, and never fewer than the results
+    asked for. ``sentences`` is how many answer sentences each hit gets.
+    """
+
+    def __init__(
+        self, index: FirstStage, reranker: "Reranker | None" = None, *, depth: int | None = None, sentences: int = 2
+    ) -> None:
+        if depth is not None and depth < 1:
+            raise UsageError(f"The rerank depth must be 1 or more, not {depth}.")
+        self.index = index
+        self.reranker = reranker
+        self.depth = depth
+        self.sentences = sentences
+
+    def search(self, question: str, top: int = 10) -> list[Hit]:
+        """The ``top`` best articles for the question, best first, each with its answer sentences.
+
+        Raises:
+            QuestionError: the question is empty or longer than 1,000 words.
+            UsageError: ``top`` is less than 1 or more than the rerank depth that was set.
+        """
+        question = check_question(question)
+        ranked = self._rank(question, top)
+        return self._hits(question, ranked)
+
+    def run(
+        self, questions: Sequence[Question], top: int = 10, progress: Callable[[int], None] | None = None
+    ) -> Iterator[tuple[Question, list[tuple[str, float]]]]:
+        """For each question its (article id, score) results, best first, as a run file wants them: no answer sentences.
+
+        ``progress`` is told how many questions are done.
+        """
+        for done, question in enumerate(questions, start=1):
+            body = check_question(question.body)
+            if self.reranker is None:
+                self._check_top(top)
+                yield question, [(candidate.id, candidate.score) for candidate in self.index.search(body, top)]
+            else:
+                yield question, [(one.candidate.id, one.score) for one in self._rank(body, top)]
+            if progress:
+                progress(done)
+
+    def _check_top(self, top: int) -> None:
+        if top < 1:
+            raise UsageError(f"The number of results must be 1 or more, not {top}.")
+        if self.reranker is not None and self.depth is not None and top > self.depth:
+            raise UsageError(
+                f"{top} results were asked for but only {self.depth} candidates are reranked. Raise the rerank depth, ask for "
+                "fewer results, or search without a reranker."
+            )
+
+    def rerank_depth(self, top: int) -> int:
+        """How many candidates are reranked when ``top`` results are asked for."""
+        if self.depth is not None or self.reranker is None:
+            return self.depth or top
+        return max(DEPTH_CPU if self.reranker.device == "cpu" else DEPTH_GPU, top)
+
+    def _rank(self, question: str, top: int) -> list[_Ranked]:
+        self._check_top(top)
+        if self.reranker is None:
+            candidates = self.index.search(question, top)
+            return [_Ranked(*pair) for pair in zip(candidates, self.index.articles(candidates), strict=True)]
+        candidates = self.index.search(question, self.rerank_depth(top))
+        articles = self.index.articles(candidates)
+        logits = self.reranker.logits(question, [article.default_text() for article in articles])
+        ranked = [_Ranked(c, a, float(x)) for c, a, x in zip(candidates, articles, logits, strict=True)]
+        return sorted(ranked, key=lambda one: -one.score)[:top]
+
+    def _hits(self, question: str, ranked: Sequence[_Ranked]) -> list[Hit]:
+        from bioqa.rerank import best_sentences, probability
+
+        articles = [one.article for one in ranked]
+        snippets = best_sentences(self.reranker, question, articles, per_article=self.sentences)
+        return [
+            Hit(
+                rank=rank,
+                article=one.article,
+                score=one.score,
+                bm25=one.candidate.score,
+                logit=one.logit,
+                probability=None if one.logit is None else probability(one.logit),
+                snippets=best,
+            )
+            for rank, (one, best) in enumerate(zip(ranked, snippets, strict=True), start=1)
+        ]
