@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TextIO
 
 from bioqa.errors import OutputError
-from bioqa.types import Hit
 
 
 def run_lines(question_id: str, results: Iterable[tuple[str, float]], tag: str) -> Iterator[str]:
@@ -17,11 +16,6 @@ def run_lines(question_id: str, results: Iterable[tuple[str, float]], tag: str) 
     question_id, tag = re.sub(r"\s+", "_", question_id), re.sub(r"\s+", "_", tag)
     for rank, (docid, score) in enumerate(results, start=1):
         yield f"{question_id} Q0 {re.sub(r'\s+', '_', docid)} {rank} {score:.6f} {tag}\n"
-
-
-def hit_lines(question_id: str, hits: Iterable[Hit], tag: str) -> Iterator[str]:
-    """``run_lines`` for the hits of a search."""
-    return run_lines(question_id, ((hit.article.id, hit.score) for hit in hits), tag)
 
 
 @contextmanager

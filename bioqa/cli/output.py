@@ -1,0 +1,125 @@
+"""What people read: results on standard output, everything else on standard error."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bioqa.bioasq.questions import document_url
+from bioqa.types import Article, Hit, Question, Snippet
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+    from tqdm import tqdm
+
+
+def note(text: str) -> None:
+    """A line for the person at the screen, on standard error."""
+    click.echo(text, err=True)
+
+
+def progress_bar(unit: str, total: int | None) -> "tqdm[Any]":
+    """A tqdm bar on standard error; silent where that is no terminal."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=f" {unit}", file=sys.stderr, disable=None, leave=False, dynamic_ncols=True)
+
+
+def console() -> "Console":
+    """A rich console on standard output that neither wraps links nor colours words of its own accord."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False, emoji=False, markup=False)
+
+
+def human_bytes(size: int) -> str:
+    """A size in bytes as "1.2 MB" (powers of 1,000)."""
+    value = float(size)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def _facts(article: Article) -> str:
+    """Journal, year and link of a citation, in one line."""
+    return " · ".join(part for part in (article.journal.rstrip("."), article.date[:4], article.url or article.id) if part)
+
+
+def print_hits(out: "Console", question: Question, hits: Sequence[Hit], *, abstracts: bool = False) -> None:
+    """The ranked articles of one question, their answer sentences highlighted; ``abstracts`` shows them where they stand."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    out.print(Text(question.body, style="bold"))
+    if not hits:
+        out.print("No article matches: none holds a word of the question that is searched for.")
+    for hit in hits:
+        belief = f"probability {hit.probability:.2f}" if hit.probability is not None else f"BM25 {hit.bm25:.2f}"
+        out.print()
+        out.print(Text.assemble((f"{hit.rank:>2}. ", "bold cyan"), (hit.article.title or "(no title)", "bold")))
+        out.print(Padding(Text.assemble((f"{_facts(hit.article)} · ", "dim"), (belief, "magenta")), (0, 0, 0, 4)))
+        if abstracts:
+            out.print(Padding(highlighted_abstract(hit.article, hit.snippets), (0, 0, 0, 4)))
+            continue
+        for snippet in hit.snippets:
+            if snippet.section == "abstract":
+                out.print(Padding(Text.assemble(("» ", "green"), (snippet.text, "green")), (0, 0, 0, 4)))
+
+
+def highlighted_abstract(article: Article, snippets: Sequence[Snippet] = ()) -> "Text":
+    """The abstract with the snippets marked, labelled sections on lines of their own."""
+    from rich.text import Text
+
+    text = Text(article.abstract)
+    for snippet in snippets:
+        if snippet.section == "abstract":
+            text.stylize("bold green", snippet.begin, snippet.end)
+    for section in article.sections:
+        text.stylize("bold", section.begin, section.text_begin)
+    borders = [section.begin for section in article.sections if section.begin]
+    return Text("\n").join(text.divide(borders)) if borders else text
+
+
+def snippet_json(snippet: Snippet) -> dict[str, Any]:
+    """A snippet as BioASQ writes it, with the reranker's probability."""
+    record: dict[str, Any] = {
+        "document": document_url(snippet.document),
+        "text": snippet.text,
+        "beginSection": snippet.section,
+        "endSection": snippet.section,
+        "offsetInBeginSection": snippet.begin,
+        "offsetInEndSection": snippet.end,
+    }
+    if snippet.probability is not None:
+        record["probability"] = snippet.probability
+    return record
+
+
+def hit_json(hit: Hit) -> dict[str, Any]:
+    """A hit as JSON: ``score`` orders the list; it is the reranker's logit, or BM25 where none ran."""
+    article = hit.article
+    return {
+        "rank": hit.rank,
+        "id": article.id,
+        "title": article.title,
+        "journal": article.journal,
+        "date": article.date,
+        "url": article.url,
+        "score": hit.score,
+        "bm25": hit.bm25,
+        "logit": hit.logit,
+        "probability": hit.probability,
+        "abstract": article.abstract,
+        "snippets": [snippet_json(snippet) for snippet in hit.snippets],
+    }
+
+
+def answer_json(question: Question, hits: Sequence[Hit], reranker: str | None) -> str:
+    """One question's answer as one line of JSON."""
+    record = {"id": question.id, "question": question.body, "reranker": reranker, "hits": [hit_json(hit) for hit in hits]}
+    return json.dumps(record, ensure_ascii=False)

@@ -1,0 +1,167 @@
+"""``bioqa search``: questions → ranked articles with answer sentences, or a run file."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bioqa.cli.output import answer_json, console, note, print_hits, progress_bar
+from bioqa.errors import UsageError
+from bioqa.types import Question
+
+if TYPE_CHECKING:
+    from bioqa.index import Index, MemoryIndex
+    from bioqa.rerank import Reranker
+    from bioqa.search import SearchEngine
+
+
+@dataclass(frozen=True)
+class _Options:
+    corpus: Path | None
+    questions: Path | None
+    run: str | None
+    top: int
+    reranker: str
+    no_rerank: bool
+    rerank_depth: int | None
+    sentences: int
+    device: str
+    batch_size: int
+    k1: float
+    b: float
+    abstracts: bool
+    as_json: bool
+
+
+@click.command(name="search")
+@click.argument("words", metavar="[INDEX] [QUESTION]", nargs=-1)
+@click.option("--corpus", type=click.Path(path_type=Path), help="Search this corpus file in memory; no INDEX then.")
+@click.option("--questions", type=click.Path(path_type=Path), help="Ask each question of a file: BioASQ JSON, TSV or BEIR.")
+@click.option("--run", metavar="OUT", help="With --questions: write a TREC run to OUT (- for standard output).")
+@click.option("--top", default=10, show_default=True, help="Results per question.")
+@click.option("--reranker", default="default", show_default=True, help="Hugging Face name or local folder of a cross-encoder.")
+@click.option("--no-rerank", is_flag=True, help="BM25 alone.")
+@click.option("--rerank-depth", type=int, help="Candidates to rerank.  [default: 50 on CPU, 100 on GPU, at least --top]")
+@click.option("--sentences", default=2, show_default=True, help="Answer sentences shown per article.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N or mps.")
+@click.option("--batch-size", default=32, show_default=True, help="Pairs scored at a time.")
+@click.option("--k1", default=0.9, show_default=True, help="BM25's term frequency saturation.")
+@click.option("--b", default=0.4, show_default=True, help="BM25's length normalisation.")
+@click.option("--abstracts", is_flag=True, help="Show whole abstracts with the answer sentences marked in them.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per question.")
+def command(words: tuple[str, ...], **given: Any) -> None:
+    """Search INDEX for articles that answer QUESTION.
+
+    The question is read from standard input where none is given. BM25 finds candidates, a cross-encoder reranks them, and each
+    article is shown with the sentences that answer best.
+    """
+    options = _Options(**given)
+    _check(options)
+    index_path, question = _arguments(words, options)
+    questions = _questions(options, question)
+    with _open(index_path, options) as index:
+        _answer(index, questions, options)
+
+
+def _check(options: _Options) -> None:
+    for name, value in (("--top", options.top), ("--rerank-depth", options.rerank_depth), ("--batch-size", options.batch_size)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} must be 1 or more, not {value}.")
+    if options.sentences < 0:
+        raise UsageError(f"--sentences must be 0 or more, not {options.sentences}.")
+    if options.run is not None and options.questions is None:
+        raise UsageError("--run needs --questions FILE: a run file is for a set of questions.")
+    if options.run is not None and options.as_json:
+        raise UsageError("--run and --json exclude each other: a run file has its own format.")
+
+
+def _arguments(words: tuple[str, ...], options: _Options) -> tuple[Path | None, str | None]:
+    """Which words are the index and which the question."""
+    index = None
+    if options.corpus is None:
+        if not words:
+            raise UsageError("Name an index, or a corpus file with --corpus: bioqa search INDEX \"question\".")
+        index, words = Path(words[0]), words[1:]
+    if options.questions is not None:
+        if words:
+            raise UsageError(f"Give a question or --questions FILE, not both (found {' '.join(words)!r}).")
+        return index, None
+    return index, None if words in ((), ("-",)) else " ".join(words)
+
+
+def _questions(options: _Options, question: str | None) -> list[Question]:
+    from bioqa.bioasq.questions import check_question, read_questions
+
+    if options.questions is not None:
+        return read_questions(options.questions)
+    if question is None:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError("No question was given. Put it after the index in quotes, or pipe it in.")
+        try:
+            question = sys.stdin.buffer.read().decode("utf-8")
+        except UnicodeDecodeError as problem:
+            raise UsageError(f"The question on standard input is not UTF-8 (byte {problem.start}).") from None
+    return [Question("question", check_question(question))]
+
+
+def _open(path: Path | None, options: _Options) -> "Index | MemoryIndex":
+    from bioqa.index import Index, MemoryIndex
+
+    if options.corpus is None:
+        assert path is not None
+        return Index(path, k1=options.k1, b=options.b)
+    from bioqa.corpus import expand_sources, read_source
+
+    records = (record for source in expand_sources([options.corpus]) for record in read_source(source))
+    return MemoryIndex(records, k1=options.k1, b=options.b)
+
+
+def _reranker(options: _Options) -> "Reranker | None":
+    if options.no_rerank:
+        return None
+    from bioqa.rerank import Reranker
+
+    return Reranker(options.reranker, device=options.device, batch_size=options.batch_size)
+
+
+def _answer(index: "Index | MemoryIndex", questions: list[Question], options: _Options) -> None:
+    from bioqa.search import SearchEngine
+
+    reranker = _reranker(options)
+    engine = SearchEngine(index, reranker, depth=options.rerank_depth, sentences=options.sentences)
+    if options.run is not None:
+        _write_run(engine, questions, options, options.run)
+    else:
+        _print_answers(engine, questions, options)
+    if reranker is not None:
+        depth = engine.rerank_depth(options.top)
+        cut = f"; {reranker.truncated:,} of {reranker.scored:,} passages were cut at {reranker.max_length} tokens" if reranker.truncated else ""
+        note(f"Reranked up to {depth} BM25 candidates with {reranker.name} on {reranker.device}{cut}.")
+
+
+def _print_answers(engine: "SearchEngine", questions: list[Question], options: _Options) -> None:
+    out = console()
+    for number, question in enumerate(questions):
+        hits = engine.search(question.body, options.top)
+        if options.as_json:
+            click.echo(answer_json(question, hits, engine.reranker and engine.reranker.name))
+            continue
+        if number:
+            out.rule()
+        print_hits(out, question, hits, abstracts=options.abstracts)
+
+
+def _write_run(engine: "SearchEngine", questions: list[Question], options: _Options, path: str) -> None:
+    from bioqa.evaluate.runs import open_output, run_lines
+
+    tag = "bm25" if engine.reranker is None else f"bm25+{Path(engine.reranker.name).name}"
+    empty = []
+    with open_output(path) as out, progress_bar("questions", len(questions)) as bar:
+        for question, results in engine.run(questions, options.top, progress=lambda _: bar.update()):
+            if not results:
+                empty.append(question.id)
+            out.writelines(run_lines(question.id, results, tag))
+    if empty:
+        note(f"{len(empty)} of {len(questions)} questions found no article ({', '.join(empty[:5])}{', …' if len(empty) > 5 else ''}).")

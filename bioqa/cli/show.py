@@ -1,0 +1,50 @@
+"""``bioqa show``: one article."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from bioqa.cli.output import console, highlighted_abstract
+from bioqa.errors import UsageError
+
+
+@click.command(name="show")
+@click.argument("index", type=click.Path(path_type=Path))
+@click.argument("pmid")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(index: Path, pmid: str, as_json: bool) -> None:
+    """Show the article PMID of INDEX."""
+    from bioqa.index import Index
+
+    with Index(index) as opened:
+        article = opened.get(pmid.strip())
+    if article is None:
+        raise UsageError(f"{index} holds no article {pmid}.")
+    if as_json:
+        click.echo(json.dumps(asdict(article), ensure_ascii=False))
+        return
+    from rich.text import Text
+
+    out = console()
+    out.print(Text(article.title or "(no title)", style="bold"))
+    rows = {
+        "Original title": article.vernacular_title,
+        "Journal": article.journal,
+        "Date": article.date,
+        "Revised": article.revised,
+        "PMID": f"{article.id} (version {article.version})" if article.version > 1 else article.id,
+        "DOI": article.doi,
+        "Link": article.url,
+        "Language": ", ".join(article.languages),
+        "Type": "; ".join(article.publication_types),
+        "MeSH": "; ".join(article.mesh),
+        "Keywords": "; ".join(article.keywords),
+    }
+    for name, value in rows.items():
+        if value:
+            out.print(Text.assemble((f"{name}: ", "dim"), value))
+    if article.abstract:
+        out.print()
+        out.print(highlighted_abstract(article))
