@@ -11,11 +11,14 @@ from typing import TextIO
 from bioqa.errors import OutputError
 
 
+def _column(text: str) -> str:
+    return re.sub(r"\s+", "_", text)
+
+
 def run_lines(question_id: str, results: Iterable[tuple[str, float]], tag: str) -> Iterator[str]:
-    """The lines of one question for (docid, score) results in rank order; ids and tag lose white space, which parts columns."""
-    question_id, tag = re.sub(r"\s+", "_", question_id), re.sub(r"\s+", "_", tag)
+    """The lines of one question for (docid, score) results in rank order; white space, which parts columns, becomes "_"."""
     for rank, (docid, score) in enumerate(results, start=1):
-        yield f"{question_id} Q0 {re.sub(r'\s+', '_', docid)} {rank} {score:.6f} {tag}\n"
+        yield f"{_column(question_id)} Q0 {_column(docid)} {rank} {score:.6f} {_column(tag)}\n"
 
 
 @contextmanager

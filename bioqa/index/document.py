@@ -48,7 +48,7 @@ class LuceneDocument:
         store = java("org.apache.lucene.document.Field$Store")
         self._bytes = java("org.apache.lucene.util.BytesRef")
         self._id = java("org.apache.lucene.document.StringField")(ID, "", store.YES)
-        self._key = java("org.apache.lucene.document.BinaryDocValuesField")(ID, self._bytes(""))
+        self._key = java("org.apache.lucene.document.BinaryDocValuesField")(ID, self._bytes(b""))
         self._contents = java("org.apache.lucene.document.TextField")(CONTENTS, "", store.NO)
         self._raw = java("org.apache.lucene.document.StoredField")(RAW, "")
         self.java = java("org.apache.lucene.document.Document")()
@@ -58,7 +58,7 @@ class LuceneDocument:
     def fill(self, article: Article) -> Any:
         """The Java document with the article in it; good until the next call."""
         self._id.setStringValue(article.id)
-        self._key.setBytesValue(self._bytes(article.id))
+        self._key.setBytesValue(self._bytes(article.id.encode()))
         self._contents.setStringValue(article.default_text())
         self._raw.setStringValue(to_json(article))
         return self.java

