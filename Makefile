@@ -18,6 +18,7 @@ lint: .venv/installed-dev
 fix: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python tests/readme.py
 
 clean:
 	rm -rf .venv build dist indexes/demo

@@ -2,8 +2,8 @@
 
     python benchmarks/bioasq_snippets.py --split test --depth 100
 
-Passages are all distinct snippet texts of the BioASQ train, dev and test files; queries are the questions of one split; relevant are
-a question's own snippets. Only retrieved candidates are reranked: what BM25 missed stays missed. The result goes to
+Passages are all distinct snippet texts of the BioASQ train, dev and test files; queries are the questions of one split; relevant
+are a question's own snippets. Only retrieved candidates are reranked: what BM25 missed stays missed. The result goes to
 ``benchmarks/results/bioasq_snippets-<split>.json``.
 """
 
@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import RESULTS, environment, write_result
 from tqdm import tqdm
-from train_default_reranker import load_questions
 
 from bioqa import Index, Question, Reranker, SearchEngine, build_index
+from machine import RESULTS, environment, write_result
+from train_default_reranker import load_questions
 
 SPLITS = ("train", "dev", "test")
 MEASURES = ("ndcg@10", "map@10", "mrr@10", "recall@100")
@@ -34,7 +34,9 @@ def build_collection(folder: Path) -> tuple[Path, dict[str, str]]:
     return folder / "index", ids
 
 
-def run(engine: SearchEngine, questions: list[Question], depth: int, label: str) -> tuple[dict[str, dict[str, float]], float]:
+def run(
+    engine: SearchEngine, questions: list[Question], depth: int, label: str
+) -> tuple[dict[str, dict[str, float]], float]:
     """Scores of each question's results, and the seconds it took."""
     started = time.monotonic()
     bar = tqdm(engine.run(questions, depth), total=len(questions), desc=label)
@@ -57,7 +59,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path, ids = build_collection(Path(folder))
         questions = [Question(f"q{number}", body) for number, (body, _) in enumerate(asked)]
-        qrels = {f"q{number}": {ids[text]: 1 for text in snippets} for number, (_, snippets) in enumerate(asked) if snippets}
+        qrels = {
+            f"q{number}": {ids[text]: 1 for text in snippets} for number, (_, snippets) in enumerate(asked) if snippets
+        }
         questions = [question for question in questions if question.id in qrels]
         with Index(path) as index:
             reranker = Reranker(options.reranker)

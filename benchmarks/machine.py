@@ -22,7 +22,9 @@ def environment() -> dict[str, Any]:
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        ]
         processor = names[0] if names else processor
     return {
         "date": datetime.date.today().isoformat(),
@@ -57,7 +59,9 @@ def time_process(command: Sequence[str], env: Mapping[str, str] | None = None) -
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             output.seek(0)
-            raise RuntimeError(f"{command} exited with {process.returncode}: {output.read().decode(errors='replace')[-2000:]}")
+            raise RuntimeError(
+                f"{command} exited with {process.returncode}: {output.read().decode(errors='replace')[-2000:]}"
+            )
     return Timing(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 

@@ -13,11 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from machine import RESULTS, environment, medians, time_process, write_result
 from tqdm import tqdm
 
 from bioqa import build_index
 from bioqa.cli.demo import demo_folder
+from machine import RESULTS, environment, medians, time_process, write_result
 
 QUESTION = "Which gene is mutated in Marfan syndrome?"
 PYSERINI = """

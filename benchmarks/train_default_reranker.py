@@ -184,6 +184,7 @@ def export(model: CrossEncoder, facts: dict, folder: Path) -> None:
     model.tokenizer.model_max_length = MODEL_TOKENS
     model.half()
     model.save_pretrained(str(folder), create_model_card=False)
+    (folder / "model.safetensors").chmod(0o644)
     (folder.parent / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 

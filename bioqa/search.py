@@ -1,6 +1,6 @@
 """Retrieve, rerank, find the answer sentences: the two stages as one object."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,6 +31,7 @@ class _Ranked:
     candidate: Candidate
     article: Article
     logit: float | None = None
+    probability: float | None = None
 
     @property
     def score(self) -> float:
@@ -41,7 +42,8 @@ class SearchEngine:
     """BM25 candidates of ``index``, reordered by ``reranker`` (None: BM25 alone).
 
     ``depth`` is how many candidates are reranked: 50 on CPU and 100 on GPU where it is None, and never fewer than the results
-    asked for. ``sentences`` is how many answer sentences each hit gets.
+    asked for. ``sentences`` is how many answer sentences each hit gets. ``scored`` and ``cut`` count the passages reranked so
+    far, and those of them that were longer than the reranker reads.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class SearchEngine:
         self.reranker = reranker
         self.depth = depth
         self.sentences = sentences
+        self.scored = self.cut = 0
 
     def search(self, question: str, top: int = 10) -> list[Hit]:
         """The ``top`` best articles for the question, best first, each with its answer sentences.
@@ -65,22 +68,15 @@ class SearchEngine:
         ranked = self._rank(question, top)
         return self._hits(question, ranked)
 
-    def run(
-        self, questions: Sequence[Question], top: int = 10, progress: Callable[[int], None] | None = None
-    ) -> Iterator[tuple[Question, list[tuple[str, float]]]]:
-        """For each question its (article id, score) results, best first, as a run file wants them: no answer sentences.
-
-        ``progress`` is told how many questions are done.
-        """
-        for done, question in enumerate(questions, start=1):
+    def run(self, questions: Iterable[Question], top: int = 10) -> Iterator[tuple[Question, list[tuple[str, float]]]]:
+        """For each question its (article id, score) results, best first, as a run file wants them: no answer sentences."""
+        for question in questions:
             body = check_question(question.body)
             if self.reranker is None:
                 self._check_top(top)
                 yield question, [(candidate.id, candidate.score) for candidate in self.index.search(body, top)]
             else:
                 yield question, [(one.candidate.id, one.score) for one in self._rank(body, top)]
-            if progress:
-                progress(done)
 
     def _check_top(self, top: int) -> None:
         if top < 1:
@@ -104,12 +100,19 @@ class SearchEngine:
             return [_Ranked(*pair) for pair in zip(candidates, self.index.articles(candidates), strict=True)]
         candidates = self.index.search(question, self.rerank_depth(top))
         articles = self.index.articles(candidates)
-        logits = self.reranker.logits(question, [article.default_text() for article in articles])
-        ranked = [_Ranked(c, a, float(x)) for c, a, x in zip(candidates, articles, logits, strict=True)]
+        scores = self.reranker.score_pairs([(question, article.default_text()) for article in articles])
+        self.scored += len(articles)
+        self.cut += int(scores.truncated.sum())
+        ranked = [
+            _Ranked(candidate, article, float(logit), float(probability))
+            for candidate, article, logit, probability in zip(
+                candidates, articles, scores.logits, scores.probabilities, strict=True
+            )
+        ]
         return sorted(ranked, key=lambda one: -one.score)[:top]
 
     def _hits(self, question: str, ranked: Sequence[_Ranked]) -> list[Hit]:
-        from bioqa.rerank import best_sentences, probability
+        from bioqa.rerank import best_sentences
 
         articles = [one.article for one in ranked]
         snippets = best_sentences(self.reranker, question, articles, per_article=self.sentences)
@@ -120,7 +123,7 @@ class SearchEngine:
                 score=one.score,
                 bm25=one.candidate.score,
                 logit=one.logit,
-                probability=None if one.logit is None else probability(one.logit),
+                probability=one.probability,
                 snippets=best,
             )
             for rank, (one, best) in enumerate(zip(ranked, snippets, strict=True), start=1)

@@ -28,8 +28,8 @@ class Article:
 
     ``abstract`` is the string that BioASQ offsets count in: the labelled parts of a structured abstract ("LABEL: text") joined
     with no separator. ``date`` is the publication date with the precision that is known: "2019", "2019-03", "2019-03-04" or "".
-    ``revised`` is the day (YYYY-MM-DD) of the record's last revision, or "". ``mesh`` holds descriptor names, "Descriptor/qualifier"
-    for each qualifier. ``languages`` are NLM's three-letter codes ("eng").
+    ``revised`` is the day (YYYY-MM-DD) of the record's last revision, or "". ``mesh`` holds descriptor names and
+    "Descriptor/qualifier" for each qualifier. ``languages`` are NLM's three-letter codes ("eng").
     """
 
     id: str

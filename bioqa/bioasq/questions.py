@@ -24,7 +24,9 @@ def check_question(text: str) -> str:
         raise QuestionError("The question is empty. Ask in a sentence or a few key words.")
     words = len(text.split())
     if words > MAX_WORDS:
-        raise QuestionError(f"The question has {words:,} words; the limit is {MAX_WORDS:,}. Ask in a sentence or a few.")
+        raise QuestionError(
+            f"The question has {words:,} words; the limit is {MAX_WORDS:,}. Ask in a sentence or a few."
+        )
     return text
 
 
@@ -77,7 +79,9 @@ def _read(path: Path) -> str:
         raise QuestionError(f"{path} is a folder without a queries.jsonl. Name a question file.") from None
     except UnicodeDecodeError as problem:
         line = data[: problem.start].count(b"\n") + 1
-        raise QuestionError(f"{path}, line {line}: byte {problem.start} is not UTF-8. Save the file as UTF-8.") from None
+        raise QuestionError(
+            f"{path}, line {line}: byte {problem.start} is not UTF-8. Save the file as UTF-8."
+        ) from None
     except (OSError, EOFError) as problem:
         raise QuestionError(f"{path} cannot be read: {problem}.") from problem
 

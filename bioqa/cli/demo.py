@@ -24,7 +24,13 @@ def demo_folder() -> Path:
 
 
 @click.command(name="demo")
-@click.option("--index", type=click.Path(path_type=Path), default=Path("indexes/demo"), show_default=True, help="Where to build it.")
+@click.option(
+    "--index",
+    type=click.Path(path_type=Path),
+    default=Path("indexes/demo"),
+    show_default=True,
+    help="Where to build it.",
+)
 @click.option("--no-rerank", is_flag=True, help="BM25 alone.")
 def command(index: Path, no_rerank: bool) -> None:
     """Build the demo index from PubMed XML (a baseline and an update file) and answer three questions."""

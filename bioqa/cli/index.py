@@ -51,7 +51,9 @@ def build(index: Path, sources: tuple[str, ...], overwrite: bool, skip_bad: bool
             bar.set_postfix_str(f"{state.sources_done}/{state.sources} sources", refresh=False)
             bar.update(state.articles - bar.n)
 
-        report = build_index(index, sources, overwrite=overwrite, on_bad=on_bad if skip_bad else None, progress=progress)
+        report = build_index(
+            index, sources, overwrite=overwrite, on_bad=on_bad if skip_bad else None, progress=progress
+        )
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return
@@ -88,4 +90,6 @@ def info(index: Path, as_json: bool) -> None:
     for entry in facts.sources:
         deletions = f", {entry.deletions:,} deletions" if entry.deletions else ""
         skipped = f", {entry.skipped:,} skipped" if entry.skipped else ""
-        click.echo(f"  {entry.path}  {entry.articles:,} articles{deletions}{skipped}, {human_bytes(entry.size)}, md5 {entry.md5}")
+        click.echo(
+            f"  {entry.path}  {entry.articles:,} articles{deletions}{skipped}, {human_bytes(entry.size)}, md5 {entry.md5}"
+        )

@@ -47,7 +47,9 @@ def human_bytes(size: int) -> str:
 
 def _facts(article: Article) -> str:
     """Journal, year and link of a citation, in one line."""
-    return " · ".join(part for part in (article.journal.rstrip("."), article.date[:4], article.url or article.id) if part)
+    return " · ".join(
+        part for part in (article.journal.rstrip("."), article.date[:4], article.url or article.id) if part
+    )
 
 
 def print_hits(out: "Console", question: Question, hits: Sequence[Hit], *, abstracts: bool = False) -> None:
@@ -121,5 +123,10 @@ def hit_json(hit: Hit) -> dict[str, Any]:
 
 def answer_json(question: Question, hits: Sequence[Hit], reranker: str | None) -> str:
     """One question's answer as one line of JSON."""
-    record = {"id": question.id, "question": question.body, "reranker": reranker, "hits": [hit_json(hit) for hit in hits]}
+    record = {
+        "id": question.id,
+        "question": question.body,
+        "reranker": reranker,
+        "hits": [hit_json(hit) for hit in hits],
+    }
     return json.dumps(record, ensure_ascii=False)

@@ -38,12 +38,18 @@ class _Options:
 @click.command(name="search")
 @click.argument("words", metavar="[INDEX] [QUESTION]", nargs=-1)
 @click.option("--corpus", type=click.Path(path_type=Path), help="Search this corpus file in memory; no INDEX then.")
-@click.option("--questions", type=click.Path(path_type=Path), help="Ask each question of a file: BioASQ JSON, TSV or BEIR.")
+@click.option(
+    "--questions", type=click.Path(path_type=Path), help="Ask each question of a file: BioASQ JSON, TSV or BEIR."
+)
 @click.option("--run", metavar="OUT", help="With --questions: write a TREC run to OUT (- for standard output).")
 @click.option("--top", default=10, show_default=True, help="Results per question.")
-@click.option("--reranker", default="default", show_default=True, help="Hugging Face name or local folder of a cross-encoder.")
+@click.option(
+    "--reranker", default="default", show_default=True, help="Hugging Face name or local folder of a cross-encoder."
+)
 @click.option("--no-rerank", is_flag=True, help="BM25 alone.")
-@click.option("--rerank-depth", type=int, help="Candidates to rerank.  [default: 50 on CPU, 100 on GPU, at least --top]")
+@click.option(
+    "--rerank-depth", type=int, help="Candidates to rerank.  [default: 50 on CPU, 100 on GPU, at least --top]"
+)
 @click.option("--sentences", default=2, show_default=True, help="Answer sentences shown per article.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N or mps.")
 @click.option("--batch-size", default=32, show_default=True, help="Pairs scored at a time.")
@@ -66,7 +72,11 @@ def command(words: tuple[str, ...], **given: Any) -> None:
 
 
 def _check(options: _Options) -> None:
-    for name, value in (("--top", options.top), ("--rerank-depth", options.rerank_depth), ("--batch-size", options.batch_size)):
+    for name, value in (
+        ("--top", options.top),
+        ("--rerank-depth", options.rerank_depth),
+        ("--batch-size", options.batch_size),
+    ):
         if value is not None and value < 1:
             raise UsageError(f"{name} must be 1 or more, not {value}.")
     if options.sentences < 0:
@@ -82,7 +92,7 @@ def _arguments(words: tuple[str, ...], options: _Options) -> tuple[Path | None, 
     index = None
     if options.corpus is None:
         if not words:
-            raise UsageError("Name an index, or a corpus file with --corpus: bioqa search INDEX \"question\".")
+            raise UsageError('Name an index, or a corpus file with --corpus: bioqa search INDEX "question".')
         index, words = Path(words[0]), words[1:]
     if options.questions is not None:
         if words:
@@ -136,9 +146,8 @@ def _answer(index: "Index | MemoryIndex", questions: list[Question], options: _O
     else:
         _print_answers(engine, questions, options)
     if reranker is not None:
-        depth = engine.rerank_depth(options.top)
-        cut = f"; {reranker.truncated:,} of {reranker.scored:,} passages were cut at {reranker.max_length} tokens" if reranker.truncated else ""
-        note(f"Reranked up to {depth} BM25 candidates with {reranker.name} on {reranker.device}{cut}.")
+        cut = f"; {engine.cut:,} were longer than its {reranker.max_length} tokens and cut" if engine.cut else ""
+        note(f"Reranked {engine.scored:,} BM25 candidates with {reranker.name} on {reranker.device}{cut}.")
 
 
 def _print_answers(engine: "SearchEngine", questions: list[Question], options: _Options) -> None:
@@ -146,7 +155,7 @@ def _print_answers(engine: "SearchEngine", questions: list[Question], options: _
     for number, question in enumerate(questions):
         hits = engine.search(question.body, options.top)
         if options.as_json:
-            click.echo(answer_json(question, hits, engine.reranker and engine.reranker.name))
+            click.echo(answer_json(question, hits, engine.reranker.name if engine.reranker else None))
             continue
         if number:
             out.rule()
@@ -159,9 +168,11 @@ def _write_run(engine: "SearchEngine", questions: list[Question], options: _Opti
     tag = "bm25" if engine.reranker is None else f"bm25+{Path(engine.reranker.name).name}"
     empty = []
     with open_output(path) as out, progress_bar("questions", len(questions)) as bar:
-        for question, results in engine.run(questions, options.top, progress=lambda _: bar.update()):
+        for question, results in engine.run(questions, options.top):
             if not results:
                 empty.append(question.id)
             out.writelines(run_lines(question.id, results, tag))
+            bar.update()
     if empty:
-        note(f"{len(empty)} of {len(questions)} questions found no article ({', '.join(empty[:5])}{', …' if len(empty) > 5 else ''}).")
+        shown = ", ".join(empty[:5]) + (", …" if len(empty) > 5 else "")
+        note(f"{len(empty)} of {len(questions)} questions found no article ({shown}).")

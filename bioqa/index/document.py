@@ -31,9 +31,10 @@ def to_json(article: Article) -> str:
 
 def from_json(text: str) -> Article:
     """The article that ``to_json`` wrote."""
-    record = json.loads(text)
+    record: dict[str, Any] = json.loads(text)
     sections = tuple(Section(*part) for part in record.pop("sections", ()))
-    return Article(sections=sections, **{k: tuple(v) if k in _TUPLES else v for k, v in record.items()})
+    values: dict[str, Any] = {name: tuple(value) if name in _TUPLES else value for name, value in record.items()}
+    return Article(sections=sections, **values)
 
 
 def analyzer() -> Any:

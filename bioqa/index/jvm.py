@@ -135,7 +135,9 @@ def java(name: str) -> Any:
             try:
                 _state["pyclass"] = _start()
             except (ImportError, OSError, SystemError, ValueError) as problem:
-                raise SetupError(f"The Java virtual machine could not be started: {problem}. See `bioqa doctor`.") from problem
+                raise SetupError(
+                    f"The Java virtual machine could not be started: {problem}. See `bioqa doctor`."
+                ) from problem
             _quieten()
         if name not in _state:
             # Only public members: reflecting over the others takes most of the time of a start.

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from rank_bm25 import BM25Okapi
 
 # Lucene's English stop words (EnglishAnalyzer.ENGLISH_STOP_WORDS_SET), which Anserini's analyzer removes.
-STOP_WORDS = frozenset(
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to "
-    "was will with".split()
-)
+_STOP_WORDS = """
+a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to was will with
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 _WORD = re.compile(r"\w+(?:['’.]\w+)*")
 
 
@@ -77,6 +77,12 @@ class MemoryIndex:
 
     def __len__(self) -> int:
         return len(self._articles)
+
+    def __enter__(self) -> "MemoryIndex":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held open: here only so that it can stand where an ``Index`` can."""
 
     def search(self, question: str, k: int = 10) -> list[Candidate]:
         """The ``k`` articles with the highest BM25 score above 0, best first; equal scores in corpus order."""

@@ -123,7 +123,9 @@ def _open(path: Path) -> tuple[Any, dict[str, str]]:
         raise IndexStateError(f"{path} is not an index. Build one with `bioqa index build INDEX SOURCE…`.")
     if not has_commit(path):
         if any(path.glob("_*")) or (path / "write.lock").exists():
-            raise IndexStateError(f"{path} is half built: its build has not finished. Run `bioqa index build {path} …` again.")
+            raise IndexStateError(
+                f"{path} is half built: its build has not finished. Run `bioqa index build {path} …` again."
+            )
         raise IndexStateError(f"{path} is not an index. Build one with `bioqa index build INDEX SOURCE…`.")
     reader = _open_lucene(path)
     data = {str(key): str(value) for key, value in _entries(reader.getIndexCommit().getUserData())}

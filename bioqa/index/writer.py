@@ -65,9 +65,15 @@ def _check_target(path: Path, overwrite: bool) -> None:
         raise IndexStateError(f"{path} is a file. An index is a folder: give another path.")
     if not path.is_dir() or not any(path.iterdir()):
         return
-    strangers = [p.name for p in path.iterdir() if not (p.name.startswith(("_", "segments", "pending_segments")) or p.name == "write.lock")]
+    strangers = [
+        p.name
+        for p in path.iterdir()
+        if not (p.name.startswith(("_", "segments", "pending_segments")) or p.name == "write.lock")
+    ]
     if strangers:
-        raise IndexStateError(f"{path} holds files that are not an index ({strangers[0]}). Give an empty or a new folder.")
+        raise IndexStateError(
+            f"{path} holds files that are not an index ({strangers[0]}). Give an empty or a new folder."
+        )
     if has_commit(path) and not overwrite:
         raise IndexStateError(f"{path} already holds an index. Build elsewhere, or pass --overwrite to replace it.")
 

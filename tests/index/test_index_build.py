@@ -55,7 +55,9 @@ def test_a_later_record_replaces_an_earlier_one_unless_its_version_is_lower(tmp_
         )
 
     source = tmp_path / "a.xml"
-    source.write_text(f"<PubmedArticleSet>{citation(1, 'First')}{citation(3, 'Third')}{citation(2, 'Second')}</PubmedArticleSet>")
+    source.write_text(
+        f"<PubmedArticleSet>{citation(1, 'First')}{citation(3, 'Third')}{citation(2, 'Second')}</PubmedArticleSet>"
+    )
     build_index(tmp_path / "index", [source])
     with Index(tmp_path / "index") as index:
         assert len(index) == 1

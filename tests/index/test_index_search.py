@@ -50,7 +50,9 @@ def test_pyserini_finds_the_same_documents_with_the_same_scores(demo_index):
             assert [hit.score for hit in ours] == pytest.approx([score for _, score in expected], abs=1e-4)
             # Equal scores may stand in either order, and may be cut off differently at the end.
             last = expected[-1][1]
-            assert {hit.id for hit in ours if hit.score > last + 1e-4} == {id for id, score in expected if score > last + 1e-4}
+            assert {hit.id for hit in ours if hit.score > last + 1e-4} == {
+                id for id, score in expected if score > last + 1e-4
+            }
 
 
 @pytest.mark.shared_data
@@ -99,7 +101,9 @@ def test_a_question_of_stop_words_finds_nothing(demo_index):
 
 
 def test_the_memory_engine_ranks_as_lucene_does(demo_index):
-    records = [r for name in ("demo26n0001.xml", "demo26n0002.xml") for r in read_source(expand_sources([DEMO / name])[0])]
+    records = [
+        r for name in ("demo26n0001.xml", "demo26n0002.xml") for r in read_source(expand_sources([DEMO / name])[0])
+    ]
     memory = MemoryIndex(records)
     agreed = 0
     questions = read_questions(DEMO / "questions.json")

@@ -1,0 +1,89 @@
+"""The parts of README.md and of the default reranker's card that are made from the code and from committed results.
+
+`python tests/readme.py` writes them anew.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import click
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = REPOSITORY / "README.md"
+CARD = REPOSITORY / "bioqa" / "rerank" / "default" / "README.md"
+RESULTS = REPOSITORY / "benchmarks" / "results"
+
+
+def _commands(command: click.Command, name: str) -> list[str]:
+    with click.Context(command, info_name=name, max_content_width=100, terminal_width=100) as context:
+        blocks = [f"```text\n{command.get_help(context).rstrip()}\n```"]
+        if isinstance(command, click.Group):
+            for part in command.list_commands(context):
+                inner = command.get_command(context, part)
+                assert inner is not None
+                blocks += _commands(inner, f"{name} {part}")
+    return blocks
+
+
+def commands() -> str:
+    """The help of every command."""
+    from bioqa.cli import cli
+
+    return "\n\n".join(_commands(cli, "bioqa"))
+
+
+def results() -> str:
+    """The default reranker on the bioasq-snippets test split."""
+    found = json.loads((RESULTS / "bioasq_snippets-test.json").read_text(encoding="utf-8"))
+    rows = ["| | nDCG@10 | MAP@10 | MRR@10 | R@100 |", "|---|---|---|---|---|"]
+    for name, key in (("BM25", "bm25"), ("BM25 + default reranker", "reranked")):
+        rows.append(f"| {name} | " + " | ".join(f"{value:.4f}" for value in found[key].values()) + " |")
+    p = max(found["p_value_student"].values())
+    return (
+        "\n".join(rows)
+        + f"\n\nThe differences are significant (paired t-test, p {'< 0.001' if p < 0.001 else f'= {p:.3f}'})."
+    )
+
+
+def startup() -> str:
+    """Start-up times, and the ratio to Pyserini's."""
+    found = json.loads((RESULTS / "startup.json").read_text(encoding="utf-8"))
+    rows = ["| command | wall time | peak memory |", "|---|---|---|"]
+    for name, figures in found["commands"].items():
+        rows.append(f"| `{name}` | {figures['wall_s']:.2f} s | {figures['peak_mib']:.0f} MiB |")
+    machine = found["environment"]
+    return "\n".join(rows) + (
+        f"\n\nBM25 search starts and answers {found['pyserini_over_bioqa_bm25']:.1f} times as fast as Pyserini's command line "
+        f"({machine['cores']} cores, {machine['processor']}, {machine['date']})."
+    )
+
+
+def training() -> str:
+    """What the training run of the default reranker was."""
+    found = json.loads((RESULTS / "default_reranker-training.json").read_text(encoding="utf-8"))
+    dev = found["dev_pairs"]
+    rows = {
+        "pairs": f"{found['pairs']:,} ({found['positive_share']:.0%} positive), one epoch",
+        "batches": f"{found['batch_size']} pairs of similar length, {found['steps']:,} steps",
+        "learning rate": f"{found['learning_rate']:g}",
+        "time": f"{found['minutes']:.0f} minutes on 2 CPU cores",
+        "dev pairs": f"average precision {dev['dev_average_precision']:.3f}, F1 {dev['dev_f1']:.3f} at the best threshold",
+    }
+    return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+
+
+def fresh(text: str) -> str:
+    """The README's text with every made part as it should be now."""
+    for name, make in (("commands", commands), ("results", results), ("startup", startup), ("training", training)):
+        mark = f"<!-- {name} -->"
+        if mark not in text:
+            continue
+        block = f"{mark}\n\n{make()}\n\n<!-- /{name} -->"
+        text = re.sub(rf"{mark}(?:.*?<!-- /{name} -->)?", lambda _, block=block: block, text, count=1, flags=re.DOTALL)
+    return text
+
+
+if __name__ == "__main__":
+    for page in (README, CARD):
+        page.write_text(fresh(page.read_text(encoding="utf-8")), encoding="utf-8")
