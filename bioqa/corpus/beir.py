@@ -1,0 +1,107 @@
+"""BEIR folders: corpus.jsonl {_id, title, text}, queries.jsonl {_id, text}, qrels/<split>.tsv with a header.
+
+Source of the format: https://github.com/beir-cellar/beir/wiki/Load-your-custom-dataset
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bioqa.corpus.errors import MalformedError
+from bioqa.corpus.files import read_lines
+from bioqa.corpus.jsonl import parse_object
+from bioqa.errors import QuestionError, SourceError
+from bioqa.types import Question
+
+BEIR_CORPUS_FILES = ("corpus.jsonl", "corpus.jsonl.gz")
+BEIR_QUERY_FILES = ("queries.jsonl", "queries.jsonl.gz")
+
+
+def beir_corpus_file(folder: Path) -> Path:
+    """Return the corpus file of a BEIR folder, the unzipped one where both are there.
+
+    Raises:
+        SourceError: the folder has none.
+    """
+    return _one_of(folder, BEIR_CORPUS_FILES)
+
+
+def read_queries(folder: str | Path) -> Iterator[Question]:
+    """Yield the questions of a BEIR folder's queries.jsonl (or .jsonl.gz), in the order of the file.
+
+    Raises:
+        SourceError: the folder has no such file, or it is empty or truncated.
+        QuestionError: a line is not a JSON object with an ``_id`` and a ``text``.
+    """
+    path = _one_of(Path(folder), BEIR_QUERY_FILES)
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        try:
+            yield _question(parse_object(line, first=number == 1))
+        except MalformedError as error:
+            raise QuestionError(f"{path}, line {number}: {error}. Correct the line.") from None
+
+
+def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
+    """Read BEIR relevance judgements into {query id: {document id: grade}}.
+
+    The file has three columns apart by tabs, query-id, corpus-id and score; the header may be missing.
+
+    Raises:
+        SourceError: the file is missing or empty, holds no judgement, or a line has not three columns, a score that
+            is not a whole number, or another score than an earlier line for the same pair.
+    """
+    path = Path(path)
+    qrels: dict[str, dict[str, int]] = {}
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        try:
+            judgement = _judgement(line, header_allowed=number == 1)
+            if judgement:
+                _add(qrels, *judgement)
+        except MalformedError as error:
+            raise SourceError(f"{path}, line {number}: {error}. Correct the line.") from None
+    if not qrels:
+        raise SourceError(f"{path} holds no judgement, only a header. Check that it is the right file.")
+    return qrels
+
+
+def _one_of(folder: Path, names: tuple[str, ...]) -> Path:
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise SourceError(f"{folder} is not a BEIR folder with {names[0]} (or .gz). Name the folder that holds the file.")
+
+
+def _question(record: dict[str, object]) -> Question:
+    query_id, body = record.get("_id"), record.get("text")
+    if isinstance(query_id, int) and not isinstance(query_id, bool):
+        query_id = str(query_id)
+    for name, value in (("_id", query_id), ("text", body)):
+        if not isinstance(value, str) or not value.strip():
+            raise MalformedError(f"its {name} is missing, empty or not text")
+    return Question(str(query_id), str(body))
+
+
+def _judgement(line: bytes, *, header_allowed: bool) -> tuple[str, str, int] | None:
+    try:
+        columns = line.decode("utf-8-sig").split("\t")
+    except UnicodeDecodeError as error:
+        raise MalformedError(f"byte {error.start + 1} of it is not UTF-8") from None
+    if len(columns) != 3:
+        raise MalformedError(
+            f"it has {len(columns)} columns where 3 belong (query-id, corpus-id, score, apart by tabs)"
+        )
+    try:
+        return columns[0], columns[1], int(columns[2])
+    except ValueError:
+        if header_allowed:
+            return None
+        raise MalformedError(f"its score is {columns[2]!r} and not a whole number") from None
+
+
+def _add(qrels: dict[str, dict[str, int]], query: str, document: str, grade: int) -> None:
+    known = qrels.setdefault(query, {}).setdefault(document, grade)
+    if known != grade:
+        raise MalformedError(f"it grades document {document} for query {query} {grade}, an earlier line {known}")

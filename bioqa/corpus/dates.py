@@ -1,0 +1,71 @@
+"""Publication dates at the precision that is known: "2019", "2019-03", "2019-03-04" or ""."""
+
+import calendar
+import re
+
+_MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
+_MONTH_OF_NAME = {
+    name[:length]: number for number, name in enumerate(_MONTHS, start=1) for length in range(3, len(name) + 1)
+}
+_YEAR = re.compile(r"(?<!\d)(1[5-9]\d\d|2[01]\d\d)(?!\d)")
+_WORD_DAY = re.compile(r"([A-Za-z]{3,})\.?(?:\s+(\d{1,2})(?!\d))?")
+_NUMERIC = re.compile(
+    r"\s*(\d{4})(?:([-/.]?)(\d{2})(?:\2(\d{2}))?|[-/.](\d{1,2})(?:[-/.](\d{1,2}))?)?(?!\d)(?:[T ]\d\d:.*)?\s*$"
+)
+
+
+def date_from_parts(year: str, month: str = "", day: str = "") -> str:
+    """Join a year, a month (number or English name, also abbreviated) and a day; what is not valid is left out."""
+    year = year.strip()
+    if not _YEAR.fullmatch(year):
+        return ""
+    month_number = month_number_of(month)
+    if not month_number:
+        return year
+    date = f"{year}-{month_number:02d}"
+    number = int(day) if day.strip().isdecimal() else 0
+    return f"{date}-{number:02d}" if 1 <= number <= calendar.monthrange(int(year), month_number)[1] else date
+
+
+def date_from_words(text: str) -> str:
+    """Return the earliest date that a MedlineDate names, at the precision it is known to.
+
+    "2019 Jan-Feb" → "2019-01"; "1998 Dec-1999 Jan" → "1998-12"; "2000 Dec 23-30" → "2000-12-23"; "Spring 2000" →
+    "2000". Source: https://www.nlm.nih.gov/bsd/licensee/elements_descriptions.html#medlinedate
+    """
+    year = _YEAR.search(text)
+    if not year:
+        return ""
+    for word in _WORD_DAY.finditer(text):
+        if month_number_of(word[1]):
+            return date_from_parts(year[0], word[1], word[2] or "")
+    return year[0]
+
+
+def date_from_text(text: str) -> str:
+    """Read a date as data files write it: "2019", "2019-03-04", "2019/3/4", "20190304", a timestamp, or in words."""
+    numeric = _NUMERIC.match(text)
+    if not numeric:
+        return date_from_words(text)
+    return date_from_parts(numeric[1], numeric[3] or numeric[5] or "", numeric[4] or numeric[6] or "")
+
+
+def month_number_of(month: str) -> int:
+    """Return 1 to 12 for a month's number or English name ("3", "03", "Mar", "March"), 0 for anything else."""
+    month = month.strip().lower()
+    if month.isdecimal():
+        return int(month) if 1 <= int(month) <= 12 else 0
+    return _MONTH_OF_NAME.get(month, 0)

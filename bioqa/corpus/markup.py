@@ -1,0 +1,115 @@
+"""The text of PubMed XML elements: inline markup, MathML, and the abstract in BioASQ's text space with its sections."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bioqa.corpus.errors import MalformedError
+from bioqa.types import Section
+
+Element = Any  # lxml.etree._Element; lxml carries no types
+
+_XML_SPACE = " \t\r\n"
+_TO_SPACE = str.maketrans("\t\r\n", "   ")
+
+
+def collapse(text: str) -> str:
+    """Turn each run of XML white space into one space and drop it at both ends.
+
+    Other Unicode spaces (no-break, thin, em) belong to the text and stay: BioASQ's gold snippets hold them.
+    """
+    if "\n" in text or "  " in text or "\t" in text or "\r" in text:
+        text = " ".join(word for word in text.translate(_TO_SPACE).split(" ") if word)
+    return text.strip(_XML_SPACE)
+
+
+def text_of(element: Element | None) -> str:
+    """Return the text of an element with the text of all inline markup in its place, white space collapsed.
+
+    i, b, u, sup and sub add nothing: "vitamin D<sub>3</sub>" → "vitamin D3". Formulas: see ``_math_words``. None → "".
+
+    Raises:
+        MalformedError: an entity reference that XML itself does not define.
+    """
+    if element is None:
+        return ""
+    if not len(element):
+        return collapse(element.text or "")
+    return collapse("".join(_pieces(element)))
+
+
+def _pieces(element: Element) -> Iterator[str]:
+    yield element.text or ""
+    for child in element:
+        name = _local_name(child)
+        if name == "math":
+            yield " ".join(_math_words(child))
+        elif name == "DispFormula":  # a formula on a line of its own parts the words around it
+            yield " "
+            yield from _pieces(child)
+            yield " "
+        else:
+            yield from _pieces(child)
+        yield child.tail or ""
+
+
+def _math_words(node: Element) -> Iterator[str]:
+    """Yield the words of a formula in the order in which it is read.
+
+    Every token (mi, mn, mo, mtext) is a word of its own, so "<mi>a</mi><mo>=</mo>" gives "a =" with or without white
+    space in the XML. Annotations (a second copy of the formula, in TeX mostly) are left out, and the scripts that
+    stand in front of their base ("³He") come before it.
+    """
+    yield from (node.text or "").split()
+    children = list(node)
+    names = [_local_name(child) for child in children]
+    if "mprescripts" in names:
+        at = names.index("mprescripts")
+        children = children[at + 1 :] + children[: at + 1]
+    for child in children:
+        if not _local_name(child).startswith("annotation"):
+            yield from _math_words(child)
+        yield from (child.tail or "").split()
+
+
+def _local_name(element: Element) -> str:
+    tag = element.tag
+    if isinstance(tag, str):
+        return tag.rpartition("}")[2]
+    raise MalformedError(f"it uses {element.text}, an entity that XML does not define")
+
+
+def abstract_of(abstract: Element | None) -> tuple[str, tuple[Section, ...]]:
+    """Return the text of an ``Abstract`` element in BioASQ's text space, and its sections.
+
+    The AbstractText parts are joined with no separator, a labelled one as "LABEL: text". One part without a label
+    gives no sections. Where there are several parts, each is a section; one without a label has label "" and
+    ``text_begin`` equal to ``begin``. A part without text is left out, except that a label followed by further parts
+    stays (NLM cuts "ClinicalTrials.gov ID: …" into an empty CLINICALTRIALS and GOV ID). CopyrightInformation is not
+    part of the text.
+    """
+    if abstract is None:
+        return "", ()
+    parts = [
+        (collapse(part.get("Label") or ""), part.get("NlmCategory") or "", text_of(part))
+        for part in abstract.iterchildren("AbstractText")
+    ]
+    while parts and not parts[-1][2]:
+        parts.pop()
+    return _join(parts)
+
+
+def _join(parts: list[tuple[str, str, str]]) -> tuple[str, tuple[Section, ...]]:
+    pieces: list[str] = []
+    sections: list[Section] = []
+    begin = 0
+    for label, category, text in parts:
+        head = f"{label}: " if label else ""
+        if not head and not text:
+            continue
+        pieces.append(head + text)
+        end = begin + len(pieces[-1])
+        sections.append(Section(label, category, begin, begin + len(head), end))
+        begin = end
+    if len(sections) == 1 and not sections[0].label:
+        sections = []
+    return "".join(pieces), tuple(sections)

@@ -1,0 +1,162 @@
+"""JSON lines: the names that fields go by, their types, and what is said of a bad line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from corpus_files import read, write
+
+from bioqa.errors import RecordError, SourceError
+from bioqa.types import Article
+
+
+def read_record(path: Path, record: dict[str, object]) -> Article:
+    (article,) = read(write(path / "a.jsonl", json.dumps(record)))
+    assert isinstance(article, Article)
+    return article
+
+
+def test_every_known_field_is_taken(tmp_path: Path) -> None:
+    record = {
+        "id": 12,
+        "title": "T",
+        "text": "One.\nTwo  three ",
+        "year": 1998,
+        "journal": " J ",
+        "doi": "10.1/x",
+        "mesh": ["Neoplasms", None, " Neoplasms/genetics "],
+        "keywords": "a; b;",
+        "publication_types": ["Review"],
+        "language": "eng",
+        "authors": [{"name": "ignored"}],
+    }
+    assert read_record(tmp_path, record) == Article(
+        id="12",
+        title="T",
+        abstract="One.\nTwo  three ",
+        journal="J",
+        date="1998",
+        doi="10.1/x",
+        mesh=("Neoplasms", "Neoplasms/genetics"),
+        keywords=("a", "b"),
+        publication_types=("Review",),
+        languages=("eng",),
+    )
+
+
+@pytest.mark.parametrize("name", ["id", "_id", "pmid", "docid"])
+@pytest.mark.parametrize(("value", "expected"), [("x-1", "x-1"), (7, "7"), (7.0, "7"), (" 7 ", "7")])
+def test_an_id_goes_by_four_names_and_is_text_or_a_number(
+    tmp_path: Path, name: str, value: object, expected: str
+) -> None:
+    assert read_record(tmp_path, {name: value, "text": "t"}).id == expected
+
+
+@pytest.mark.parametrize("name", ["text", "contents", "abstract"])
+def test_the_text_goes_by_three_names(tmp_path: Path, name: str) -> None:
+    assert read_record(tmp_path, {"id": "1", name: "Title\nBody"}).abstract == "Title\nBody"
+
+
+def test_the_first_of_several_names_that_has_a_value_counts(tmp_path: Path) -> None:
+    article = read_record(tmp_path, {"_id": "b", "id": None, "abstract": "c", "contents": "b", "text": float("nan")})
+    assert (article.id, article.abstract) == ("b", "b")
+
+
+@pytest.mark.parametrize(
+    ("field", "date"),
+    [
+        ({"date": "2019-03-04"}, "2019-03-04"),
+        ({"date": "2019 Jan-Feb"}, "2019-01"),
+        ({"date": 20190304}, "2019-03-04"),
+        ({"year": "1998"}, "1998"),
+        ({"year": 1998.0}, "1998"),
+        ({"date": None, "year": 1998}, "1998"),
+        ({"year": float("nan")}, ""),
+        ({"year": "unknown"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_date_or_a_year_becomes_the_date(tmp_path: Path, field: dict[str, object], date: str) -> None:
+    assert read_record(tmp_path, {"id": "1", "text": "t", **field}).date == date
+
+
+def test_missing_values_of_any_kind_are_empty(tmp_path: Path) -> None:
+    record = {
+        "id": "1",
+        "title": None,
+        "text": "",
+        "journal": float("nan"),
+        "mesh": None,
+        "keywords": [float("nan")],
+        "doi": None,
+    }
+    assert read_record(tmp_path, record) == Article("1", "", "")
+    assert read_record(tmp_path, {"id": "1", "title": "only a title"}) == Article("1", "only a title", "")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_blank_lines_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path, name: str) -> None:
+    lines = '\ufeff{"id": "1", "text": "é\u2028x"}\r\n\r\n   \n{"id": "2", "text": "t"}'
+    assert read(write(tmp_path / name, lines)) == [Article("1", "", "é\u2028x"), Article("2", "", "t")]
+
+
+BAD_LINES = {
+    b'{"id": "1", "text": "t"': "it is not JSON: .* at character 24",
+    b"id,text": "it is not JSON: Expecting value at character 1",
+    b'["1", "t"]': "it is not a JSON object but list",
+    b"12": "it is not a JSON object but int",
+    b"[" * 100_000: "its JSON is out of bounds .*recursion.*",
+    b'{"id": ' + b"1" * 5000 + b', "text": "t"}': "its JSON is out of bounds .*4300 digits.*",
+    b'{"text": "t"}': r"it has no id \(looked for id, _id, pmid, docid\)",
+    b'{"id": null, "text": "t"}': "it has no id",
+    b'{"id": NaN, "text": "t"}': "it has no id",
+    b'{"id": " ", "text": "t"}': "its id is empty",
+    b'{"id": true, "text": "t"}': "its id is not text but bool",
+    b'{"_id": 1.5, "text": "t"}': "its _id is not text but float",
+    b'{"id": "1"}': r"it has neither text nor title \(looked for text, contents, abstract, title\)",
+    b'{"id": "1", "text": ["t"]}': "its text is not text but list",
+    b'{"id": "1", "title": 5, "text": "t"}': "its title is not text but int",
+    b'{"id": "1", "text": "t", "mesh": {"a": 1}}': "its mesh is neither a list nor text but dict",
+    b'{"id": "1", "text": "t", "keywords": [1]}': "its keywords is not text but int",
+    b'{"id": "1", "text": "t", "year": [1998]}': "its year is not text but list",
+    b'{"id": "1", "text": "t", "year": true}': "its year is not text but bool",
+    b'{"id": "1", "text": "a\\ud800b"}': "its text holds half of a surrogate pair",
+    '{"id": "1", "text": "caf\xe9"}'.encode("latin-1"): r"byte 25 of it is not UTF-8 \(0xe9\)",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES, ids=range(len(BAD_LINES)))
+def test_a_bad_line_stops_the_reading_and_is_named(tmp_path: Path, line: bytes) -> None:
+    path = write(tmp_path / "a.jsonl", b'{"id": "0", "text": "t"}\n\n' + line + b'\n{"id": "9", "text": "t"}\n')
+    with pytest.raises(RecordError, match=rf"a\.jsonl, line 3: ({BAD_LINES[line]}).*Correct the line"):
+        read(path)
+
+
+def test_bad_lines_are_left_out_where_the_caller_takes_them(tmp_path: Path) -> None:
+    good = [b'{"id": "%d", "text": "t"}' % number for number in range(len(BAD_LINES))]
+    path = write(
+        tmp_path / "a.jsonl.gz", b"\n".join(line for pair in zip(BAD_LINES, good, strict=True) for line in pair)
+    )
+    bad: list[RecordError] = []
+    assert len(read(path, bad.append)) == len(good)
+    assert [str(error).split(": ")[0] for error in bad] == [f"{path}, line {2 * n + 1}" for n in range(len(bad))]
+    assert len(bad) == len(BAD_LINES)
+
+
+def test_a_truncated_gzip_file_says_after_which_line(tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"id": str(i), "text": f"{i * 7919 % 104729} words"}) + "\n" for i in range(30_000))
+    path = write(tmp_path / "a.jsonl.gz", lines)
+    path.write_bytes(path.read_bytes()[:-1000])
+    bad: list[RecordError] = []
+    with pytest.raises(
+        SourceError, match=r"a\.jsonl\.gz: the gzip data breaks off after line [\d,]{4,}; the file is truncated"
+    ):
+        read(path, bad.append)
+    assert not bad
+
+
+@pytest.mark.shared_data
+def test_the_shared_abstracts_are_read(shared_data: Path) -> None:
+    articles = read(shared_data / "abstracts" / "abstracts-4.jsonl.gz")
+    assert len(articles) > 40_000
+    assert all(record.id.isdecimal() and isinstance(record, Article) and record.abstract for record in articles)

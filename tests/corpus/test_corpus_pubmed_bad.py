@@ -1,0 +1,156 @@
+"""Broken and hostile PubMed files are told of in one sentence that says where, and never half read in silence."""
+
+import gzip
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from corpus_files import DOCTYPE, citation, pubmed_set, read, write
+
+from bioqa.errors import RecordError, SourceError
+
+GOOD = citation(pmid="<PMID>7</PMID>")
+
+
+def random_titles(count: int) -> str:
+    return pubmed_set(*[citation(f"<ArticleTitle>{os.urandom(400).hex()}</ArticleTitle>") for _ in range(count)])
+
+
+def test_a_truncated_gzip_file_is_refused_after_its_sound_records(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.xml.gz", random_titles(2000))
+    path.write_bytes(path.read_bytes()[:-400_000])
+    with pytest.raises(
+        SourceError, match=r"a\.xml\.gz: the gzip data breaks off after [\d,]+ bytes of text.*truncated"
+    ):
+        read(path)
+
+
+def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.xml.gz", random_titles(50))
+    damaged = bytearray(path.read_bytes())
+    damaged[-6] ^= 0xFF
+    path.write_bytes(damaged)
+    with pytest.raises(SourceError, match=r"a\.xml\.gz: broken gzip data .*CRC"):
+        read(path)
+
+
+def test_gzip_is_known_by_content_and_not_by_name(tmp_path: Path) -> None:
+    assert len(read(write(tmp_path / "plain.xml", gzip.compress(pubmed_set(GOOD).encode())))) == 1
+    path = tmp_path / "zipped.xml.gz"
+    path.write_text(pubmed_set(GOOD))
+    assert len(read(path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (pubmed_set(GOOD)[:-40], r"broken XML at line \d+, column \d+"),
+        (
+            pubmed_set(GOOD).replace("</ArticleTitle>", "</Title>"),
+            r"broken XML at line 5, column \d+: Opening and ending tag",
+        ),
+        (pubmed_set(GOOD) + "<more/>", r"broken XML at line 6, column \d+: Extra content"),
+        (pubmed_set(GOOD, doctype="").replace("title", "&alpha;"), r"line 2, column \d+: Entity 'alpha' not defined"),
+        (pubmed_set(GOOD).replace("title", "caf\xe9").encode("latin-1"), r"broken XML at line 5, column \d+"),
+        ("PMID- 1\nTI  - Title\n", "broken XML at line 1, column 1"),
+        ("<!-- nothing -->", "broken XML at line 1"),
+        ("   \n", "broken XML at line"),
+        ("<eLinkResult><LinkSet/></eLinkResult>", "its root element is eLinkResult"),
+        ("<html/>", "its root element is html"),
+    ],
+)
+def test_broken_or_foreign_xml_is_never_skippable(tmp_path: Path, content: str | bytes, message: str) -> None:
+    bad: list[RecordError] = []
+    with pytest.raises(SourceError, match=rf"a\.xml.*{message}") as caught:
+        read(write(tmp_path / "a.xml", content), bad.append)
+    assert not isinstance(caught.value, RecordError)
+    assert not bad
+
+
+def billion_laughs() -> str:
+    levels = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
+    return f'<!DOCTYPE PubmedArticleSet [<!ENTITY l0 "lol">{levels}]>\n'
+
+
+@pytest.mark.parametrize("place", ["text", "attribute", "root"])
+def test_entities_that_expand_each_other_are_refused(tmp_path: Path, place: str) -> None:
+    record = {
+        "text": citation("<ArticleTitle>&l9;</ArticleTitle>"),
+        "attribute": citation('<Abstract><AbstractText Label="&l9;">x</AbstractText></Abstract>'),
+        "root": GOOD,
+    }[place]
+    document = pubmed_set(record, doctype=billion_laughs())
+    if place == "root":
+        document = document.replace("<PubmedArticleSet>", '<PubmedArticleSet a="&l9;">')
+    with pytest.raises(SourceError, match=r"declares XML entities|amplification"):
+        read(write(tmp_path / "a.xml", document))
+
+
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        '<!DOCTYPE P [<!ENTITY x SYSTEM "{url}">]>',
+        '<!DOCTYPE P [<!ENTITY % x SYSTEM "{url}"> %x;]>',
+    ],
+)
+def test_external_entities_are_refused_unread(tmp_path: Path, declaration: str) -> None:
+    secret = write(tmp_path / "secret.txt", "the secret")
+    document = pubmed_set(citation("<ArticleTitle>&x;</ArticleTitle>"), doctype=declaration.format(url=secret.as_uri()))
+    with pytest.raises(SourceError, match="declares XML entities") as caught:
+        read(write(tmp_path / "a.xml", document))
+    assert "the secret" not in str(caught.value)
+
+
+def test_a_doctype_is_accepted_without_fetching_its_dtd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    dtd = write(tmp_path / "own.dtd", '<!ENTITY x "the secret"><!ATTLIST PMID Version CDATA "5">')
+    local = f'<!DOCTYPE PubmedArticleSet SYSTEM "{dtd.as_uri()}">'
+    for doctype in (DOCTYPE, local, local.replace(dtd.as_uri(), "http://127.0.0.1:9/x.dtd"), ""):
+        (article,) = read(write(tmp_path / "a.xml", pubmed_set(GOOD, doctype=doctype)))
+        assert (article.id, getattr(article, "version", 0)) == ("7", 1)
+
+
+BAD_RECORDS = {
+    "no PMID": citation(pmid=""),
+    "PMID is '12a' and not a number": citation(pmid="<PMID>12a</PMID>"),
+    "PMID is '' and not a number": citation(pmid="<PMID/>"),
+    "PMID is '-3' and not a number": citation(pmid="<PMID>-3</PMID>"),
+    "Version of its PMID is 'two'": citation(pmid='<PMID Version="two">1</PMID>'),
+    "PMID 1 has no Article element": citation(""),
+    "it has no PMID": "<PubmedArticle><PubmedData/></PubmedArticle>",
+    "uses &alpha;, an entity that XML does not define": citation("<ArticleTitle>&alpha;-synuclein</ArticleTitle>"),
+}
+
+
+@pytest.mark.parametrize("problem", BAD_RECORDS)
+def test_a_bad_record_stops_the_reading_and_is_named(tmp_path: Path, problem: str) -> None:
+    path = write(tmp_path / "a.xml", pubmed_set(GOOD, "\n", BAD_RECORDS[problem], GOOD))
+    with pytest.raises(RecordError, match=r"a\.xml, record 2 \(line 6\): .*") as caught:
+        read(path)
+    assert problem in str(caught.value)
+
+
+def test_bad_records_are_left_out_where_the_caller_takes_them(tmp_path: Path) -> None:
+    deletions = "<DeleteCitation><PMID>8</PMID><PMID>x</PMID><PMID>9</PMID></DeleteCitation>"
+    path = write(tmp_path / "a.xml.gz", pubmed_set(*BAD_RECORDS.values(), GOOD, deletions))
+    bad: list[RecordError] = []
+    assert [record.id for record in read(path, bad.append)] == ["7", "8", "9"]
+    assert [str(error).split(" (line")[0] for error in bad] == [
+        f"{path}, record {n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 11)
+    ]
+
+
+def test_line_numbers_beyond_the_16_bit_limit_are_right(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.xml", pubmed_set("\n" * 70_000, citation(pmid="")))
+    with pytest.raises(RecordError, match="line 70005"):
+        read(path)
+
+
+def test_nesting_without_end_is_refused(tmp_path: Path) -> None:
+    deep = "<i>" * 5000 + "x" + "</i>" * 5000
+    with pytest.raises(SourceError, match=r"broken XML at line \d+, column \d+: .*depth"):
+        read(write(tmp_path / "a.xml", pubmed_set(citation(f"<ArticleTitle>{deep}</ArticleTitle>"))))

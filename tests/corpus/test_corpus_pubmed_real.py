@@ -1,0 +1,232 @@
+"""Every real PubMed file of the shared data is read, and what is read is compared with the XML itself.
+
+The texts belong to their publishers, so only counts, checks and short fragments stand here.
+"""
+
+import gzip
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lxml import etree
+
+from bioqa.corpus import Source, expand_sources, read_source
+from bioqa.errors import SourceError
+from bioqa.types import Article, Deletion
+
+pytestmark = pytest.mark.shared_data
+
+FOLDERS = ("baseline", "updatefiles", "large", "other", "single")
+NOT_PUBMED = {"clinvar_vcv_12000.xml", "medgen_elink_pubmed_0_entries.xml", "sample_related_pmids_result.xml"}
+MATH = "{http://www.w3.org/1998/Math/MathML}math"
+
+
+@dataclass(frozen=True)
+class Real:
+    """What was read, by file (path in pubmed-xml), and the articles of all files by PMID."""
+
+    records: dict[str, list[Article | Deletion]]
+    articles: dict[str, list[Article]]
+    refused: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def real(shared_data: Path) -> Real:
+    root = shared_data / "pubmed-xml"
+    records: dict[str, list[Article | Deletion]] = {}
+    refused: dict[str, str] = {}
+    for path, file_format in expand_sources([root / folder for folder in FOLDERS]):
+        name = str(path.relative_to(root))
+        try:
+            records[name] = list(read_source(Source(path, file_format)))
+        except SourceError as error:
+            refused[path.name] = str(error)
+    articles: dict[str, list[Article]] = {}
+    for record in (record for found in records.values() for record in found):
+        if isinstance(record, Article):
+            articles.setdefault(record.id, []).append(record)
+    return Real(records, articles, refused)
+
+
+def citations(shared_data: Path) -> Iterator[Any]:
+    """Each citation and book document of the files, parsed at once by lxml and in the order of ``Real.records``."""
+    root = shared_data / "pubmed-xml"
+    for path, _ in expand_sources([root / folder for folder in FOLDERS]):
+        raw = path.read_bytes()
+        tree = etree.fromstring(gzip.decompress(raw) if path.suffix == ".gz" else raw)
+        if path.name not in NOT_PUBMED:
+            yield from tree.iter("MedlineCitation", "BookDocument")
+
+
+def words(text: str) -> list[str]:
+    return re.sub(r"[ \t\r\n]+", " ", text).strip(" ").split(" ")
+
+
+def labelled(part: Any) -> str:
+    text = " ".join(words("".join(part.itertext())))
+    return f"{part.get('Label')}: {text}" if part.get("Label") else text
+
+
+def test_each_file_gives_the_known_number_of_articles_and_deletions(real: Real) -> None:
+    kinds = Counter(
+        (name.split("/")[0], type(record).__name__) for name, found in real.records.items() for record in found
+    )
+    assert kinds == {
+        ("baseline", "Article"): 215,
+        ("updatefiles", "Article"): 204,
+        ("updatefiles", "Deletion"): 316,
+        ("large", "Article"): 1679,
+        ("large", "Deletion"): 1,
+        ("other", "Article"): 560,
+        ("other", "Deletion"): 14,
+        ("single", "Article"): 83,
+    }
+    by_file = {name: len(found) for name, found in real.records.items()}
+    assert by_file["large/pubmed20n1015.xml.gz"] == 756
+    assert by_file["large/medline16n0902.xml.gz"] == 604 + 1
+    assert by_file["updatefiles/pubmed26n1335.xml.gz"] == 30 + 6
+    assert by_file["other/medsamp2014.xml"] == by_file["other/medsamp2014.xml.gz"] == 161 + 7
+
+
+def test_files_of_other_services_are_refused_by_their_root_element(real: Real) -> None:
+    assert set(real.refused) == NOT_PUBMED
+    assert "root element is ClinVarResult-Set" in real.refused["clinvar_vcv_12000.xml"]
+
+
+def test_deletions_follow_the_articles_of_an_update_file(real: Real) -> None:
+    found = real.records["updatefiles/pubmed26n1335.xml.gz"]
+    assert [record.id for record in found[-6:]] == [
+        "41456105",
+        "41557076",
+        "41616784",
+        "41618748",
+        "41618749",
+        "41618779",
+    ]
+    assert all(isinstance(record, Deletion) for record in found[-6:])
+
+
+def test_sections_cover_the_abstract_and_begin_with_their_label(real: Real) -> None:
+    structured = [article for found in real.articles.values() for article in found if article.sections]
+    assert len(structured) == 690
+    for article in structured:
+        end = 0
+        for section in article.sections:
+            assert section.begin == end
+            end = section.end
+            head = f"{section.label}: " if section.label else ""
+            assert article.abstract[section.begin : section.text_begin] == head
+        assert end == len(article.abstract)
+        text = article.default_text()
+        assert text.replace("\n", "") == article.title + article.abstract
+        assert text.count("\n") == len(article.sections) - (not article.title)
+
+
+def test_no_text_holds_line_ends_or_runs_of_spaces(real: Real) -> None:
+    for article in (article for found in real.articles.values() for article in found):
+        texts = (article.title, article.vernacular_title, article.abstract, article.journal, article.doi)
+        for text in (*texts, *article.mesh, *article.keywords, *article.languages, *article.publication_types):
+            assert not re.search(r"[\t\r\n]|  |^ | $", text), (article.id, text)
+        assert all((*article.mesh, *article.keywords, *article.languages, *article.publication_types))
+
+
+def test_no_word_of_a_title_or_an_abstract_is_lost_or_glued(real: Real, shared_data: Path) -> None:
+    articles = [record for found in real.records.values() for record in found if isinstance(record, Article)]
+    formulas = 0
+    for article, citation in zip(articles, citations(shared_data), strict=True):
+        assert article.id == citation.findtext("PMID")
+        body = citation if citation.tag == "BookDocument" else citation.find("Article")
+        assert words(article.title) == words("".join(body.find("ArticleTitle").itertext()))
+        parts = body.findall("Abstract/AbstractText")
+        for formula in (node for part in parts for node in part.iter(MATH)):
+            formulas += 1
+            for node in formula.iter():  # every token of a formula is a word of its own
+                node.text = f" {node.text or ''} "
+        expected = "".join(labelled(part) for part in parts)
+        if any(True for part in parts for _ in part.iter(MATH)):  # scripts before their base change places
+            assert sorted(article.abstract.split()) == sorted(expected.split())
+        else:
+            assert words(article.abstract) == words(expected)
+    assert formulas == 12
+
+
+def test_dates_agree_with_the_years_in_the_xml(real: Real) -> None:
+    lengths = Counter(len(article.date) for found in real.articles.values() for article in found)
+    assert lengths == {4: 499, 7: 1226, 10: 1016}
+
+
+PINNED: dict[str, dict[str, object]] = {
+    "31839849": {"abstract": "p = 0.02, η p 2 = 0.15 , power = 0.64)"},
+    "29963580": {"abstract": "inhaled 3 He / 129 Xe MRI ventilation", "keywords": "image processing, biomarkers"},
+    "30108519": {"abstract": "velocity at MLSS (VMLSS)"},
+    "31840341": {"abstract": "well-drained acid soils of an N-saturated"},
+    "36462752": {"abstract": "BACKGROUND: \u2003We aimed to compare"},
+    "31824604": {"abstract": "Aceh.Keywords: disaster risk;", "date": "2019", "doi": "10.4102/jamba.v11i1.759"},
+    "39785110": {"abstract": "real-world.CLINICALTRIALS: GOV ID: NCT03441451."},
+    "10188493": {"date": "1998-12", "mesh": "Great Britain", "doi": ""},
+    "14316043": {"date": "1965-12"},
+    "18122624": {"date": "1947"},
+    "15206831": {"date": "2003", "revised": "2007-11-14"},
+    "29929724": {"date": "2019-05", "keywords": "Cornete medio"},
+    "39780848": {"date": "2025-01"},
+    "32437181": {"date": "2020-07"},
+    "31833337": {"title": "[Pain management in Neonatology].", "vernacular_title": "Manejo del dolor en Neonatología."},
+    "41605226": {"title": "", "abstract": "", "languages": "ger", "date": "2026-02"},
+    "36450451": {"keywords": "Candida albicans", "journal": "G3 (Bethesda, Md.)"},
+    "31839787": {"title": "Erratum"},
+    "36987902": {"mesh": "Burns/epidemiology", "doi": "10.4045/tidsskr.22.0358", "languages": "nor"},
+    "26228458": {"mesh": "Cardiovascular Diseases/epidemiology", "revised": "2026-01-31"},
+    "20301577": {"title": "CACNA1C-Related Disorders", "journal": "GeneReviews®", "date": "2006-02-15"},
+}
+
+
+@pytest.mark.parametrize("pmid", PINNED)
+def test_tricky_records_are_read_as_a_reader_would(real: Real, pmid: str) -> None:
+    article = real.articles[pmid][0]
+    for name, expected in PINNED[pmid].items():
+        value = getattr(article, name)
+        assert expected in value if expected and name != "date" else value == expected, (name, value)
+
+
+def test_versions_of_one_citation_are_all_read(real: Real) -> None:
+    versions = [(article.version, article.doi) for article in real.articles["31828225"]]
+    assert versions == [(number, f"10.12688/wellcomeopenres.15005.{number}") for number in (2, 3, 4)]
+    assert real.articles["10540283"][0].version == 1, "the 2010 format has no Version"
+
+
+def test_pmids_of_comments_and_references_never_become_articles(real: Real, shared_data: Path) -> None:
+    own = Counter(citation.findtext("PMID") for citation in citations(shared_data))
+    assert own == {pmid: len(found) for pmid, found in real.articles.items()}
+    assert "31333352" not in own, "what 31839787 corrects"
+
+
+def test_abstracts_in_other_languages_are_left_out(real: Real, shared_data: Path) -> None:
+    others = 0
+    for citation in citations(shared_data):
+        for part in citation.iterfind("OtherAbstract/AbstractText"):
+            text = " ".join(words("".join(part.itertext())))
+            own = "".join("".join(node.itertext()) for node in citation.iterfind("Article/Abstract/AbstractText"))
+            if len(text) > 40 and text not in " ".join(words(own)):
+                others += 1
+                assert all(text not in article.abstract for article in real.articles[citation.findtext("PMID")])
+    assert others > 100
+
+
+def test_gold_snippets_lie_where_bioasq_says(real: Real, shared_data: Path) -> None:
+    """Three gold snippets belong to these files; two are of wordings since revised ("although", a rewrite)."""
+    agreeing, differing = [], []
+    for split in ("train", "dev", "test"):
+        questions = json.loads(gzip.decompress((shared_data / "bioasq" / f"{split}.json.gz").read_bytes()))["questions"]
+        for snippet in (snippet for question in questions for snippet in question.get("snippets", ())):
+            pmid = snippet["document"].rpartition("/")[2]
+            for article in real.articles.get(pmid, ()):
+                text = getattr(article, snippet["beginSection"])
+                begin, end = snippet["offsetInBeginSection"], snippet["offsetInEndSection"]
+                (agreeing if text[begin:end] == snippet["text"] else differing).append((pmid, begin, end))
+    assert agreeing == [("31840275", 0, 168)]
+    assert differing == [("20301577", 25, 1068), ("31840275", 0, 564)]

@@ -1,0 +1,162 @@
+"""Files, folders and globs become the list of sources to read, and each mistake is told in a sentence."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from corpus_files import citation, pubmed_set, read, write
+
+from bioqa.corpus import Source, expand_sources, read_source
+from bioqa.errors import BioqaError, SourceError, UsageError
+
+XML = pubmed_set(citation())
+LINE = '{"id": "1", "text": "t"}\n'
+
+
+def names(*sources: str | Path) -> list[str]:
+    return [source.path.name for source in expand_sources(sources)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "file_format"),
+    [
+        ("a.xml", XML, "pubmed"),
+        ("A.XML.GZ", XML, "pubmed"),
+        ("a.jsonl", LINE, "jsonl"),
+        ("a.jsonl.gz", LINE, "jsonl"),
+        ("a.ndjson", LINE, "jsonl"),
+        ("a.json", LINE, "jsonl"),
+        ("a.json.gz", "\ufeff\n" + LINE, "jsonl"),
+        ("a.parquet", "PAR1...", "parquet"),
+        ("dump", XML, "pubmed"),
+        ("dump.gz", LINE, "jsonl"),
+        ("dump.bin", "PAR1...", "parquet"),
+        ("long.json", '{"id": "1", "text": "' + "x" * 100_000 + '"}', "jsonl"),
+    ],
+)
+def test_the_format_is_told_by_the_name_or_else_by_the_content(
+    tmp_path: Path, name: str, content: str, file_format: str
+) -> None:
+    path = write(tmp_path / name, content)
+    assert expand_sources([path]) == [Source(path, file_format)]  # type: ignore[arg-type]
+
+
+def test_a_folder_stands_for_its_corpus_files_in_numerical_order(tmp_path: Path) -> None:
+    for name in (
+        "pubmed26n10.xml.gz",
+        "pubmed26n9.xml.gz",
+        "pubmed25n100.xml.gz",
+        "pubmed26n9.xml.gz.md5",
+        ".hidden.xml",
+        "README.txt",
+    ):
+        write(tmp_path / name, XML)
+    write(tmp_path / "settings.json", '{"a": 1}')
+    write(tmp_path / "records.json", LINE)
+    write(tmp_path / "nothing.json", "")
+    (tmp_path / "sub.xml").mkdir()
+    found = ["pubmed25n100.xml.gz", "pubmed26n9.xml.gz", "pubmed26n10.xml.gz", "records.json"]
+    assert names(tmp_path) == found
+    assert names(str(tmp_path)) == found
+
+
+def test_sources_keep_the_order_given_and_are_read_once(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a.xml", XML), write(tmp_path / "b.xml", XML)
+    link = tmp_path / "c.xml"
+    link.symlink_to(a)
+    assert names(b, tmp_path, a, b, str(tmp_path / "*.xml"), link, tmp_path / ".." / tmp_path.name / "a.xml") == [
+        "b.xml",
+        "a.xml",
+    ]
+
+
+def test_a_glob_matches_in_natural_order_and_leaves_checksums_out(tmp_path: Path) -> None:
+    for folder in ("baseline", "updatefiles"):
+        (tmp_path / folder).mkdir()
+    for name in ("updatefiles/n2.xml", "baseline/n10.xml", "baseline/n9.xml", "baseline/n9.xml.md5"):
+        write(tmp_path / name, XML)
+    assert names(str(tmp_path / "*" / "n*")) == ["n9.xml", "n10.xml", "n2.xml"]
+    assert names(str(tmp_path / "**" / "n2.*")) == ["n2.xml"]
+    assert names(str(tmp_path / "*e*")) == ["n9.xml", "n10.xml", "n2.xml"]
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = write(tmp_path / "a[1].xml", XML)
+    assert expand_sources([str(path)]) == [Source(path, "pubmed")]
+
+
+def test_one_source_may_be_given_without_a_list(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.xml", XML)
+    assert expand_sources(str(path)) == [Source(path, "pubmed")]
+
+
+def test_a_folder_with_a_beir_corpus_is_one_source(tmp_path: Path) -> None:
+    write(tmp_path / "corpus.jsonl.gz", LINE)
+    write(tmp_path / "queries.jsonl", LINE)
+    (source,) = expand_sources([tmp_path])
+    assert source == Source(tmp_path, "beir")
+    assert source.file == tmp_path / "corpus.jsonl.gz"
+    assert [record.id for record in read(tmp_path)] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.xml", r"missing\.xml does not exist"),
+        ("no*.xml", r"No file matches .*no\*\.xml"),
+        ("empty.xml.gz", r"empty\.xml\.gz is empty"),
+        ("zipped_empty.txt.gz", r"zipped_empty\.txt\.gz is empty"),
+        ("folder", r"folder holds no corpus file\..*JSON lines.*Its subfolders are not searched; name them: inner"),
+        ("with_empty", r"with_empty/a\.jsonl is empty"),
+        ("notes.txt", r"notes\.txt is of no known corpus format\. Known are PubMed XML"),
+        ("array.json", r"array\.json is one JSON array.*jq"),
+        ("settings.json", r"settings\.json is of no known corpus format"),
+        ("a.xml.md5", r"No corpus file among .*only checksum files"),
+        ("pipe", "neither a file nor a folder"),
+    ],
+)
+def test_what_cannot_be_a_source_is_refused_by_name(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    (tmp_path / "with_empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty.xml.gz").touch()
+    (tmp_path / "with_empty" / "a.jsonl").touch()
+    for file, content in {
+        "zipped_empty.txt.gz": "",
+        "notes.txt": "Some notes.",
+        "array.json": '[{"id": "1"}]',
+        "settings.json": '{"a": 1}',
+        "a.xml.md5": "MD5 = 0",
+    }.items():
+        write(tmp_path / file, content)
+    with pytest.raises(SourceError, match=message):
+        expand_sources([tmp_path / name])
+
+
+def test_no_source_at_all_is_an_error_of_usage() -> None:
+    with pytest.raises(UsageError, match="No corpus was given"):
+        expand_sources([])
+
+
+@pytest.mark.parametrize("file_format", ["pubmed", "jsonl", "beir", "parquet"])
+def test_a_source_that_changed_since_is_refused_when_read(tmp_path: Path, file_format: str) -> None:
+    for path in (tmp_path, tmp_path / "gone"):
+        with pytest.raises(SourceError, match=rf"{path.name}.* (is a folder|does not exist|is not a BEIR folder)"):
+            list(read_source(Source(path, file_format)))  # type: ignore[arg-type]
+    (tmp_path / "empty").touch()
+    with pytest.raises(SourceError, match=r"empty is (empty|not a BEIR folder)"):
+        list(read_source(Source(tmp_path / "empty", file_format)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["a.xml", "a.jsonl", "a.parquet"])
+def test_another_format_under_a_known_name_is_an_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BioqaError, match=rf"{name}.*(broken XML|not JSON|not a sound Parquet file)"):
+        read(write(tmp_path / name, "id,text\n1,hello\n"))
+
+
+def test_importing_the_package_loads_no_heavy_library() -> None:
+    code = "import sys, bioqa.corpus; print([m for m in ('lxml', 'pyarrow', 'torch', 'numpy') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
