@@ -42,8 +42,8 @@ class SearchEngine:
     """BM25 candidates of ``index``, reordered by ``reranker`` (None: BM25 alone).
 
     ``depth`` is how many candidates are reranked: 50 on CPU and 100 on GPU where it is None, and never fewer than the results
-    asked for. ``sentences`` is how many answer sentences each hit gets. ``scored`` and ``cut`` count the passages reranked so
-    far, and those of them that were longer than the reranker reads.
+    asked for. ``sentences`` is how many answer sentences each hit gets. ``scored`` and ``cut`` count the articles reranked so
+    far, and those of them with text that the reranker did not read.
     """
 
     def __init__(
@@ -98,9 +98,11 @@ class SearchEngine:
         if self.reranker is None:
             candidates = self.index.search(question, top)
             return [_Ranked(*pair) for pair in zip(candidates, self.index.articles(candidates), strict=True)]
+        from bioqa.rerank.windows import score_articles
+
         candidates = self.index.search(question, self.rerank_depth(top))
         articles = self.index.articles(candidates)
-        scores = self.reranker.score_pairs([(question, article.default_text()) for article in articles])
+        scores = score_articles(self.reranker, question, articles)
         self.scored += len(articles)
         self.cut += int(scores.truncated.sum())
         ranked = [

@@ -12,7 +12,8 @@ class Section:
     """One labelled part of a structured abstract.
 
     ``begin`` and ``end`` are offsets in ``Article.abstract``; the part there reads "LABEL: text", and ``text_begin`` is where
-    the text after the label starts. ``category`` is NLM's NlmCategory ("METHODS"), or "" where NLM gives none.
+    the text after the label starts. ``category`` is NLM's NlmCategory ("METHODS"), or "" where NLM gives none. A part without
+    a label has label "" and ``begin == text_begin``.
     """
 
     label: str

@@ -52,25 +52,35 @@ def _facts(article: Article) -> str:
     )
 
 
-def print_hits(out: "Console", question: Question, hits: Sequence[Hit], *, abstracts: bool = False) -> None:
-    """The ranked articles of one question, their answer sentences highlighted; ``abstracts`` shows them where they stand."""
-    from rich.padding import Padding
+def _print_indented(out: "Console", text: "Text", indent: int = 4, first: str = "") -> None:
+    """The text wrapped to the screen, each line indented; ``first`` stands in the indent of the first line."""
     from rich.text import Text
 
-    out.print(Text(question.body, style="bold"))
+    margin = Text(first.rjust(indent), style="bold cyan")
+    for line in text.wrap(out, max(20, out.width - indent)):
+        line.rstrip()
+        out.print(margin + line, soft_wrap=True)
+        margin = Text(" " * indent)
+
+
+def print_hits(out: "Console", question: Question, hits: Sequence[Hit], *, abstracts: bool = False) -> None:
+    """The ranked articles of one question, their answer sentences highlighted; ``abstracts`` shows them where they stand."""
+    from rich.text import Text
+
+    out.print(Text(question.body, style="bold"), soft_wrap=True)
     if not hits:
         out.print("No article matches: none holds a word of the question that is searched for.")
     for hit in hits:
         belief = f"probability {hit.probability:.2f}" if hit.probability is not None else f"BM25 {hit.bm25:.2f}"
         out.print()
-        out.print(Text.assemble((f"{hit.rank:>2}. ", "bold cyan"), (hit.article.title or "(no title)", "bold")))
-        out.print(Padding(Text.assemble((f"{_facts(hit.article)} · ", "dim"), (belief, "magenta")), (0, 0, 0, 4)))
+        _print_indented(out, Text(hit.article.title or "(no title)", style="bold"), first=f"{hit.rank}. ")
+        _print_indented(out, Text.assemble((f"{_facts(hit.article)} · ", "dim"), (belief, "magenta")))
         if abstracts:
-            out.print(Padding(highlighted_abstract(hit.article, hit.snippets), (0, 0, 0, 4)))
+            _print_indented(out, highlighted_abstract(hit.article, hit.snippets))
             continue
         for snippet in hit.snippets:
             if snippet.section == "abstract":
-                out.print(Padding(Text.assemble(("» ", "green"), (snippet.text, "green")), (0, 0, 0, 4)))
+                _print_indented(out, Text(snippet.text, style="green"), indent=6, first="» ")
 
 
 def highlighted_abstract(article: Article, snippets: Sequence[Snippet] = ()) -> "Text":

@@ -146,7 +146,7 @@ def _answer(index: "Index | MemoryIndex", questions: list[Question], options: _O
     else:
         _print_answers(engine, questions, options)
     if reranker is not None:
-        cut = f"; {engine.cut:,} were longer than its {reranker.max_length} tokens and cut" if engine.cut else ""
+        cut = f"; {engine.cut:,} have sentences longer than its {reranker.max_length} tokens, cut" if engine.cut else ""
         note(f"Reranked {engine.scored:,} BM25 candidates with {reranker.name} on {reranker.device}{cut}.")
 
 
