@@ -1,6 +1,5 @@
 """Fixtures shared by all tests: the real data, the demo index, small corpora, and the command line run in this process."""
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-DEMO = REPOSITORY / "data" / "demo"
+from support import DEMO, REPOSITORY, write_jsonl
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -30,11 +28,6 @@ def demo_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("demo") / "index"
     build_index(path, [DEMO / "demo26n0001.xml", DEMO / "demo26n0002.xml"])
-    return path
-
-
-def write_jsonl(path: Path, records: list[dict[str, object]]) -> Path:
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return path
 
 

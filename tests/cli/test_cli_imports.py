@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import bioqa
-from conftest import DEMO, REPOSITORY
+from support import DEMO, REPOSITORY
 
 HEAVY = (
     "torch",

@@ -13,7 +13,7 @@ import pytest
 from bioqa import Index, Question, read_questions
 from bioqa.errors import OutputError
 from bioqa.evaluate.runs import open_output, run_lines
-from conftest import DEMO, REPOSITORY
+from support import DEMO, REPOSITORY
 
 MARFAN = "Which gene is mutated in Marfan syndrome?"
 BIOQA = [sys.executable, "-m", "bioqa"]

