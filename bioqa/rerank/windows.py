@@ -1,8 +1,8 @@
 """Articles longer than a reranker reads, scored in windows of whole sentences.
 
-An article that fits is scored as one text (title and abstract). Otherwise each window is the title and as many sentences in a row as
-fit, the last sentence of one being the first of the next, and the article's logit is the highest of its windows': it answers as well
-as its best part does.
+An article that fits is scored as one text (title and abstract). Otherwise each window is the title and as many sentences in a
+row as fit, the last sentence of one being the first of the next, and the article's logit is the highest of its windows': it
+answers as well as its best part does.
 """
 
 from collections.abc import Iterator, Sequence
@@ -80,8 +80,8 @@ def _texts(reranker: "Reranker", question: str, articles: Sequence[Article]) -> 
 def windows(lengths: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
     """Runs of sentences (begin, end) whose ``lengths`` add up to ``room`` at most; each sentence is in one at least.
 
-    A run begins with the last sentence of the run before it where that leaves room for another. A sentence longer than ``room`` is a
-    run by itself.
+    A run begins with the last sentence of the run before it where that leaves room for another. A sentence longer than ``room``
+    is a run by itself.
     """
     begin = 0
     while True:

@@ -1,5 +1,6 @@
 """The two stages together: order, depth, windows, answer sentences."""
 
+import itertools
 import random
 
 import numpy as np
@@ -142,7 +143,7 @@ def test_windows_cover_every_sentence_within_the_room_and_overlap_by_one():
         for begin, end in runs:
             assert begin < end
             assert sum(lengths[begin:end]) <= room or end == begin + 1
-        for (begin, end), (next_begin, next_end) in zip(runs, runs[1:], strict=False):
+        for (begin, end), (next_begin, next_end) in itertools.pairwise(runs):
             assert begin < next_begin <= end < next_end
             if next_begin == end:
                 assert end - begin == 1 or lengths[end - 1] + lengths[end] > room
