@@ -28,7 +28,8 @@ def test_with_a_reranker_the_most_probable_come_first(reranker, question):
         assert {snippet.document for snippet in snippets} <= {article.id}
         if snippets:
             in_context = [
-                snippet.text if snippet.section == "title" else f"{article.title}\n{snippet.text}" for snippet in snippets
+                snippet.text if snippet.section == "title" else f"{article.title}\n{snippet.text}"
+                for snippet in snippets
             ]
             expected = reranker.probabilities(question, in_context)
             assert given == pytest.approx(expected.tolist(), abs=1e-5)
