@@ -285,12 +285,11 @@ def test_a_closed_pipe_ends_quietly(demo_index, form):
     done = subprocess.run(
         ["bash", "-c", f"{command} --top 100 | head -c 100; exit ${{PIPESTATUS[0]}}"],
         capture_output=True,
-        text=True,
         check=False,
         cwd=REPOSITORY,
     )
     assert done.returncode == 141
-    assert done.stderr == ""
+    assert done.stderr == b""
     assert len(done.stdout) == 100
 
 
