@@ -15,7 +15,6 @@ from bioqa.rerank.load_tokenizer import reason
 from bioqa.rerank.locate import DEFAULT_NAME
 from bioqa.rerank.models import load_model
 
-
 CPU_BATCH_TOKENS = 2048
 """Tokens of a batch on CPU, beyond which its activations leave the processor's caches and a token takes longer."""
 
