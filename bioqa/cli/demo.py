@@ -7,7 +7,7 @@ import click
 from bioqa.cli.output import console, note, print_hits
 from bioqa.errors import SetupError
 
-QUESTION_IDS = ("demo-1-02", "demo-5-05", "demo-3-07")
+QUESTION_IDS = ("demo-3-01", "demo-5-04", "demo-3-07")
 
 
 def demo_folder() -> Path:

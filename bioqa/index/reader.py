@@ -146,7 +146,9 @@ def _open(path: Path) -> tuple[Any, dict[str, str]]:
 def _open_lucene(path: Path) -> Any:
     failure = java_exception()
     try:
-        directory = java("org.apache.lucene.store.FSDirectory").open(java("java.nio.file.Paths").get(str(path)))
+        directory = java("org.apache.lucene.store.FSDirectory").open(
+            java("java.nio.file.Paths").get(str(path.absolute()))
+        )
         return java("org.apache.lucene.index.DirectoryReader").open(directory)
     except failure as problem:
         name = str(getattr(problem, "classname", "")).rpartition(".")[2]

@@ -91,7 +91,9 @@ def _writer(path: Path) -> Iterator[Any]:
     try:
         try:
             path.mkdir(parents=True, exist_ok=True)
-            directory = java("org.apache.lucene.store.FSDirectory").open(java("java.nio.file.Paths").get(str(path)))
+            directory = java("org.apache.lucene.store.FSDirectory").open(
+                java("java.nio.file.Paths").get(str(path.absolute()))
+            )
             config = java("org.apache.lucene.index.IndexWriterConfig")(analyzer())
             config.setOpenMode(java("org.apache.lucene.index.IndexWriterConfig$OpenMode").CREATE)
             config.setRAMBufferSizeMB(RAM_BUFFER_MB)

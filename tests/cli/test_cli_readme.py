@@ -36,6 +36,6 @@ def test_the_python_example_runs(demo_index, tmp_path, monkeypatch, capsys):
     names: dict[str, object] = {}
     exec(example.group(1), names)
     printed = capsys.readouterr().out
-    assert "FBN1" in printed
+    assert "SCN1A" in printed
     assert [line[:2] for line in printed.splitlines() if line[:1].isdigit()] == ["1 ", "2 ", "3 "]
     assert names["scores"][0] > names["scores"][1]
