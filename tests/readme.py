@@ -36,9 +36,10 @@ def commands() -> str:
 def results() -> str:
     """The default reranker on the bioasq-snippets test split."""
     found = json.loads((RESULTS / "bioasq_snippets-test.json").read_text(encoding="utf-8"))
-    rows = ["| | nDCG@10 | MAP@10 | MRR@10 | R@100 |", "|---|---|---|---|---|"]
+    measures = {"nDCG@10": "ndcg@10", "MAP@10": "map@10", "MRR@10": "mrr@10", "R@100": "recall@100"}
+    rows = [f"| | {' | '.join(measures)} |", "|---|---|---|---|---|"]
     for name, key in (("BM25", "bm25"), ("BM25 + default reranker", "reranked")):
-        rows.append(f"| {name} | " + " | ".join(f"{value:.4f}" for value in found[key].values()) + " |")
+        rows.append(f"| {name} | " + " | ".join(f"{found[key][measure]:.4f}" for measure in measures.values()) + " |")
     p = max(found["p_value_student"].values())
     return (
         "\n".join(rows)

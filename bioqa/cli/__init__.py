@@ -51,9 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments[:1] or os.environ.get("BIOQA_DEBUG", "") not in ("", "0")
     try:
-        # A --flag that click ends by itself (--help) gives its exit code here.
-        code = cli.main(arguments, prog_name="bioqa", standalone_mode=False)
+        # Not cli.main(), which ends the process itself where a pipe is closed.
+        with cli.make_context("bioqa", arguments) as context:
+            cli.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except (BrokenPipeError, KeyboardInterrupt, click.Abort) as problem:
         return _interrupted(problem)
     except click.ClickException as problem:
@@ -73,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             err=True,
         )
         return 70
-    return code if isinstance(code, int) else 0
+    return 0
 
 
 def _interrupted(problem: BaseException) -> int:

@@ -125,6 +125,6 @@ def _print(checks: list[Check]) -> None:
     out = console()
     for check in checks:
         mark = ("ok   ", "green") if check.sound else ("FAIL ", "bold red")
-        out.print(Text.assemble(mark, (f"{check.name:<22}", "bold"), check.found))
+        out.print(Text.assemble(mark, (f"{check.name:<22}", "bold"), check.found), soft_wrap=True)
         if not check.sound and check.remedy:
-            out.print(Text.assemble("     ", (f"{'remedy':<22}", "dim"), check.remedy))
+            out.print(Text.assemble("     ", (f"{'remedy':<22}", "dim"), check.remedy), soft_wrap=True)

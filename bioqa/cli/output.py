@@ -29,10 +29,14 @@ def progress_bar(unit: str, total: int | None) -> "tqdm[Any]":
 
 
 def console() -> "Console":
-    """A rich console on standard output that neither wraps links nor colours words of its own accord."""
+    """A rich console on standard output that colours no words of its own accord, and leaves a closed pipe to the caller."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=False, emoji=False, markup=False)
+    class PipeConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return PipeConsole(highlight=False, soft_wrap=False, emoji=False, markup=False)
 
 
 def human_bytes(size: int) -> str:

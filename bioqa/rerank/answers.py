@@ -27,16 +27,18 @@ def best_sentences(
     """For each article, in the order given, its ``per_article`` best sentences for the question, best first.
 
     Candidates are the sentences of the abstract; the title only where there is no abstract, since it is shown anyway
-    and often says the same. All candidates of all articles are scored in one call of the reranker, and each snippet
-    carries its ``probability``. Without a reranker they are ordered by ``overlap`` and the probability is None. Ties
-    keep the order of the text. An article without any text gives an empty tuple. Raises what the reranker raises.
+    and often says the same. All candidates of all articles are scored in one call of the reranker, each with the title
+    before it, and each snippet carries its ``probability``. Without a reranker they are ordered by ``overlap`` and the
+    probability is None. Ties keep the order of the text. An article without any text gives an empty tuple. Raises what
+    the reranker raises.
     """
     candidates = [_candidates(article) for article in articles]
     flat = [snippet for snippets in candidates for snippet in snippets]
+    titles = [article.title for article, snippets in zip(articles, candidates, strict=True) for _ in snippets]
     if reranker is None:
         scores = overlap(question, [snippet.text for snippet in flat])
     else:
-        scored = reranker.score_pairs([(question, snippet.text) for snippet in flat])
+        scored = reranker.score_pairs([(question, _in_context(t, s)) for t, s in zip(titles, flat, strict=True)])
         scores = scored.logits.tolist()
         flat = [replace(s, probability=p) for s, p in zip(flat, scored.probabilities.tolist(), strict=True)]
     best = []
@@ -46,6 +48,11 @@ def best_sentences(
         best.append(tuple(flat[i] for i in sorted(places, key=scores.__getitem__, reverse=True)[:per_article]))
         start += len(snippets)
     return best
+
+
+def _in_context(title: str, snippet: Snippet) -> str:
+    """What the reranker reads of a sentence: the title goes before it, as "It is caused by …" says little alone."""
+    return snippet.text if snippet.section == "title" or not title else f"{title}\n{snippet.text}"
 
 
 def _candidates(article: Article) -> list[Snippet]:

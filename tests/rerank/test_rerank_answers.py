@@ -27,7 +27,11 @@ def test_with_a_reranker_the_most_probable_come_first(reranker, question):
         assert given == sorted(given, reverse=True)
         assert {snippet.document for snippet in snippets} <= {article.id}
         if snippets:
-            expected = reranker.probabilities(question, [snippet.text for snippet in snippets])
+            in_context = [
+                snippet.text if snippet.section == "title" else f"{article.title}\n{snippet.text}"
+                for snippet in snippets
+            ]
+            expected = reranker.probabilities(question, in_context)
             assert given == pytest.approx(expected.tolist(), abs=1e-5)
 
 
