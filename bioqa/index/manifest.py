@@ -32,7 +32,7 @@ class SourceEntry:
 class Manifest:
     """The user data of a commit.
 
-    ``plan`` holds the paths that a build was asked for, so that a killed one is only gone on with by the same command; ``deletions``
+    ``documents`` is how many articles a complete index holds. ``plan`` holds the paths that a build was asked for, so that a killed one is only gone on with by the same command; ``deletions``
     are the (PMID, place) of DeleteCitation records not applied yet, while ``state`` is "building".
     """
 
@@ -40,6 +40,7 @@ class Manifest:
     version: str = ""
     created: str = ""
     snapshot: str = ""
+    documents: int = 0
     state: str = BUILDING
     sources: tuple[SourceEntry, ...] = ()
     plan: tuple[str, ...] = ()
@@ -49,6 +50,7 @@ class Manifest:
         """The java.util.Map entries for ``IndexWriter.setLiveCommitData``."""
         data = java("java.util.HashMap")()
         data.put("bioqa.format", str(self.format))
+        data.put("bioqa.documents", str(self.documents))
         for name in ("version", "created", "snapshot", "state"):
             data.put(f"bioqa.{name}", getattr(self, name))
         data.put("bioqa.sources", json.dumps([asdict(entry) for entry in self.sources], ensure_ascii=False))
@@ -65,9 +67,9 @@ class Manifest:
             deletions=(*self.deletions, *deletions),
         )
 
-    def completed(self) -> "Manifest":
-        """The manifest of a finished build or update."""
-        return replace(self, state=COMPLETE, created=now(), deletions=(), plan=())
+    def completed(self, documents: int) -> "Manifest":
+        """The manifest of a finished build or update, with the articles then in the index."""
+        return replace(self, documents=documents, state=COMPLETE, created=now(), deletions=(), plan=())
 
 
 def now() -> str:
@@ -87,6 +89,7 @@ def read_manifest(data: dict[str, str]) -> Manifest:
         version=data["bioqa.version"],
         created=data["bioqa.created"],
         snapshot=data["bioqa.snapshot"],
+        documents=int(data["bioqa.documents"]),
         state=data["bioqa.state"],
         sources=tuple(SourceEntry(**entry) for entry in json.loads(data["bioqa.sources"])),
         plan=tuple(json.loads(data["bioqa.plan"])),

@@ -1,15 +1,16 @@
 """BM25 over a Lucene index on disk, with Anserini's analyzer and bag-of-words query: the scores are Pyserini's."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bioqa.errors import IndexStateError, UsageError
-from bioqa.index.document import CONTENTS, FORMAT, ID, RAW, analyzer, from_json
+from bioqa.index.document import CONTENTS, ID, RAW, analyzer, from_json
 from bioqa.index.jvm import cast, java, java_exception
-from bioqa.index.writer import SourceEntry, has_commit
+from bioqa.index.manifest import FORMAT, Manifest, SourceEntry, read_format, read_manifest, user_data
+from bioqa.index.shard import open_directory
+from bioqa.index.writer import has_commit
 from bioqa.types import Article, Candidate
 
 K1, B = 0.9, 0.4
@@ -48,7 +49,7 @@ class Index:
     def __init__(self, path: str | Path, *, k1: float = K1, b: float = B) -> None:
         check_bm25(k1, b)
         self.path = Path(path)
-        self._reader, self._user_data = _open(self.path)
+        self._reader, self.manifest = _open(self.path)
         self._searcher = java("org.apache.lucene.search.IndexSearcher")(
             cast("org.apache.lucene.index.IndexReader", self._reader)
         )
@@ -71,10 +72,11 @@ class Index:
 
     def search(self, question: str, k: int = 10) -> list[Candidate]:
         """The ``k`` articles with the highest BM25 score for the question's words, best first; equal scores in index order."""
-        query = self._queries.buildQuery(CONTENTS, self._analyzer, question)
-        hits = [(hit.doc, hit.score) for hit in self._searcher.search(query, k).scoreDocs]
-        ids = self._ids([doc for doc, _ in hits])
-        return [Candidate(ids[doc], score, doc) for doc, score in hits]
+        ids, docs, scores = java("bioqa.Bulk").search(self._searcher, self._query(question), k)
+        return [Candidate(*hit) for hit in zip(ids.split("\n"), scores, docs, strict=True)] if docs else []
+
+    def _query(self, question: str) -> Any:
+        return self._queries.buildQuery(CONTENTS, self._analyzer, question)
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
         """The stored articles of candidates that this index returned."""
@@ -91,72 +93,65 @@ class Index:
         """Documents, fields, sources, dates and size of this commit."""
         fields = java("org.apache.lucene.index.FieldInfos").getIndexedFields(self._reader)
         names = {str(name) for name in fields.toArray()}
-        data = self._user_data
+        manifest = self.manifest
         return IndexInfo(
             path=str(self.path),
             documents=len(self),
             fields=tuple(sorted(names | {RAW})),
-            sources=tuple(SourceEntry(**entry) for entry in json.loads(data["bioqa.sources"])),
-            snapshot=data["bioqa.snapshot"],
-            created=data["bioqa.created"],
+            sources=manifest.sources,
+            snapshot=manifest.snapshot,
+            created=manifest.created,
             size=sum(file.stat().st_size for file in self.path.iterdir() if file.is_file()),
-            format=int(data["bioqa.format"]),
-            version=data["bioqa.version"],
+            format=manifest.format,
+            version=manifest.version,
         )
 
-    def _ids(self, docs: list[int]) -> dict[int, str]:
-        """Ids from doc values, which are read forwards only."""
-        if not docs:
-            return {}
-        values = java("org.apache.lucene.index.MultiDocValues").getBinaryValues(self._reader, ID)
-        ids = {}
-        for doc in sorted(docs):
-            values.advance(doc)
-            ids[doc] = str(values.binaryValue().utf8ToString())
-        return ids
 
-
-def _open(path: Path) -> tuple[Any, dict[str, str]]:
+def _open(path: Path) -> tuple[Any, Manifest]:
     if not path.exists():
         raise IndexStateError(f"There is no index at {path}. Build one with `bioqa index build {path} SOURCE…`.")
-    if not path.is_dir() or not any(path.iterdir()):
-        raise IndexStateError(f"{path} is not an index. Build one with `bioqa index build INDEX SOURCE…`.")
     if not has_commit(path):
-        if any(path.glob("_*")) or (path / "write.lock").exists():
-            raise IndexStateError(
-                f"{path} is half built: its build has not finished. Run `bioqa index build {path} …` again."
-            )
+        if path.is_dir() and (any(path.glob("_*")) or (path / "write.lock").exists()):
+            raise _half_built(path)
         raise IndexStateError(f"{path} is not an index. Build one with `bioqa index build INDEX SOURCE…`.")
-    reader = _open_lucene(path)
-    data = {str(key): str(value) for key, value in _entries(reader.getIndexCommit().getUserData())}
-    problem = ""
-    if "bioqa.format" not in data:
-        problem = f"{path} is a Lucene index that bioqa did not build. Build one with `bioqa index build`."
-    elif int(data["bioqa.format"]) > FORMAT:
-        problem = (
-            f"{path} has index format {data['bioqa.format']} (written by bioqa {data.get('bioqa.version', '?')}); this "
-            f"bioqa reads up to format {FORMAT}. Upgrade bioqa."
-        )
-    if problem:
-        reader.close()
-        raise IndexStateError(problem)
-    return reader, data
-
-
-def _open_lucene(path: Path) -> Any:
     failure = java_exception()
     try:
-        directory = java("org.apache.lucene.store.FSDirectory").open(java("java.nio.file.Paths").get(str(path)))
-        return java("org.apache.lucene.index.DirectoryReader").open(directory)
+        commit = java("bioqa.Bulk").latest(open_directory(path), False)
+        data = user_data(commit.getUserData())
+        _check_format(path, data)
+        complete = java("bioqa.Bulk").latest(open_directory(path), True)
+        if complete is None:
+            raise _half_built(path)
+        reader = java("org.apache.lucene.index.DirectoryReader").open(complete)
+        return reader, read_manifest(user_data(complete.getUserData()))
     except failure as problem:
-        name = str(getattr(problem, "classname", "")).rpartition(".")[2]
-        if name == "IndexFormatTooNewException":
-            raise IndexStateError(f"{path} was written by a newer Lucene. Upgrade bioqa and pyserini.") from problem
-        message = str(getattr(problem, "innermessage", "") or problem)
+        raise _explain(path, problem) from problem
+
+
+def _half_built(path: Path) -> IndexStateError:
+    return IndexStateError(
+        f"{path} is half built: its build has not finished. Run the same `bioqa index build {path} …` again; it goes on "
+        "where it was."
+    )
+
+
+def _check_format(path: Path, data: dict[str, str]) -> None:
+    found, writer = read_format(data), data.get("bioqa.version", "?")
+    if found is None:
+        raise IndexStateError(f"{path} is a Lucene index that bioqa did not build. Build one with `bioqa index build`.")
+    if found > FORMAT:
         raise IndexStateError(
-            f"{path} is damaged and cannot be opened ({name}: {message}). Build it again with --overwrite."
-        ) from problem
+            f"{path} has index format {found} (written by bioqa {writer}); this bioqa reads format {FORMAT}. Upgrade bioqa."
+        )
+    if found < FORMAT:
+        raise IndexStateError(
+            f"{path} has the older index format {found} (written by bioqa {writer}). Build it again with --overwrite."
+        )
 
 
-def _entries(java_map: Any) -> list[tuple[Any, Any]]:
-    return [(entry.getKey(), entry.getValue()) for entry in java_map.entrySet().toArray()]
+def _explain(path: Path, problem: Any) -> IndexStateError:
+    name = str(getattr(problem, "classname", "")).rpartition(".")[2]
+    if name == "IndexFormatTooNewException":
+        return IndexStateError(f"{path} was written by a newer Lucene. Upgrade bioqa and pyserini.")
+    message = str(getattr(problem, "innermessage", "") or problem)
+    return IndexStateError(f"{path} is damaged and cannot be opened ({name}: {message}). Build it again with --overwrite.")

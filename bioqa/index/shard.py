@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import re
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bioqa.corpus import Source, read_source
-from bioqa.errors import RecordError
+from bioqa.errors import RecordError, SourceError
 from bioqa.index.document import cells
 from bioqa.index.jvm import java, limit_memory
 from bioqa.index.manifest import SourceEntry
@@ -41,16 +43,36 @@ def checksum(path: Path) -> tuple[int, str]:
         return path.stat().st_size, hashlib.file_digest(file, "md5").hexdigest()
 
 
+def _checked(path: Path) -> tuple[int, str]:
+    """``checksum``, compared with the .md5 file beside the file where there is one, as NLM puts it there."""
+    size, md5 = checksum(path)
+    beside = path.with_name(f"{path.name}.md5")
+    if beside.is_file():
+        found = re.search(r"\b[0-9a-fA-F]{32}\b", beside.read_text(encoding="utf-8", errors="replace"))
+        if not found:
+            raise SourceError(f"{beside} holds no md5 checksum. Fetch it again, or remove it.")
+        if found.group().lower() != md5:
+            raise SourceError(f"{path} does not have the checksum in {beside.name}: it is damaged. Fetch it again.")
+    return size, md5
+
+
 def take(
-    writer: Any, source: Source, order: int, *, skip_bad: bool, progress: Callable[[int], None] | None = None
+    writer: Any,
+    source: Source,
+    order: int,
+    *,
+    skip_bad: bool,
+    progress: Callable[[int], None] | None = None,
+    ids: list[str] | None = None,
 ) -> Taken:
-    """Read a source into a Lucene writer, without committing. ``progress`` is told of each batch of articles.
+    """Read a source into a Lucene writer, without committing. ``progress`` is told of each batch of articles, ``ids``
+    gets the id of each record.
 
     Raises:
         SourceError: the source cannot be read, or holds a malformed record and ``skip_bad`` is not set.
     """
     add = java("bioqa.Bulk").add
-    size, md5 = checksum(source.file)
+    size, md5 = _checked(source.file)
     messages: list[str] = []
     skipped = 0
 
@@ -75,6 +97,8 @@ def take(
                 progress(count)
 
     for record in read_source(source, on_bad=on_bad if skip_bad else None):
+        if ids is not None:
+            ids.append(record.id)
         if isinstance(record, Deletion):
             flush()
             deletions.append((record.id, place))
@@ -99,6 +123,7 @@ def open_directory(path: Path) -> Any:
 
 def start_worker(memory_mb: int) -> None:
     """Make a worker process ready: its share of memory, and an end with its parent, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     limit_memory(memory_mb)
     parent = os.getppid()
 

@@ -11,18 +11,20 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bioqa.corpus import Source, expand_sources
-from bioqa.errors import BioqaError, IndexStateError, OutputError, SourceError, UsageError
+from bioqa.errors import BioqaError, IndexStateError, OutputError, SetupError, SourceError, UsageError
 from bioqa.index.document import analyzer
 from bioqa.index.jvm import cast, java, java_exception, limit_memory
 from bioqa.index.manifest import FORMAT, Manifest, read_format, read_manifest, user_data
 from bioqa.index.shard import Taken, build_shard, checksum, open_directory, start_worker, take
 
+RAM_BUFFER_MB = 256.0
 COMMIT_SECONDS = 60.0
 SMALL_BYTES = 32_000_000
 """Sources smaller than this in all are read in this process: workers take a second to start."""
@@ -161,20 +163,21 @@ class _Build:
 
     def finish(self) -> int:
         """Drop all but the winners and commit as complete; the documents then in the index."""
-        resolve(self.writer, self.manifest.deletions)
-        self.commit(self.manifest.completed())
-        return int(self.writer.getDocStats().numDocs)
+        resolve(self.writer, None, self.manifest.deletions)
+        documents = int(self.writer.getDocStats().numDocs)
+        self.commit(self.manifest.completed(documents))
+        return documents
 
 
-def resolve(writer: Any, deletions: Sequence[tuple[str, int]]) -> int:
-    """Leave the winning document of each id (``Bulk.resolve``), without merges meanwhile; documents dropped."""
+def resolve(writer: Any, ids: Sequence[str] | None, deletions: Sequence[tuple[str, int]]) -> int:
+    """Leave the winning document of each of ``ids`` (of all where None), without merges meanwhile; documents dropped."""
     config = writer.getConfig()
     usual = config.getMergePolicy()
     config.setMergePolicy(java("org.apache.lucene.index.NoMergePolicy").INSTANCE)
-    ids, places = [id for id, _ in deletions], [place for _, place in deletions]
+    gone, places = [id for id, _ in deletions], [place for _, place in deletions]
     dropped = -1
     while dropped < 0:  # a merge that was under way has replaced segments: look again
-        dropped = int(java("bioqa.Bulk").resolve(writer, ids, places))
+        dropped = int(java("bioqa.Bulk").resolve(writer, ids, gone, places))
     config.setMergePolicy(usual)
     return dropped
 
@@ -320,6 +323,7 @@ def _from_workers(
 ) -> Iterator[Taken]:
     """Have worker processes make shards, and add each to the index as it comes; few wait at a time, to bound the disk space."""
     shutil.rmtree(folder, ignore_errors=True)
+    folder = folder / str(os.getpid())  # workers of a killed build may live for half a second more
     share = memory_mb // (workers + 1)
     queue = list(reversed(pending))
     running: dict[Future[Taken], Path] = {}
@@ -332,7 +336,13 @@ def _from_workers(
                 running[pool.submit(build_shard, source, order, shard, share / 3, skip_bad)] = shard
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 shard = running.pop(future)
-                taken = future.result()
+                try:
+                    taken = future.result()
+                except BrokenProcessPool:
+                    raise SetupError(
+                        "A worker process was killed, most likely for want of memory. Use fewer --workers; the same command goes "
+                        "on where the build was."
+                    ) from None
                 _add_shard(build.writer, shard)
                 shutil.rmtree(shard)
                 build.articles += taken.entry.articles

@@ -3,8 +3,11 @@ package bioqa;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -80,10 +83,11 @@ public final class Bulk {
 
   /**
    * Leaves one document for each id: of the highest version, then of the latest place in the corpus; and none where a deletion came
-   * later than that. Returns how many documents were dropped, or -1 where segments were merged away under it (call it again).
+   * later than that. Looks at {@code ids} alone, or at all where it is null. Returns how many documents were dropped, or -1 where
+   * segments were merged away under it (call it again).
    */
-  public static int resolve(IndexWriter writer, String[] deletedIds, long[] deletedOrders) throws IOException {
-    Map<BytesRef, Long> deletions = new java.util.HashMap<>();
+  public static int resolve(IndexWriter writer, String[] ids, String[] deletedIds, long[] deletedOrders) throws IOException {
+    Map<BytesRef, Long> deletions = new HashMap<>();
     for (int i = 0; i < deletedIds.length; i++) {
       deletions.merge(new BytesRef(deletedIds[i]), deletedOrders[i], Math::max);
     }
@@ -94,21 +98,17 @@ public final class Bulk {
         return 0;
       }
       Bits live = MultiBits.getLiveDocs(reader);
-      TermsEnum ids = terms.iterator();
-      PostingsEnum postings = null;
-      for (BytesRef id = ids.next(); id != null; id = ids.next()) {
-        Long deleted = deletions.get(id);
-        if (ids.docFreq() < 2 && deleted == null) {
+      TermsEnum all = terms.iterator();
+      Iterator<BytesRef> wanted = ids == null ? null : new TreeSet<>(Arrays.stream(ids).map(BytesRef::new).toList()).iterator();
+      while (wanted == null ? all.next() != null : wanted.hasNext()) {
+        if (wanted != null && !all.seekExact(wanted.next())) {
           continue;
         }
-        postings = ids.postings(postings, PostingsEnum.NONE);
-        List<Integer> documents = new ArrayList<>();
-        for (int doc = postings.nextDoc(); doc != DocIdSetIterator.NO_MORE_DOCS; doc = postings.nextDoc()) {
-          if (live == null || live.get(doc)) {
-            documents.add(doc);
-          }
+        Long deleted = deletions.get(all.term());
+        if (all.docFreq() < 2 && deleted == null) {
+          continue;
         }
-        for (int doc : losers(reader, documents, deleted)) {
+        for (int doc : losers(reader, documents(all, live), deleted)) {
           if (writer.tryDeleteDocument(reader, doc) == -1) {
             return -1;
           }
@@ -117,6 +117,17 @@ public final class Bulk {
       }
     }
     return dropped;
+  }
+
+  private static List<Integer> documents(TermsEnum term, Bits live) throws IOException {
+    List<Integer> documents = new ArrayList<>();
+    PostingsEnum postings = term.postings(null, PostingsEnum.NONE);
+    for (int doc = postings.nextDoc(); doc != DocIdSetIterator.NO_MORE_DOCS; doc = postings.nextDoc()) {
+      if (live == null || live.get(doc)) {
+        documents.add(doc);
+      }
+    }
+    return documents;
   }
 
   private static List<Integer> losers(DirectoryReader reader, List<Integer> documents, Long deleted) throws IOException {
@@ -160,7 +171,7 @@ public final class Bulk {
 
     @Override
     public void onCommit(List<? extends IndexCommit> commits) throws IOException {
-      IndexCommit last = commits.get(commits.size() - 1);
+      IndexCommit last = commits.isEmpty() ? null : commits.get(commits.size() - 1);
       IndexCommit complete = null;
       for (IndexCommit commit : commits) {
         if (isComplete(commit)) {
