@@ -7,9 +7,10 @@
 ``version``, ``order``  doc values: which of two records of one PMID wins
 ``date``       point: the first day that the publication date can mean, as the number YYYYMMDD
 ``journal``, ``mesh``, ``type``, ``language``  exact values in lower case, for filters
+``lacks``      the names of those five fields that an article has no value of
 
-The Lucene documents are made in Java (``java/Bulk.java``) from rows of strings, which cross the border between Python and Java hundreds
-of articles at a time.
+The Lucene documents are made in Java (``java/Bulk.java``) from rows of strings, which cross the border between Python and Java
+hundreds of articles at a time.
 """
 
 import json
@@ -20,6 +21,7 @@ from bioqa.index.jvm import java
 from bioqa.types import Article, Section
 
 ID, TITLE, CONTENTS, RAW = "id", "title", "contents", "raw"
+DATE, LACKS = "date", "lacks"
 FACETS = ("journal", "mesh", "type", "language")
 _TUPLES = {f.name for f in fields(Article) if isinstance(f.default, tuple)}
 _SPECS = [(f.name, f.default) for f in fields(Article) if f.name not in ("id", "title", "abstract", "sections")]
