@@ -40,7 +40,8 @@ MAX_POSITIVES_PER_QUESTION = 8
 HARD_NEGATIVES_PER_POSITIVE = 2
 RANDOM_NEGATIVES_PER_POSITIVE = 0.25
 NEGATIVE_POOL = 100
-MAX_TOKENS = 128
+TRAIN_TOKENS = 128
+MODEL_TOKENS = 192
 
 
 def shared_data() -> Path:
@@ -119,7 +120,7 @@ def base_model() -> CrossEncoder:
         for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt"):
             shutil.copy(source / name, folder)
         torch.manual_seed(SEED)
-        model = CrossEncoder(folder, num_labels=1, max_length=MAX_TOKENS, device="cpu")
+        model = CrossEncoder(folder, num_labels=1, max_length=TRAIN_TOKENS, device="cpu")
     model.model.bert.embeddings.word_embeddings.weight.requires_grad_(False)
     return model
 
@@ -180,6 +181,7 @@ def train(out: Path, max_pairs: int, batch_size: int, learning_rate: float) -> t
 def export(model: CrossEncoder, facts: dict, folder: Path) -> None:
     """Write the model as fp16 safetensors with its tokenizer, and the facts of the run beside it."""
     model.model.bert.embeddings.word_embeddings.weight.requires_grad_(True)
+    model.tokenizer.model_max_length = MODEL_TOKENS
     model.half()
     model.save_pretrained(str(folder), create_model_card=False)
     (folder / "model.safetensors").chmod(0o644)

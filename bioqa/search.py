@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bioqa.bioasq.questions import check_question
 from bioqa.errors import UsageError
-from bioqa.types import Article, Candidate, Hit, Question
+from bioqa.types import Article, Candidate, Hit, Question, Snippet
 
 if TYPE_CHECKING:
     from bioqa.rerank import Reranker
@@ -43,6 +43,7 @@ class _Ranked:
     article: Article
     logit: float | None = None
     probability: float | None = None
+    sentences: tuple[Snippet, ...] = ()
 
     @property
     def score(self) -> float:
@@ -131,9 +132,9 @@ class SearchEngine:
         self.scored += len(articles)
         self.cut += int(scores.truncated.sum())
         ranked = [
-            _Ranked(candidate, article, float(logit), float(probability))
-            for candidate, article, logit, probability in zip(
-                candidates, articles, scores.logits, scores.probabilities, strict=True
+            _Ranked(candidate, article, float(logit), float(probability), best)
+            for candidate, article, logit, probability, best in zip(
+                candidates, articles, scores.logits, scores.probabilities, scores.best, strict=True
             )
         ]
         return sorted(ranked, key=lambda one: -one.score)[:top]
@@ -142,7 +143,9 @@ class SearchEngine:
         from bioqa.rerank import best_sentences
 
         articles = [one.article for one in ranked]
-        snippets = best_sentences(self.reranker, question, articles, per_article=self.sentences)
+        snippets = best_sentences(
+            self.reranker, question, articles, per_article=self.sentences, among=[one.sentences for one in ranked]
+        )
         return [
             Hit(
                 rank=rank,

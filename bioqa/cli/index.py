@@ -39,7 +39,9 @@ def _megabytes(context: click.Context, parameter: click.Parameter, value: str | 
 @click.option("--overwrite", is_flag=True, help="Replace an index that is there already.")
 @click.option("--skip-bad", is_flag=True, help="Skip malformed records, report them and count them.")
 @click.option("--workers", type=int, help="Processes that read and index.  [default: the cores]")
-@click.option("--memory", callback=_megabytes, help="Java memory for all of them, as 4g.  [default: a quarter of the machine's]")
+@click.option(
+    "--memory", callback=_megabytes, help="Java memory for all of them, as 4g.  [default: a quarter of the machine's]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def build(
     index: Path,
@@ -53,7 +55,8 @@ def build(
     """Build INDEX from each SOURCE: PubMed XML (.xml, .xml.gz), JSONL, Parquet, a BEIR folder, a folder of these or a glob.
 
     Later sources win: a citation that comes again replaces the earlier one, and DeleteCitation drops it. A build that was killed
-    goes on where it was when the same command is given again. An index that is replaced stays searchable until the new one is whole.
+    goes on where it was when the same command is given again. An index that is replaced stays searchable until the new one is
+    whole.
     """
     from bioqa.index import build_index
 

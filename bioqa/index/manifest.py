@@ -32,8 +32,9 @@ class SourceEntry:
 class Manifest:
     """The user data of a commit.
 
-    ``documents`` is how many articles a complete index holds. ``plan`` holds the paths that a build was asked for, so that a killed one is only gone on with by the same command; ``deletions``
-    are the (PMID, place) of DeleteCitation records not applied yet, while ``state`` is "building".
+    ``documents`` is how many articles a complete index holds. ``plan`` holds the paths that a build was asked for, so that a
+    killed one is only gone on with by the same command; ``deletions`` are the (PMID, place) of DeleteCitation records not applied
+    yet, while ``state`` is "building".
     """
 
     format: int = FORMAT

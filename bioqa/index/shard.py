@@ -6,9 +6,8 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of reading one source: its entry, its latest revision date, deletions (PMID, place), messages on skipped records."""
+    """What came of reading one source: its entry, latest revision date, deletions (PMID, place), messages on skipped records."""
 
     entry: SourceEntry
     snapshot: str
@@ -118,7 +117,7 @@ def take(
 
 def open_directory(path: Path) -> Any:
     """The Lucene directory of a folder."""
-    return java("org.apache.lucene.store.FSDirectory").open(java("java.nio.file.Paths").get(str(path)))
+    return java("org.apache.lucene.store.FSDirectory").open(java("java.nio.file.Paths").get(str(path.absolute())))
 
 
 def start_worker(memory_mb: int) -> None:

@@ -1,5 +1,6 @@
 """Keep an index current: PubMed's daily update files, taken in once each, in order, all of a call in one commit."""
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ def gaps(paths: Sequence[str | Path]) -> list[str]:
     """The names missing between the lowest and the highest number of each year, as "pubmed26n1336" or "pubmed26n1336–1340"."""
     missing = []
     numbers = sorted(number for number in map(pubmed_number, paths) if number)
-    for (year, before), (same, after) in zip(numbers, numbers[1:], strict=False):
+    for (year, before), (same, after) in itertools.pairwise(numbers):
         if year == same and after > before + 1:
             first, last = before + 1, after - 1
             missing.append(f"pubmed{year:02}n{first:04}" + (f"–{last:04}" if last > first else ""))
@@ -121,7 +122,9 @@ def _new(manifest: Manifest, sources: Sequence[Source]) -> list[Source]:
         if entry is not None and checksum(source.file) == (entry.size, entry.md5):
             continue
         if entry is not None:
-            raise SourceError(f"{source.path} differs from the file of that name in the index. Fetch it again, or build anew.")
+            raise SourceError(
+                f"{source.path} differs from the file of that name in the index. Fetch it again, or build anew."
+            )
         if number and number < last:
             raise UsageError(
                 f"{source.path} comes before pubmed{last[0]:02}n{last[1]:04}, which is in the index: records that it would "

@@ -30,7 +30,9 @@ def verify_index(path: str | Path) -> Verdict:
     faults = _lucene_faults(path)
     if documents != manifest.documents:
         faults.append(f"It holds {documents:,} articles, and {manifest.documents:,} when it was written.")
-    warnings = tuple(f"{name} is missing among the files taken in." for name in gaps([e.path for e in manifest.sources]))
+    warnings = tuple(
+        f"{name} is missing among the files taken in." for name in gaps([e.path for e in manifest.sources])
+    )
     return Verdict(documents, tuple(faults), warnings)
 
 
@@ -42,7 +44,9 @@ def _lucene_faults(path: Path) -> list[str]:
         status = checker.checkIndex()
         if status.clean:
             return []
-        return [f"Lucene finds {status.numBadSegments or 'its list of segments'} damaged ({status.totLoseDocCount:,} articles)."]
+        return [
+            f"Lucene finds {status.numBadSegments or 'its list of segments'} damaged ({status.totLoseDocCount:,} articles)."
+        ]
     except failure as problem:
         return [f"Lucene cannot read it: {getattr(problem, 'innermessage', '') or problem}"]
     finally:

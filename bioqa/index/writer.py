@@ -1,8 +1,8 @@
 """Corpus files → Lucene index, file by file on all cores; after a kill the same command goes on from the last commit.
 
-Each worker process makes a shard of one source; this process adds it to the index and commits, with the list of sources taken in, at
-most once in ``COMMIT_SECONDS``. Commits are marked "building" until the last, which drops all but the winning record of each PMID and is
-marked "complete". Readers open the last complete commit, so they see the index as it was before, or none.
+Each worker process makes a shard of one source; this process adds it to the index and commits, with the list of sources taken in,
+at most once in ``COMMIT_SECONDS``. Commits are marked "building" until the last, which drops all but the winning record of each PMID
+and is marked "complete". Readers open the last complete commit, so they see the index as it was before, or none.
 """
 
 import multiprocessing
@@ -72,7 +72,9 @@ def check_target(path: Path) -> None:
     own = ("_", "segments", "pending_segments")
     strangers = [p.name for p in path.iterdir() if not p.name.startswith(own) and p.name not in ("write.lock", SHARDS)]
     if strangers:
-        raise IndexStateError(f"{path} holds files that are not an index ({strangers[0]}). Give an empty or a new folder.")
+        raise IndexStateError(
+            f"{path} holds files that are not an index ({strangers[0]}). Give an empty or a new folder."
+        )
 
 
 def latest_manifest(path: Path, *, complete: bool = False) -> Manifest | None:
@@ -217,7 +219,7 @@ def build_index(
     try:
         with open_writer(path, create=not manifest.sources, ram_mb=_ram(memory_mb, workers)) as writer:
             build = _Build(writer, manifest, progress)
-            _read(build, found, path, workers, memory_mb, skip_bad, note or (lambda text: None))
+            _read(build, found, path, workers, memory_mb, skip_bad=skip_bad, note=note or (lambda text: None))
             documents = build.finish()
     finally:
         shutil.rmtree(path / SHARDS, ignore_errors=True)
@@ -281,7 +283,8 @@ def _check_unchanged(manifest: Manifest, sources: Sequence[Source]) -> None:
         file = sources[entry.order].file
         if checksum(file) != (entry.size, entry.md5):
             raise SourceError(
-                f"{file} differs from the file of that name that was taken in before. Put that one back, or pass --overwrite and begin anew."
+                f"{file} differs from the file of that name that was taken in before. Put that one back, or pass "
+                "--overwrite and begin anew."
             )
 
 
@@ -291,6 +294,7 @@ def _read(
     path: Path,
     workers: int,
     memory_mb: int,
+    *,
     skip_bad: bool,
     note: Callable[[str], None],
 ) -> None:
@@ -300,11 +304,12 @@ def _read(
     done = {entry.order for entry in build.manifest.sources}
     pending = [(order, source) for order, source in enumerate(sources) if order not in done]
     build.tell(0)
+    taken: Iterator[Taken]
     small = sum(build.sizes[order] for order, _ in pending) < SMALL_BYTES
     if workers == 1 or len(pending) < 2 or small:
         taken = (take(build.writer, source, order, skip_bad=skip_bad, progress=build.tell) for order, source in pending)
     else:
-        taken = _from_workers(build, pending, path / SHARDS, min(workers, len(pending)), memory_mb, skip_bad)
+        taken = _from_workers(build, pending, path / SHARDS, min(workers, len(pending)), memory_mb, skip_bad=skip_bad)
     for one in taken:
         build.add(one)
         for message in one.messages:
@@ -319,7 +324,7 @@ def _read(
 
 
 def _from_workers(
-    build: _Build, pending: Sequence[tuple[int, Source]], folder: Path, workers: int, memory_mb: int, skip_bad: bool
+    build: _Build, pending: Sequence[tuple[int, Source]], folder: Path, workers: int, memory_mb: int, *, skip_bad: bool
 ) -> Iterator[Taken]:
     """Have worker processes make shards, and add each to the index as it comes; few wait at a time, to bound the disk space."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -23,12 +23,18 @@ class Batch:
     mask: NDArray[np.int64]
 
 
-def batches(pairs: Sequence[Tokens], size: int, padding: Padding) -> Iterator[Batch]:
-    """Yield all pairs, ``size`` at a time, longest first (so that running out of memory shows at once)."""
+def batches(pairs: Sequence[Tokens], size: int, padding: Padding, most_tokens: int | None = None) -> Iterator[Batch]:
+    """Yield all pairs, ``size`` at a time, longest first (so that running out of memory shows at once).
+
+    A batch has ``most_tokens`` at most, padding included, or one pair.
+    """
     lengths = np.array([len(pair.ids) for pair in pairs], dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
-    for start in range(0, len(order), size):
-        rows = order[start : start + size]
+    start = 0
+    while start < len(order):
+        fits = size if most_tokens is None else max(1, most_tokens // max(1, int(lengths[order[start]])))
+        rows = order[start : start + min(size, fits)]
+        start += len(rows)
         yield _batch(rows, [pairs[row] for row in rows], padding)
 
 

@@ -33,6 +33,21 @@ def resolve_device(name: str) -> str:
     return _cuda(wanted, gpus)
 
 
+def keep_memory() -> None:
+    """Have glibc keep the memory of freed tensors for the next ones, where Python runs on glibc.
+
+    By default it gives blocks of some megabytes back to the system at once, and every layer pays for fresh pages: a
+    tenth of the time of scoring on CPU. The numbers are M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h.
+    """
+    import ctypes
+    import platform
+
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for parameter, value in ((-1, 1 << 28), (-3, 1 << 25)):  # 32 MiB is the most that the second one takes
+            libc.mallopt(parameter, value)
+
+
 def _cuda(wanted: str, gpus: int) -> str:
     """``wanted`` as "cuda:N" if there are more than N GPUs."""
     if not gpus:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bioqa.errors import BioqaError, ModelError
-from bioqa.rerank.device import resolve_device
+from bioqa.rerank.device import keep_memory, resolve_device
 from bioqa.rerank.lengths import max_length as choose_length
 from bioqa.rerank.load_tokenizer import load_tokenizer, reason
 from bioqa.rerank.locate import locate
@@ -36,6 +36,8 @@ def load_model(name_or_path: str | Path | None, device: str = "auto", max_length
     (max_length).
     """
     place = resolve_device(device)
+    if place == "cpu":
+        keep_memory()
     name, folder = locate(name_or_path)
     try:
         return _load(name, folder, place, max_length)

@@ -13,11 +13,11 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from pubmed_server import MAX_REQUESTS, ONE, SIZE, THREE, TWO, Handler, PubMed
 
 from bioqa.corpus import expand_sources
 from bioqa.corpus.fetch import FetchReport, fetch_pubmed
 from bioqa.errors import OutputError, SourceError, UsageError
+from pubmed_server import MAX_REQUESTS, ONE, SIZE, THREE, TWO, Handler, PubMed
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -33,7 +32,10 @@ def files(tmp_path_factory):
     for number in range(12):
         part = citations[number * 27 : number * 27 + 27]
         if number:
-            part += [c.replace("<ArticleTitle>", f"<ArticleTitle>Again in {number}: ") for c in citations[number : number + 3]]
+            part += [
+                c.replace("<ArticleTitle>", f"<ArticleTitle>Again in {number}: ")
+                for c in citations[number : number + 3]
+            ]
         name = folder / f"pubmed26n{number + 1:04}.xml"
         name.write_text(f"<PubmedArticleSet>{''.join(part)}</PubmedArticleSet>")
     shutil.copy(DEMO / "demo26n0002.xml", folder / "pubmed26n0013.xml")

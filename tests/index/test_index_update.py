@@ -57,7 +57,9 @@ def test_gaps_in_the_numbering_are_told(index, tmp_path):
     told = []
     update_index(index, [tmp_path / "pubmed26n0005.xml"], note=told.append)
     assert "pubmed26n0002–0004" in told[0]
-    assert gaps(["pubmed26n0001.xml.gz", "x/pubmed26n0003.xml.gz", "pubmed27n0009.xml", "other.xml"]) == ["pubmed26n0002"]
+    assert gaps(["pubmed26n0001.xml.gz", "x/pubmed26n0003.xml.gz", "pubmed27n0009.xml", "other.xml"]) == [
+        "pubmed26n0002"
+    ]
 
 
 def test_an_older_version_changes_nothing(tmp_path):

@@ -1,6 +1,5 @@
 """The two stages together: order, depth, windows, answer sentences."""
 
-import itertools
 import random
 
 import numpy as np
@@ -65,7 +64,7 @@ def test_the_depth_follows_the_results_asked_for(index, reranker):
 
 def test_answer_sentences_stand_where_their_offsets_say(index, reranker):
     for hit in SearchEngine(index, reranker, sentences=2).search(QUESTION, top=5):
-        assert len(hit.snippets) == min(2, hit.article.abstract.count(".") or 1)
+        assert 1 <= len(hit.snippets) <= 2
         for snippet in hit.snippets:
             text = hit.article.title if snippet.section == "title" else hit.article.abstract
             assert text[snippet.begin : snippet.end] == snippet.text
@@ -120,7 +119,10 @@ def test_a_long_article_counts_as_its_best_window_and_nothing_is_cut(reranker):
     lengths = reranker.count_tokens(sentences)
     room = 64 - reranker.pair_tokens - sum(reranker.count_tokens([question, "Gene"]))
     texts = ["Gene\n" + " ".join(sentences[begin:end]) for begin, end in windows(lengths, room)]
-    assert found.logits[0] == pytest.approx(reranker.logits(question, texts).max(), abs=1e-5)
+    logits = reranker.logits(question, texts)
+    assert found.logits[0] == pytest.approx(logits.max(), abs=1e-5)
+    begin, end = list(windows(lengths, room))[int(logits.argmax())]
+    assert [snippet.text for snippet in found.best[0]] == sentences[begin:end]
 
 
 def test_a_sentence_longer_than_the_model_reads_is_reported_as_cut(reranker):
@@ -132,18 +134,14 @@ def test_no_article_gives_no_score(reranker):
     assert score_articles(reranker, QUESTION, []).logits.shape == (0,)
 
 
-def test_windows_cover_every_sentence_within_the_room_and_overlap_by_one():
+def test_windows_hold_every_sentence_once_within_the_room_and_as_many_as_fit():
     rng = random.Random(7)
     for _ in range(300):
         lengths = [rng.randint(1, 40) for _ in range(rng.randint(1, 20))]
         room = rng.randint(10, 90)
         runs = list(windows(lengths, room))
-        assert runs[0][0] == 0
-        assert runs[-1][1] == len(lengths)
+        assert [place for begin, end in runs for place in range(begin, end)] == list(range(len(lengths)))
         for begin, end in runs:
-            assert begin < end
             assert sum(lengths[begin:end]) <= room or end == begin + 1
-        for (begin, end), (next_begin, next_end) in itertools.pairwise(runs):
-            assert begin < next_begin <= end < next_end
-            if next_begin == end:
-                assert end - begin == 1 or lengths[end - 1] + lengths[end] > room
+            assert end == len(lengths) or sum(lengths[begin : end + 1]) > room
+    assert list(windows([], 10)) == []
