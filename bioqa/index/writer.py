@@ -1,8 +1,8 @@
 """Corpus files → Lucene index, file by file on all cores; after a kill the same command goes on from the last commit.
 
 Each worker process makes a shard of one source; this process adds it to the index and commits, with the list of sources taken in,
-at most once in ``COMMIT_SECONDS``. Commits are marked "building" until the last, which drops all but the winning record of each PMID
-and is marked "complete". Readers open the last complete commit, so they see the index as it was before, or none.
+at most once in ``COMMIT_SECONDS``. Commits are marked "building" until the last, which drops all but the winning record of each
+PMID and is marked "complete". Readers open the last complete commit, so they see the index as it was before, or none.
 """
 
 import multiprocessing
