@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bioqa.bioasq.questions import read_questions
     from bioqa.corpus import expand_sources, read_source
     from bioqa.errors import BioqaError
-    from bioqa.index import Index, MemoryIndex, build_index
+    from bioqa.index import Filters, Index, MemoryIndex, build_index
     from bioqa.rerank import Reranker
     from bioqa.search import SearchEngine
     from bioqa.types import Article, Candidate, Deletion, Hit, Question, Section, Snippet
@@ -22,6 +22,7 @@ _HOME = {
     "BioqaError": "bioqa.errors",
     "Candidate": "bioqa.types",
     "Deletion": "bioqa.types",
+    "Filters": "bioqa.index",
     "Hit": "bioqa.types",
     "Index": "bioqa.index",
     "MemoryIndex": "bioqa.index",
@@ -41,6 +42,7 @@ __all__ = [
     "BioqaError",
     "Candidate",
     "Deletion",
+    "Filters",
     "Hit",
     "Index",
     "MemoryIndex",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from bioqa.bioasq.questions import check_question
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from bioqa.rerank import Reranker
 
 DEPTH_CPU, DEPTH_GPU = 50, 100
+BATCH = 64
+"""Questions searched at a time where nothing is reranked."""
 
 
 class FirstStage(Protocol):
@@ -19,6 +22,14 @@ class FirstStage(Protocol):
 
     def search(self, question: str, k: int = 10) -> list[Candidate]:
         """The ``k`` best articles, best first."""
+        ...
+
+    def search_many(self, questions: Sequence[str], k: int = 10) -> list[list[Candidate]]:
+        """What ``search`` gives for each question."""
+        ...
+
+    def explain(self, question: str, candidate: Candidate) -> str:
+        """How a candidate's score came about."""
         ...
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
@@ -43,12 +54,18 @@ class SearchEngine:
     """BM25 candidates of ``index``, reordered by ``reranker`` (None: BM25 alone).
 
     ``depth`` is how many candidates are reranked: 50 on CPU and 100 on GPU where it is None, and never fewer than the results
-    asked for. ``sentences`` is how many answer sentences each hit gets. ``scored`` and ``cut`` count the articles reranked so
-    far, and those of them with text that the reranker did not read.
+    asked for. ``sentences`` is how many answer sentences each hit gets; ``explain`` has each hit say how its BM25 score came
+    about. ``scored`` and ``cut`` count the articles reranked so far, and those of them with text that the reranker did not read.
     """
 
     def __init__(
-        self, index: FirstStage, reranker: "Reranker | None" = None, *, depth: int | None = None, sentences: int = 2
+        self,
+        index: FirstStage,
+        reranker: "Reranker | None" = None,
+        *,
+        depth: int | None = None,
+        sentences: int = 2,
+        explain: bool = False,
     ) -> None:
         if depth is not None and depth < 1:
             raise UsageError(f"The rerank depth must be 1 or more, not {depth}.")
@@ -56,6 +73,7 @@ class SearchEngine:
         self.reranker = reranker
         self.depth = depth
         self.sentences = sentences
+        self.explain = explain
         self.scored = self.cut = 0
 
     def search(self, question: str, top: int = 10) -> list[Hit]:
@@ -71,13 +89,20 @@ class SearchEngine:
 
     def run(self, questions: Iterable[Question], top: int = 10) -> Iterator[tuple[Question, list[tuple[str, float]]]]:
         """For each question its (article id, score) results, best first, as a run file wants them: no answer sentences."""
+        self._check_top(top)
+        if self.reranker is None:
+            yield from self._run_bm25(iter(questions), top)
+            return
         for question in questions:
-            body = check_question(question.body)
-            if self.reranker is None:
-                self._check_top(top)
-                yield question, [(candidate.id, candidate.score) for candidate in self.index.search(body, top)]
-            else:
-                yield question, [(one.candidate.id, one.score) for one in self._rank(body, top)]
+            ranked = self._rank(check_question(question.body), top)
+            yield question, [(one.candidate.id, one.score) for one in ranked]
+
+    def _run_bm25(self, questions: Iterator[Question], top: int) -> Iterator[tuple[Question, list[tuple[str, float]]]]:
+        """``run`` where nothing is reranked: many questions at a time, on all cores."""
+        while batch := list(islice(questions, BATCH)):
+            found = self.index.search_many([check_question(question.body) for question in batch], top)
+            for question, candidates in zip(batch, found, strict=True):
+                yield question, [(candidate.id, candidate.score) for candidate in candidates]
 
     def _check_top(self, top: int) -> None:
         if top < 1:
@@ -130,6 +155,7 @@ class SearchEngine:
                 logit=one.logit,
                 probability=one.probability,
                 snippets=best,
+                explanation=self.index.explain(question, one.candidate) if self.explain else "",
             )
             for rank, (one, best) in enumerate(zip(ranked, snippets, strict=True), start=1)
         ]

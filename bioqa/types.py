@@ -109,7 +109,8 @@ class Hit:
     """One result: its rank from 1, the article, the first-stage score and, where a reranker ran, its logit and probability.
 
     ``score`` is what the list is ordered by: the reranker's logit, or BM25 where none ran. ``probability`` is the logistic
-    function of the logit. ``snippets`` are the article's best sentences for the question, best first.
+    function of the logit. ``snippets`` are the article's best sentences for the question, best first. ``explanation`` says how the
+    first-stage score came about, "" unless asked for.
     """
 
     rank: int
@@ -119,3 +120,4 @@ class Hit:
     logit: float | None = None
     probability: float | None = None
     snippets: tuple[Snippet, ...] = field(default=())
+    explanation: str = ""

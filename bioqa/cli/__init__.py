@@ -11,7 +11,8 @@ from bioqa.errors import BioqaError
 
 # Command → module that defines it and its line in `bioqa --help`, kept here so that help imports none of them.
 COMMANDS = {
-    "index": ("bioqa.cli.index", "Build a BM25 index from PubMed XML, JSONL, BEIR or Parquet; tell what one holds."),
+    "fetch": ("bioqa.cli.fetch", "Download PubMed's baseline and update files."),
+    "index": ("bioqa.cli.index", "Build a BM25 index, keep it current, check it, tell what it holds."),
     "search": ("bioqa.cli.search", "Answer questions: ranked articles with the sentences that answer."),
     "show": ("bioqa.cli.show", "Show one article of an index."),
     "demo": ("bioqa.cli.demo", "Build the demo index and answer three questions."),

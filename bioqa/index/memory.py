@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bioqa.errors import SourceError
+from bioqa.errors import SourceError, UsageError
 from bioqa.index.reader import K1, B, check_bm25
 from bioqa.types import Article, Candidate, Deletion
 
@@ -93,6 +93,14 @@ class MemoryIndex:
         scores = self._bm25.get_scores(self._tokens(question))
         order = np.argsort(-scores, kind="stable")[:k]
         return [Candidate(self._articles[i].id, float(scores[i]), int(i)) for i in order if scores[i] > 0]
+
+    def search_many(self, questions: Sequence[str], k: int = 10) -> list[list[Candidate]]:
+        """What ``search`` gives for each question."""
+        return [self.search(question, k) for question in questions]
+
+    def explain(self, question: str, candidate: Candidate) -> str:
+        """Not to be had in memory: raises UsageError."""
+        raise UsageError("A score in memory cannot be explained. Build an index, and search that.")
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
         """The articles of candidates that this engine returned."""

@@ -1,15 +1,19 @@
 """BM25 over a Lucene index on disk, with Anserini's analyzer and bag-of-words query: the scores are Pyserini's."""
 
-import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bioqa.errors import IndexStateError, UsageError
-from bioqa.index.document import CONTENTS, FORMAT, ID, RAW, analyzer, from_json
+from bioqa.index.document import ID, RAW, from_json
+from bioqa.index.filters import Filters, LeftOut, combine, lacks_query, term_query
 from bioqa.index.jvm import cast, java, java_exception
-from bioqa.index.writer import SourceEntry, has_commit
+from bioqa.index.manifest import FORMAT, Manifest, SourceEntry, read_format, read_manifest, user_data
+from bioqa.index.query import RM3_DOCUMENTS, QueryBuilder
+from bioqa.index.shard import open_directory
+from bioqa.index.writer import has_commit
 from bioqa.types import Article, Candidate
 
 K1, B = 0.9, 0.4
@@ -38,23 +42,54 @@ def check_bm25(k1: float, b: float) -> None:
         raise UsageError(f"BM25's b must lie between 0 and 1, not {b}.")
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Index:
     """A Lucene index opened for searching, at the commit that was the latest when it was opened.
 
+    ``filters`` say which articles may be found. ``title_weight`` times the BM25 score of the title is added to that of title and
+    abstract. A question is a bag of words, or with ``syntax`` "lucene" a query of Lucene's classic parser: phrases, AND, OR, NOT,
+    brackets, wildcards, ``field:value``, ``date:[2019 TO 2021-06]``. ``rm3`` adds words of the first articles found to the
+    question's. ``threads`` (None: as many as cores) search the segments of a large index for one question, and the questions of
+    ``search_many``.
+
     Raises:
         IndexStateError: ``path`` is missing, no index, half built, damaged or of a newer format.
+        UsageError: an option has no such value, or excludes another.
     """
 
-    def __init__(self, path: str | Path, *, k1: float = K1, b: float = B) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        k1: float = K1,
+        b: float = B,
+        filters: Filters | None = None,
+        title_weight: float = 0.0,
+        syntax: str = "words",
+        rm3: bool = False,
+        threads: int | None = None,
+    ) -> None:
         check_bm25(k1, b)
+        if threads is not None and threads < 1:
+            raise UsageError(f"The number of threads must be 1 or more, not {threads}.")
         self.path = Path(path)
-        self._reader, self._user_data = _open(self.path)
-        self._searcher = java("org.apache.lucene.search.IndexSearcher")(
-            cast("org.apache.lucene.index.IndexReader", self._reader)
-        )
-        self._searcher.setSimilarity(java("org.apache.lucene.search.similarities.BM25Similarity")(k1, b))
-        self._analyzer = analyzer()
-        self._queries = java("io.anserini.search.query.BagOfWordsQueryGenerator")()
+        self.filters = filters or Filters()
+        self.threads = threads or cores()
+        self._queries = QueryBuilder(self.filters, title_weight, syntax, rm3)
+        self._reader, self.manifest = _open(self.path)
+        self._pool = java("bioqa.Bulk").pool(self.threads) if self.threads > 1 else None
+        similarity = java("org.apache.lucene.search.similarities.BM25Similarity")(k1, b)
+        self._searcher = self._open_searcher(self._pool, similarity)
+        self._one_thread = self._open_searcher(None, similarity)
+
+    def _open_searcher(self, pool: Any, similarity: Any) -> Any:
+        searcher = java("bioqa.Bulk").searcher(cast("org.apache.lucene.index.IndexReader", self._reader), pool)
+        searcher.setSimilarity(similarity)
+        return searcher
 
     def __len__(self) -> int:
         return int(self._reader.numDocs())
@@ -67,14 +102,76 @@ class Index:
 
     def close(self) -> None:
         """Close the Lucene reader; the index cannot be searched afterwards."""
+        if self._pool is not None:
+            self._pool.shutdown()
         self._reader.close()
 
     def search(self, question: str, k: int = 10) -> list[Candidate]:
-        """The ``k`` articles with the highest BM25 score for the question's words, best first; equal scores in index order."""
-        query = self._queries.buildQuery(CONTENTS, self._analyzer, question)
-        hits = [(hit.doc, hit.score) for hit in self._searcher.search(query, k).scoreDocs]
-        ids = self._ids([doc for doc, _ in hits])
-        return [Candidate(ids[doc], score, doc) for doc, score in hits]
+        """The ``k`` articles with the highest BM25 score for the question, best first; equal scores in index order.
+
+        Raises:
+            QuestionError: the question is no query in Lucene's syntax, where that was chosen.
+        """
+        return _candidates(java("bioqa.Bulk").search(self._searcher, self._query(question), k))
+
+    def search_many(self, questions: Sequence[str], k: int = 10) -> list[list[Candidate]]:
+        """What ``search`` gives for each question, several questions at a time."""
+        first = [self._queries.build(question) for question in questions]
+        if not self._queries.rm3:
+            return self._search_all(first, k)
+        feedback = self._search_all(first, RM3_DOCUMENTS)
+        return self._search_all([self._expand(*one) for one in zip(questions, first, feedback, strict=True)], k)
+
+    def check_query(self, question: str) -> None:
+        """Raise QuestionError where the question is no query in Lucene's syntax, and that was chosen."""
+        self._queries.build(question)
+
+    def _search_all(self, queries: Sequence[Any], k: int) -> list[list[Candidate]]:
+        if not queries:
+            return []
+        found = java("bioqa.Bulk").searchAll(self._one_thread, list(queries), k, min(self.threads, len(queries)))
+        return [_candidates(hits) for hits in found]
+
+    def _query(self, question: str) -> Any:
+        query = self._queries.build(question)
+        if not self._queries.rm3:
+            return query
+        return self._expand(
+            question, query, _candidates(java("bioqa.Bulk").search(self._searcher, query, RM3_DOCUMENTS))
+        )
+
+    def _expand(self, question: str, query: Any, feedback: Sequence[Candidate]) -> Any:
+        """The RM3 query from what ``query`` found; ``query`` itself where that is nothing."""
+        if not feedback:
+            return query
+        texts = [article.default_text() for article in self.articles(feedback)]
+        return self._queries.expanded(question, self._reader, texts, [candidate.score for candidate in feedback])
+
+    def explain(self, question: str, candidate: Candidate) -> str:
+        """How the first-stage score of a candidate for the question came about, as Lucene explains it, over several lines."""
+        query = cast("org.apache.lucene.search.Query", self._query(question))
+        return str(self._searcher.explain(query, candidate.key).toString()).rstrip()
+
+    def left_out(self, question: str | None = None) -> list[LeftOut]:
+        """How many articles each filter left out merely because they lack its field (new ones have no MeSH headings, say).
+
+        They are counted among those that match the question, or among all where it is None, and that pass the other filters.
+        Fields that no article lacks are not listed.
+        """
+        counts = []
+        for name in self.filters.fields:
+            matching = (
+                self._queries.passing(skip=name) if question is None else self._queries.build(question, skip=name)
+            )
+            count = int(self._searcher.count(combine((matching, "FILTER"), (lacks_query(name), "FILTER"))))
+            if count:
+                counts.append(LeftOut(name, count))
+        return counts
+
+    def unknown_values(self) -> list[tuple[str, str]]:
+        """The (field, value) of filters that no article of the index has, in lower case."""
+        term = java("org.apache.lucene.index.Term")
+        return [(name, value) for name, value in self.filters.values() if not self._reader.docFreq(term(name, value))]
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
         """The stored articles of candidates that this index returned."""
@@ -83,82 +180,80 @@ class Index:
 
     def get(self, id: str) -> Article | None:
         """The article with that id, or None."""
-        query = java("org.apache.lucene.search.TermQuery")(java("org.apache.lucene.index.Term")(ID, id))
-        hits = self._searcher.search(query, 1).scoreDocs
+        hits = self._searcher.search(term_query(ID, id), 1).scoreDocs
         return from_json(self._searcher.storedFields().document(hits[0].doc).get(RAW)) if hits else None
 
     def info(self) -> IndexInfo:
         """Documents, fields, sources, dates and size of this commit."""
         fields = java("org.apache.lucene.index.FieldInfos").getIndexedFields(self._reader)
         names = {str(name) for name in fields.toArray()}
-        data = self._user_data
+        manifest = self.manifest
         return IndexInfo(
             path=str(self.path),
             documents=len(self),
             fields=tuple(sorted(names | {RAW})),
-            sources=tuple(SourceEntry(**entry) for entry in json.loads(data["bioqa.sources"])),
-            snapshot=data["bioqa.snapshot"],
-            created=data["bioqa.created"],
+            sources=manifest.sources,
+            snapshot=manifest.snapshot,
+            created=manifest.created,
             size=sum(file.stat().st_size for file in self.path.iterdir() if file.is_file()),
-            format=int(data["bioqa.format"]),
-            version=data["bioqa.version"],
+            format=manifest.format,
+            version=manifest.version,
         )
 
-    def _ids(self, docs: list[int]) -> dict[int, str]:
-        """Ids from doc values, which are read forwards only."""
-        if not docs:
-            return {}
-        values = java("org.apache.lucene.index.MultiDocValues").getBinaryValues(self._reader, ID)
-        ids = {}
-        for doc in sorted(docs):
-            values.advance(doc)
-            ids[doc] = str(values.binaryValue().utf8ToString())
-        return ids
+
+def _candidates(hits: Any) -> list[Candidate]:
+    """The candidates in what ``Bulk.search`` returned."""
+    ids, docs, scores = hits
+    return [Candidate(*hit) for hit in zip(ids.split("\n"), scores, docs, strict=True)] if docs else []
 
 
-def _open(path: Path) -> tuple[Any, dict[str, str]]:
+def _open(path: Path) -> tuple[Any, Manifest]:
     if not path.exists():
         raise IndexStateError(f"There is no index at {path}. Build one with `bioqa index build {path} SOURCE…`.")
-    if not path.is_dir() or not any(path.iterdir()):
-        raise IndexStateError(f"{path} is not an index. Build one with `bioqa index build INDEX SOURCE…`.")
     if not has_commit(path):
-        if any(path.glob("_*")) or (path / "write.lock").exists():
-            raise IndexStateError(
-                f"{path} is half built: its build has not finished. Run `bioqa index build {path} …` again."
-            )
+        if path.is_dir() and (any(path.glob("_*")) or (path / "write.lock").exists()):
+            raise _half_built(path)
         raise IndexStateError(f"{path} is not an index. Build one with `bioqa index build INDEX SOURCE…`.")
-    reader = _open_lucene(path)
-    data = {str(key): str(value) for key, value in _entries(reader.getIndexCommit().getUserData())}
-    problem = ""
-    if "bioqa.format" not in data:
-        problem = f"{path} is a Lucene index that bioqa did not build. Build one with `bioqa index build`."
-    elif int(data["bioqa.format"]) > FORMAT:
-        problem = (
-            f"{path} has index format {data['bioqa.format']} (written by bioqa {data.get('bioqa.version', '?')}); this "
-            f"bioqa reads up to format {FORMAT}. Upgrade bioqa."
-        )
-    if problem:
-        reader.close()
-        raise IndexStateError(problem)
-    return reader, data
-
-
-def _open_lucene(path: Path) -> Any:
     failure = java_exception()
     try:
-        directory = java("org.apache.lucene.store.FSDirectory").open(
-            java("java.nio.file.Paths").get(str(path.absolute()))
-        )
-        return java("org.apache.lucene.index.DirectoryReader").open(directory)
+        commit = java("bioqa.Bulk").latest(open_directory(path), False)
+        data = user_data(commit.getUserData())
+        _check_format(path, data)
+        complete = java("bioqa.Bulk").latest(open_directory(path), True)
+        if complete is None:
+            raise _half_built(path)
+        reader = java("org.apache.lucene.index.DirectoryReader").open(complete)
+        return reader, read_manifest(user_data(complete.getUserData()))
     except failure as problem:
-        name = str(getattr(problem, "classname", "")).rpartition(".")[2]
-        if name == "IndexFormatTooNewException":
-            raise IndexStateError(f"{path} was written by a newer Lucene. Upgrade bioqa and pyserini.") from problem
-        message = str(getattr(problem, "innermessage", "") or problem)
+        raise _explain(path, problem) from problem
+
+
+def _half_built(path: Path) -> IndexStateError:
+    return IndexStateError(
+        f"{path} is half built: its build has not finished. Run the same `bioqa index build {path} …` again; it goes on "
+        "where it was."
+    )
+
+
+def _check_format(path: Path, data: dict[str, str]) -> None:
+    found, writer = read_format(data), data.get("bioqa.version", "?")
+    if found is None:
+        raise IndexStateError(f"{path} is a Lucene index that bioqa did not build. Build one with `bioqa index build`.")
+    if found > FORMAT:
         raise IndexStateError(
-            f"{path} is damaged and cannot be opened ({name}: {message}). Build it again with --overwrite."
-        ) from problem
+            f"{path} has index format {found} (written by bioqa {writer}); this bioqa reads format {FORMAT}. Upgrade bioqa."
+        )
+    if found < FORMAT:
+        raise IndexStateError(
+            f"{path} has the older index format {found} (written by bioqa {writer}). Build it again with --overwrite."
+        )
 
 
-def _entries(java_map: Any) -> list[tuple[Any, Any]]:
-    return [(entry.getKey(), entry.getValue()) for entry in java_map.entrySet().toArray()]
+def _explain(path: Path, problem: Any) -> IndexStateError:
+    name = str(getattr(problem, "classname", "")).rpartition(".")[2]
+    if name == "IndexFormatTooNewException":
+        return IndexStateError(f"{path} was written by a newer Lucene. Upgrade bioqa and pyserini.")
+    message = str(getattr(problem, "innermessage", "") or problem)
+    return IndexStateError(
+        f"{path} is damaged and cannot be opened ({name}: {message}). Build it again with --overwrite."
+    )

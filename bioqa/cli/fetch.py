@@ -1,0 +1,119 @@
+"""``bioqa fetch``: PubMed's files from NLM's server."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bioqa.cli.output import human_bytes, note, progress_bar
+
+if TYPE_CHECKING:
+    from bioqa.corpus.fetch import FetchProgress, FetchReport
+
+MAX_SHOWN_FAILED = 10
+
+
+@click.group(name="fetch")
+def command() -> None:
+    """Fetch PubMed's baseline and update files."""
+
+
+@command.command()
+@click.option("--baseline", is_flag=True, help="Fetch the yearly baseline, into DIR/baseline.")
+@click.option("--updates", is_flag=True, help="Fetch the daily update files, into DIR/updatefiles.")
+@click.option("--into", metavar="DIR", type=click.Path(path_type=Path), required=True, help="Folder to fetch into.")
+@click.option(
+    "--files", metavar="WHICH", help="Only these: 1-20, 1300-, 7 or 'pubmed26n00*'; several parted by commas."
+)
+@click.option(
+    "--base-url",
+    metavar="URL",
+    envvar="BIOQA_PUBMED_URL",
+    default="https://ftp.ncbi.nlm.nih.gov/pubmed/",
+    show_default=True,
+    show_envvar=True,
+    help="Folder of a server that holds baseline/ and updatefiles/.",
+)
+@click.option("--jobs", type=click.IntRange(1, 16), default=4, show_default=True, help="Files fetched at a time.")
+@click.option("--retries", type=click.IntRange(0), default=5, show_default=True, help="Further attempts at a file.")
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds a server may send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def pubmed(
+    *,
+    baseline: bool,
+    updates: bool,
+    into: Path,
+    files: str | None,
+    base_url: str,
+    jobs: int,
+    retries: int,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Fetch PubMed's --baseline, its --updates or both, each file checked against its MD5 checksum.
+
+    Files that are there already are skipped, and what was interrupted is gone on with: run the same command again. The data
+    comes courtesy of the U.S. National Library of Medicine; a copy may not be the most current that NLM has, and the result
+    names the snapshot: the latest file on the server.
+    """
+    from bioqa.corpus.fetch import fetch_pubmed
+    from bioqa.errors import SourceError
+
+    with progress_bar("bytes", None) as bar:
+        bar.unit_scale = True
+
+        def progress(state: "FetchProgress") -> None:
+            bar.set_postfix_str(f"{state.files_done:,}/{state.files:,} files", refresh=False)
+            bar.total = state.bytes
+            bar.update(state.bytes_done - bar.n)
+
+        report = fetch_pubmed(
+            into,
+            baseline=baseline,
+            updates=updates,
+            files=files,
+            base_url=base_url,
+            jobs=jobs,
+            retries=retries,
+            timeout=timeout,
+            progress=progress,
+            note=lambda text: bar.write(text, file=sys.stderr),
+        )
+    _tell(report, as_json)
+    if report.failed:
+        raise SourceError(_failure(report))
+
+
+def _tell(report: "FetchReport", as_json: bool) -> None:
+    """The result on standard output; a warning about files that do not belong there on standard error."""
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+    else:
+        date = f" of {report.snapshot_date}" if report.snapshot_date else ""
+        click.echo(
+            f"{report.into}: {_files(report.fetched)} fetched ({human_bytes(report.bytes)}), {report.skipped:,} skipped "
+            f"(there already) in {report.seconds:.1f} s; snapshot {report.snapshot}{date}"
+        )
+    if report.strays:
+        note(
+            f"{report.into} also holds {_files(len(report.strays))} that the server no longer lists, the first "
+            f"{report.strays[0]}. Remove them before you build an index: an older year's updates would replace newer citations."
+        )
+
+
+def _files(number: int) -> str:
+    return f"{number:,} file{'s' * (number != 1)}"
+
+
+def _failure(report: "FetchReport") -> str:
+    """The sentence that names the files that could not be fetched."""
+    total = report.fetched + report.skipped + len(report.failed)
+    shown = ", ".join(f"{failure.name} ({failure.reason})" for failure in report.failed[:MAX_SHOWN_FAILED])
+    more = f" and {len(report.failed) - MAX_SHOWN_FAILED:,} more" if len(report.failed) > MAX_SHOWN_FAILED else ""
+    return (
+        f"{len(report.failed):,} of {_files(total)} could not be fetched: {shown}{more}. "
+        "Run the same command again: it goes on where it stopped."
+    )

@@ -1,0 +1,119 @@
+"""Filters on publication date, journal, MeSH heading, publication type and language, as Lucene queries."""
+
+import calendar
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from bioqa.errors import UsageError
+from bioqa.index.document import DATE, FACETS, LACKS
+from bioqa.index.jvm import cast, java
+
+_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
+_LAST_DAY = 99991231
+
+
+class LeftOut(NamedTuple):
+    """How many articles a filter on ``field`` left out merely because they do not have the field."""
+
+    field: str
+    articles: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which articles a search may find: those that match every field set here, and any of several values of one field.
+
+    ``since`` and ``until`` are "2019", "2019-03" or "2019-03-04". They are held against the first day that an article's date can
+    mean, ``since`` by its own first day and ``until`` by its last. Values of the other fields match as a whole, in upper or lower
+    case; a MeSH descriptor ("Asthma") matches with every qualifier, "Asthma/drug therapy" with that one.
+
+    Raises:
+        UsageError: a date is malformed, ``since`` is after ``until``, or a value is empty.
+    """
+
+    since: str = ""
+    until: str = ""
+    journal: tuple[str, ...] = ()
+    mesh: tuple[str, ...] = ()
+    type: tuple[str, ...] = ()
+    language: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        first, last = self._days()
+        if first > last:
+            raise UsageError(
+                f"No date lies between {self.since} and {self.until}: the first must not be after the second."
+            )
+        for field, values in self._facets():
+            if not all(value.strip() for value in values):
+                raise UsageError(f"An empty {field} was given as a filter.")
+
+    def __bool__(self) -> bool:
+        return self != Filters()
+
+    def _days(self) -> tuple[int, int]:
+        first = _day(self.since, last=False) if self.since else 0
+        last = _day(self.until, last=True) if self.until else _LAST_DAY
+        return first, last
+
+    def _facets(self) -> list[tuple[str, tuple[str, ...]]]:
+        return [(field, getattr(self, field)) for field in FACETS if getattr(self, field)]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of the index that are filtered on."""
+        dates = (DATE,) if self.since or self.until else ()
+        return (*dates, *(field for field, _ in self._facets()))
+
+    def values(self) -> list[tuple[str, str]]:
+        """Each (field, value) filtered on, dates apart, as the index holds it."""
+        return [(field, value.strip().lower()) for field, values in self._facets() for value in values]
+
+    def queries(self) -> dict[str, Any]:
+        """For each field filtered on, the Lucene query of the articles that pass."""
+        found = {}
+        if self.since or self.until:
+            found[DATE] = java("org.apache.lucene.document.IntPoint").newRangeQuery(DATE, *self._days())
+        for field, values in self._facets():
+            found[field] = any_of([term_query(field, value.strip().lower()) for value in values])
+        return found
+
+
+def _day(date: str, *, last: bool) -> int:
+    """The first or the last day that a date can mean, as the number YYYYMMDD."""
+    match = _DATE.fullmatch(date.strip())
+    if not match:
+        raise UsageError(f"{date!r} is not a date. Write YYYY, YYYY-MM or YYYY-MM-DD.")
+    year, month, day = (int(part) if part else 0 for part in match.groups())
+    if match.group(2) and not 1 <= month <= 12:
+        raise UsageError(f"{date!r} is not a date: there is no month {match.group(2)}.")
+    month = month or (12 if last else 1)
+    days = calendar.monthrange(max(year, 1), month)[1]
+    if match.group(3) and not 1 <= day <= days:
+        raise UsageError(f"{date!r} is not a date: that month has {days} days.")
+    return year * 10_000 + month * 100 + (day or (days if last else 1))
+
+
+def term_query(field: str, value: str) -> Any:
+    """The Lucene query of articles with exactly that value in the field."""
+    return java("org.apache.lucene.search.TermQuery")(java("org.apache.lucene.index.Term")(field, value))
+
+
+def lacks_query(field: str) -> Any:
+    """The Lucene query of articles without that field."""
+    return term_query(LACKS, field)
+
+
+def combine(*clauses: tuple[Any, str]) -> Any:
+    """A Lucene boolean query of (query, "MUST" or "SHOULD" or "FILTER") clauses."""
+    occur = java("org.apache.lucene.search.BooleanClause$Occur")
+    builder = java("org.apache.lucene.search.BooleanQuery$Builder")()
+    for query, kind in clauses:
+        builder.add(cast("org.apache.lucene.search.Query", query), getattr(occur, kind))
+    return builder.build()
+
+
+def any_of(queries: list[Any]) -> Any:
+    """The Lucene query of what any of those matches."""
+    return queries[0] if len(queries) == 1 else combine(*((query, "SHOULD") for query in queries))

@@ -1,0 +1,348 @@
+"""What the first stage's options do: filters, title weight, Lucene's syntax, RM3, explanations, batches, threads."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bioqa import Index, MemoryIndex, build_index, read_questions
+from bioqa.errors import QuestionError, UsageError
+from bioqa.index import Filters
+from bioqa.index.jvm import cast, java
+from bioqa.types import Article
+from support import DEMO, REPOSITORY
+
+QUESTION = "asthma treatment"
+ARTICLES = {
+    "1": Article("1", "Asthma", "Steroids as treatment.", journal="The Lancet", date="2019", mesh=("Asthma",), languages=("eng",)),
+    "2": Article(
+        "2", "Inhalers", "Asthma treatment in children.", journal="Thorax", date="2019-03", mesh=("Asthma", "Asthma/drug therapy"),
+        publication_types=("Review", "Journal Article"), languages=("eng", "fre"),
+    ),
+    "3": Article("3", "Cough", "No asthma was found.", journal="Thorax", date="2019-03-31", mesh=("Cough",), languages=("ger",)),
+    "4": Article("4", "Asthma in 2026", "New biologics for asthma treatment.", journal="Thorax", date="2026-01-05"),
+    "5": Article("5", "Undated", "Asthma notes."),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """An index of the five articles above, made from PubMed XML."""
+    folder = tmp_path_factory.mktemp("filters")
+    (folder / "five.xml").write_text(
+        f"<PubmedArticleSet>{''.join(map(_citation, ARTICLES.values()))}</PubmedArticleSet>", encoding="utf-8"
+    )
+    build_index(folder / "index", [folder / "five.xml"])
+    return folder / "index"
+
+
+def _citation(article: Article) -> str:
+    date = "".join(
+        f"<{name}>{part}</{name}>"
+        for name, part in zip(("Year", "Month", "Day"), article.date.split("-"), strict=False)
+        if part
+    )
+    headings: dict[str, list[str]] = {}
+    for value in article.mesh:
+        descriptor, _, qualifier = value.partition("/")
+        headings.setdefault(descriptor, []).extend([qualifier] if qualifier else [])
+    mesh = "".join(
+        f"<MeshHeading><DescriptorName>{name}</DescriptorName>{''.join(f'<QualifierName>{q}</QualifierName>' for q in qualifiers)}"
+        "</MeshHeading>"
+        for name, qualifiers in headings.items()
+    )
+    languages = "".join(f"<Language>{value}</Language>" for value in article.languages)
+    types = "".join(f"<PublicationType>{value}</PublicationType>" for value in article.publication_types)
+    return (
+        f"<PubmedArticle><MedlineCitation><PMID>{article.id}</PMID><Article><Journal><JournalIssue><PubDate>{date}</PubDate>"
+        f"</JournalIssue><Title>{article.journal}</Title></Journal><ArticleTitle>{article.title}</ArticleTitle><Abstract>"
+        f"<AbstractText>{article.abstract}</AbstractText></Abstract>{languages}"
+        f"<PublicationTypeList>{types}</PublicationTypeList></Article><MeshHeadingList>{mesh}</MeshHeadingList></MedlineCitation>"
+        "</PubmedArticle>"
+    )
+
+
+def found(path, question=QUESTION, **options):
+    with Index(path, **options) as index:
+        return {candidate.id for candidate in index.search(question, 100)}
+
+
+def test_the_articles_stand_in_the_index_as_the_tests_mean_them(path):
+    with Index(path) as index:
+        assert {id: index.get(id) for id in ARTICLES} == ARTICLES
+
+
+@pytest.mark.parametrize(
+    ("filters", "ids"),
+    [
+        (Filters(), "12345"),
+        (Filters(since="2019"), "1234"),
+        (Filters(since="2019-01-01"), "1234"),
+        (Filters(since="2019-01-02"), "234"),
+        (Filters(since="2019-03"), "234"),
+        (Filters(since="2019-03-02"), "34"),
+        (Filters(until="2019-02"), "1"),
+        (Filters(until="2019-03"), "123"),
+        (Filters(until="2019-03-30"), "12"),
+        (Filters(since="2019-03-31", until="2019-03-31"), "3"),
+        (Filters(until="2026"), "1234"),
+        (Filters(journal=("thorax",)), "234"),
+        (Filters(journal=("THE LANCET", "Thorax")), "1234"),
+        (Filters(journal=("Lancet",)), ""),
+        (Filters(mesh=("asthma",)), "12"),
+        (Filters(mesh=("Asthma/Drug Therapy",)), "2"),
+        (Filters(mesh=("Asthma", "cough")), "123"),
+        (Filters(type=("review",)), "2"),
+        (Filters(language=("fre", "ger")), "23"),
+        (Filters(journal=("Thorax",), mesh=("Asthma",)), "2"),
+        (Filters(since="2019-03", language=("eng",)), "2"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_filters_keep_what_matches_all_fields_and_any_value_of_each(path, filters, ids):
+    assert found(path, filters=filters) == set(ids)
+
+
+def test_filters_change_no_score(path):
+    with Index(path) as index, Index(path, filters=Filters(journal=("Thorax",))) as filtered:
+        scores = {candidate.id: candidate.score for candidate in index.search(QUESTION)}
+        assert all(candidate.score == scores[candidate.id] for candidate in filtered.search(QUESTION))
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ({"since": "19"}, "'19' is not a date. Write YYYY"),
+        ({"until": "2019-13"}, "no month 13"),
+        ({"since": "2019-02-29"}, "28 days"),
+        ({"since": "2019-3"}, "is not a date"),
+        ({"since": "2020", "until": "2019-12"}, "No date lies between"),
+        ({"mesh": (" ",)}, "An empty mesh"),
+    ],
+)
+def test_filters_without_sense_are_refused(filters, message):
+    with pytest.raises(UsageError, match=message):
+        Filters(**filters)
+
+
+def test_articles_left_out_for_want_of_the_field_are_counted(path):
+    with Index(path, filters=Filters(mesh=("Asthma",), journal=("Thorax",))) as index:
+        assert index.left_out("asthma") == [("mesh", 1)]
+        assert index.left_out("cough") == []
+        assert index.left_out() == [("mesh", 1)]
+    with Index(path, filters=Filters(since="2000", mesh=("Asthma",))) as index:
+        assert index.left_out("asthma") == [("mesh", 1)]
+    with Index(path, filters=Filters(since="2000")) as index:
+        assert index.left_out("asthma") == [("date", 1)]
+    with Index(path) as index:
+        assert index.left_out("asthma") == []
+
+
+def test_values_that_no_article_has_are_told(path):
+    with Index(path, filters=Filters(journal=("Thorax", "Gut"), language=("eng",))) as index:
+        assert index.unknown_values() == [("journal", "gut")]
+
+
+def test_the_title_weight_adds_so_many_times_the_titles_score(path):
+    title = {c.id: c.score for c in Index(path, syntax="lucene").search("title:asthma")}
+    plain = {c.id: c.score for c in Index(path).search("asthma")}
+    for syntax in ("words", "lucene"):
+        with Index(path, title_weight=2.5, syntax=syntax) as index:
+            weighted = {c.id: c.score for c in index.search("asthma")}
+        assert set(title) == {"1", "4"}
+        assert weighted == pytest.approx({id: score + 2.5 * title.get(id, 0) for id, score in plain.items()})
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ('"asthma treatment"', "24"),
+        ("asthma AND NOT treatment", "35"),
+        ("+steroids asthma", "1"),
+        ("(steroids OR biologics) AND asthma", "14"),
+        ("title:inhaler", "2"),
+        ("steroi*", "1"),
+        ("STEROI*", "1"),
+        ("biologx~1", "4"),
+        ('journal:"the LANCET"', "1"),
+        ("journal:Thorax AND mesh:asthma", "2"),
+        ('mesh:"asthma/drug therapy"', "2"),
+        ("mesh:asth*", "12"),
+        ("language:fre OR type:review", "2"),
+        ("date:[2019-03 TO 2025]", "23"),
+        ("date:{2019 TO 2026]", "4"),
+        ("date:[20190331 TO *]", "34"),
+        ("date:2019-03", "23"),
+        ("asthma AND lacks:mesh", "45"),
+        ("id:3", "3"),
+        ("the", ""),
+        ("asthma treatment", "12345"),
+    ],
+)
+def test_lucenes_syntax_finds_what_it_says(path, query, ids):
+    assert found(path, query, syntax="lucene") == set(ids)
+
+
+def test_words_in_lucenes_syntax_score_as_words(path):
+    with Index(path) as words, Index(path, syntax="lucene") as lucene:
+        assert lucene.search(QUESTION) == words.search(QUESTION)
+
+
+@pytest.mark.parametrize(
+    ("query", "column", "reason"),
+    [
+        ("asthma AND (", 13, "ends where"),
+        ("asthma)", 7, r"unexpected \)"),
+        ("asthma AND OR cough", 12, "unexpected OR"),
+        ('β-blockers 𝛽 "heart', 14, "not closed"),
+        ("asthma *gen", 8, "cannot begin"),
+        ("asthma gene~4", 8, "at most 2 letters"),
+        ("asthma author:smith", 8, "no field author; the fields are contents, title"),
+        ("date:soon", 6, "soon is not a date"),
+        ("date:[2019-1 TO 2020]", 7, "2019-1 is not a date"),
+        ("asthma^high", 8, "cannot be read"),
+        ("asthma /[/", 8, "end-of-string"),
+        ("NOT asthma", 1, "only says what not to find"),
+        ("(" * 20_000, 1, "nested too deeply"),
+    ],
+)
+def test_a_broken_query_is_refused_with_the_column_of_the_fault(path, query, column, reason):
+    with Index(path, syntax="lucene") as index, pytest.raises(QuestionError, match=rf"column {column} .*{reason}"):
+        index.search(query)
+
+
+def test_a_question_with_characters_of_lucenes_syntax_is_only_words_by_default(path):
+    assert found(path, 'asthma AND ("treatment" author: [') == set("12345")
+
+
+def test_options_without_sense_are_refused(path):
+    for options, message in (
+        ({"syntax": "sql"}, "no query syntax 'sql'"),
+        ({"title_weight": -1.0}, "title weight"),
+        ({"title_weight": float("nan")}, "title weight"),
+        ({"rm3": True, "syntax": "lucene"}, "RM3"),
+        ({"threads": 0}, "threads"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            Index(path, **options)
+
+
+def test_an_explanation_ends_in_the_score_that_the_search_gave(path):
+    for options in ({}, {"title_weight": 2.0}, {"rm3": True}, {"filters": Filters(journal=("Thorax",))}):
+        with Index(path, **options) as index:
+            for candidate in index.search(QUESTION):
+                text = index.explain(QUESTION, candidate)
+                assert float(text.split(" = ")[0]) == pytest.approx(candidate.score, rel=1e-5)
+                assert "weight(contents:asthma" in text
+    memory = MemoryIndex(ARTICLES.values())
+    with pytest.raises(UsageError, match="memory"):
+        memory.explain(QUESTION, memory.search(QUESTION)[0])
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"rm3": True}, {"title_weight": 1.0, "filters": Filters(since="2020")}], ids=str
+)
+def test_many_questions_at_a_time_get_what_each_gets_alone(demo_index, options):
+    questions = [question.body for question in read_questions(DEMO / "questions.json")] + ["the of and"]
+    with Index(demo_index, **options) as index:
+        many = index.search_many(questions, 20)
+        assert many == [index.search(question, 20) for question in questions]
+        assert many[-1] == []
+        assert index.search_many([], 5) == []
+
+
+def test_threads_over_many_segments_find_the_same(tmp_path):
+    """Lucene gives a thread five segments, so the index must have more."""
+    from bioqa.corpus import expand_sources, read_source
+    from bioqa.index.document import analyzer, cells
+    from bioqa.index.manifest import Manifest
+    from bioqa.index.shard import open_shard
+
+    articles = list(read_source(expand_sources([DEMO / "demo26n0001.xml"])[0]))
+    with open_shard(tmp_path / "index", 16, analyzer()) as writer:
+        for place in range(0, len(articles), 20):
+            java("bioqa.Bulk").add(
+                writer, [cell for article in articles[place : place + 20] for cell in cells(article)], place
+            )
+            writer.setLiveCommitData(Manifest(documents=len(articles), state="complete").to_user_data())
+            writer.commit()
+    questions = [question.body for question in read_questions(DEMO / "questions.json")]
+    with Index(tmp_path / "index", threads=1) as one, Index(tmp_path / "index", threads=3) as three:
+        assert len(three._searcher.getSlices()) > 2
+        for k in (1, 10, 400):
+            assert [three.search(question, k) for question in questions] == [
+                one.search(question, k) for question in questions
+            ]
+
+
+def test_more_words_than_lucenes_usual_limit_are_searched(path):
+    question = " ".join(f"word{n}-{n}x asthma{n}" for n in range(500)) + " asthma"
+    assert found(path, question, title_weight=1.0) == set("12345")
+
+
+# Pyserini's RM3 on an index with term vectors, which Anserini takes feedback terms from.
+PYSERINI = """
+import json, sys
+from bioqa.index.jvm import cast, java
+java("java.lang.Object")
+from pyserini.search.lucene import LuceneSearcher
+searcher = LuceneSearcher(sys.argv[1])
+searcher.set_bm25(0.9, 0.4)
+searcher.set_rm3(10, 10, 0.5)
+questions = json.load(sys.stdin)
+print(json.dumps([[(hit.docid, hit.score) for hit in searcher.search(q, k=10)] for q in questions]))
+"""
+
+
+def _with_vectors(index: Index, folder) -> None:
+    """Write the index's articles again with term vectors of contents."""
+    from bioqa.index.document import analyzer
+    from bioqa.index.shard import open_directory
+
+    writer = java("org.apache.lucene.index.IndexWriter")(
+        open_directory(folder), java("org.apache.lucene.index.IndexWriterConfig")(analyzer())
+    )
+    kind = java("org.apache.lucene.document.FieldType")(java("org.apache.lucene.document.TextField").TYPE_NOT_STORED)
+    kind.setStoreTermVectors(True)
+    query = java("org.apache.lucene.search.MatchAllDocsQuery")()
+    for id in java("bioqa.Bulk").search(index._searcher, query, 1000)[0].split("\n"):
+        article = index.get(id)
+        document = java("org.apache.lucene.document.Document")()
+        text = cast("java.lang.CharSequence", java("java.lang.String")(article.default_text()))
+        store = java("org.apache.lucene.document.Field$Store")
+        document.add(java("org.apache.lucene.document.StringField")("id", id, store.YES))
+        document.add(
+            java("org.apache.lucene.document.BinaryDocValuesField")(
+                "id", java("org.apache.lucene.util.BytesRef")(id.encode())
+            )
+        )
+        document.add(java("org.apache.lucene.document.Field")("contents", text, kind))
+        writer.addDocument(document)
+    writer.close()
+
+
+def test_rm3_gives_pyserinis_documents_and_scores(tmp_path):
+    build_index(tmp_path / "index", [DEMO / "demo26n0001.xml"])  # without deletions, which change counts of terms
+    questions = [question.body for question in read_questions(DEMO / "questions.json")]
+    with Index(tmp_path / "index", rm3=True) as index:
+        _with_vectors(index, tmp_path / "vectors")
+        ours = index.search_many(questions, 10)
+    done = subprocess.run(
+        [sys.executable, "-c", PYSERINI, str(tmp_path / "vectors")],
+        input=json.dumps(questions),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+        env={**os.environ, "OPENAI_API_KEY": "unused"},
+    )
+    assert done.returncode == 0, done.stderr
+    theirs = json.loads(done.stdout.splitlines()[-1])
+    for question, own, expected in zip(questions, ours, theirs, strict=True):
+        assert [hit.score for hit in own] == pytest.approx([score for _, score in expected], abs=1e-4), question
+        last = expected[-1][1]
+        assert {hit.id for hit in own if hit.score > last + 1e-4} == {
+            id for id, score in expected if score > last + 1e-4
+        }
