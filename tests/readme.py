@@ -16,7 +16,8 @@ RESULTS = REPOSITORY / "benchmarks" / "results"
 
 
 def _commands(command: click.Command, name: str) -> list[str]:
-    with click.Context(command, info_name=name, max_content_width=100, terminal_width=100) as context:
+    settings = {"max_content_width": 100, "terminal_width": 100, "help_option_names": ["-h", "--help"]}
+    with click.Context(command, info_name=name, **settings) as context:
         blocks = [f"```text\n{command.get_help(context).rstrip()}\n```"]
         if isinstance(command, click.Group):
             for part in command.list_commands(context):
