@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint fix clean
+.PHONY: demo test lint fix jar clean
 
 demo: .venv/installed
 	$(BIN)/bioqa demo
@@ -19,6 +19,11 @@ fix: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python tests/readme.py
+
+jar: .venv/installed
+	rm -rf build/java && mkdir -p build/java
+	javac --release 17 -d build/java -cp "$$($(BIN)/python -c 'from bioqa.index.jvm import find_jar; print(find_jar())')" bioqa/index/java/Bulk.java
+	jar --create --file bioqa/index/java/bulk.jar --no-manifest --date=2026-01-01T00:00:00Z -C build/java bioqa
 
 clean:
 	rm -rf .venv build dist indexes/demo
