@@ -36,9 +36,9 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from machine import RESULTS, environment, write_result
+from machine import DATA, RESULTS, environment, write_result
 from process_tree import MEMORY_NOTE, TreeTiming, time_tree
-from pubmed_files import DATA, PER_FILE, density, pubmed_files
+from pubmed_files import PER_FILE, density, pubmed_files
 
 CHUNK = 1 << 20
 BATCH = 1000

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parent / "results"
+DATA = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
+"""What benchmarks make and can use again."""
 PACKAGES = ("bioqa", "torch", "transformers", "sentence-transformers", "pyserini", "ranx")
+
+
+def shared_data() -> Path:
+    """The folder of real data: BIOQA_SHARED_DATA, else ../shared/data beside the checkout."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return Path(os.environ.get("BIOQA_SHARED_DATA", default))
 
 
 def environment() -> dict[str, Any]:

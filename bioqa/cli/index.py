@@ -12,7 +12,7 @@ from bioqa.cli.output import human_bytes, note, progress_bar
 from bioqa.errors import IndexStateError, UsageError
 
 if TYPE_CHECKING:
-    from bioqa.index.writer import BuildProgress
+    from bioqa.index.build import BuildProgress
 
 _UNITS = {"": 1, "m": 1, "mb": 1, "g": 1024, "gb": 1024}
 
