@@ -263,7 +263,7 @@ def _from_workers(
     queue = list(reversed(pending))
     running: dict[Future[Taken], Path] = {}
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, start_worker, (share,)) as pool:
+    with ProcessPoolExecutor(workers, context, start_worker, (share, os.getpid())) as pool:
         while queue or running:
             while queue and len(running) < workers + 1:
                 order, source = queue.pop()
