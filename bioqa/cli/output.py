@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioqa.bioasq.questions import document_url
+from bioqa.rerank.long import Coverage
 from bioqa.types import Article, Hit, Question, Snippet
 
 if TYPE_CHECKING:
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
 def note(text: str) -> None:
     """A line for the person at the screen, on standard error."""
     click.echo(text, err=True)
+
+
+def coverage_text(coverage: Coverage, max_length: int | None) -> str:
+    """How many of the articles scored were longer than the reranker reads, and how much of them it did not read."""
+    if not coverage.split and not coverage.cut:
+        return "all read whole"
+    share = coverage.unread / max(coverage.characters, 1)
+    return (
+        f"longer than its {max_length} tokens: {coverage.split:,} split into windows, {coverage.cut:,} cut; "
+        f"{coverage.unread:,} characters ({share:.2%}) of text not read"
+    )
 
 
 def progress_bar(unit: str, total: int | None) -> "tqdm[Any]":
