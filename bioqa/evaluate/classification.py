@@ -122,7 +122,9 @@ def best_threshold(labels: "NDArray[Any]", scores: "NDArray[Any]", measure: str 
     ends = np.append(np.flatnonzero(ranked[:-1] != ranked[1:]), len(ranked) - 1)  # the last pair of each distinct score
     said, hits = ends + 1, np.cumsum(truth[order])[ends]
     if measure == "f1":
-        results = 2 * hits / (said + truth.sum())
+        # Of thresholds with one F1, rounding chooses; computed as sentence-transformers does, it chooses the same one.
+        precision, recall = hits / said, hits / truth.sum()
+        results = 2 * precision * recall / np.maximum(precision + recall, np.finfo(np.float64).tiny)
     else:
         results = (2 * hits - said + (~truth).sum()) / len(truth)
         if (~truth).sum() / len(truth) >= results.max():  # nothing is relevant

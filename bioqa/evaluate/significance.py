@@ -1,6 +1,5 @@
 """Whether two runs differ by more than chance: paired tests over the same queries (scipy), and corrections for many tests."""
 
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -71,8 +70,7 @@ def _student(differences: "NDArray[np.float64]") -> float:
     with warnings.catch_warnings():
         # Queries that all differ by the same amount: scipy warns of lost precision, and its p-value, about 0, is right.
         warnings.simplefilter("ignore", RuntimeWarning)
-        p = float(ttest_1samp(differences, 0.0).pvalue)
-    return 0.0 if math.isnan(p) else p
+        return float(ttest_1samp(differences, 0.0).pvalue)
 
 
 def _fisher(differences: "NDArray[np.float64]") -> float:
