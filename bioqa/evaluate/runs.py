@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -92,14 +91,13 @@ def read_qrels(path: str | Path) -> Qrels:
             stands twice for one query; the message names the file and the line or question.
     """
     path = Path(path)
-    lines = _lines(path)
-    where, first = next(lines, ("", ""))
+    first = next((line for _, line in _lines(path)), "")
     if first.lstrip().startswith(("{", "[")):
         return _bioasq_qrels(path)
     if first.count("\t") == 2:
         return _beir_qrels(path)
     qrels: Qrels = {}
-    for where, line in chain([(where, first)] if first else [], lines):
+    for where, line in _lines(path):
         columns = line.split()
         if len(columns) != 4:
             raise QuestionError(f"{where}: {len(columns)} columns. {_QRELS_FORMATS}")

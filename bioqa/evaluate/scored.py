@@ -159,7 +159,7 @@ def _text_lines(path: Path) -> Iterator[str]:
 
 def _label(where: str, value: Any) -> float:
     number = _number(value)
-    if number not in (0, 1):
+    if number is None or number not in (0, 1):
         raise SourceError(f"{where}: the label is {value!r}. Labels are the numbers 0 and 1.")
     return number
 

@@ -47,18 +47,13 @@ def compare_runs(
     pairs = [(run, measure) for run in others for measure in baseline]
     p_values = [compare(baseline[measure], others[run][measure], test) for run, measure in pairs]
     adjusted = correct(p_values, correction) if correction else p_values
-    return [
-        _difference(run, measure, baseline[measure], others[run][measure], p, corrected)
-        for (run, measure), p, corrected in zip(pairs, p_values, adjusted, strict=True)
-    ]
-
-
-def _difference(
-    run: str, measure: str, baseline: Mapping[str, float], other: Mapping[str, float], p: float, corrected: float
-) -> Difference:
-    apart = [other[query] - value for query, value in baseline.items()]
-    better, worse = sum(one > 0 for one in apart), sum(one < 0 for one in apart)
-    return Difference(run, measure, sum(apart) / len(apart), p, corrected, better, len(apart) - better - worse, worse)
+    differences = []
+    for (run, measure), p, corrected in zip(pairs, p_values, adjusted, strict=True):
+        apart = [others[run][measure][query] - value for query, value in baseline[measure].items()]
+        better, worse = sum(one > 0 for one in apart), sum(one < 0 for one in apart)
+        equal = len(apart) - better - worse
+        differences.append(Difference(run, measure, sum(apart) / len(apart), p, corrected, better, equal, worse))
+    return differences
 
 
 def compare(baseline: Mapping[str, float], other: Mapping[str, float], test: str = "student") -> float:
