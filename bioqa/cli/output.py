@@ -33,11 +33,13 @@ def coverage_text(coverage: Coverage, max_length: int | None) -> str:
     )
 
 
-def progress_bar(unit: str, total: int | None) -> "tqdm[Any]":
-    """A tqdm bar on standard error; silent where that is no terminal."""
+def progress_bar(unit: str, total: int | None, done: int = 0) -> "tqdm[Any]":
+    """A tqdm bar on standard error, silent where that is no terminal; ``done`` of them were done before."""
     from tqdm import tqdm
 
-    return tqdm(total=total, unit=f" {unit}", file=sys.stderr, disable=None, leave=False, dynamic_ncols=True)
+    return tqdm(
+        total=total, initial=done, unit=f" {unit}", file=sys.stderr, disable=None, leave=False, dynamic_ncols=True
+    )
 
 
 def console() -> "Console":

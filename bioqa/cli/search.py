@@ -135,10 +135,13 @@ def _questions(options: _Options, question: str | None) -> list[Question]:
 def _answer(
     index: "Index | MemoryIndex", reranker: "Reranker | None", questions: list[Question], options: _Options
 ) -> None:
+    from bioqa.rerank.long import check_lengths
     from bioqa.search import SearchEngine
 
     if options.stage.syntax != "words" and options.questions is not None:
         check_queries(index, questions)
+    if reranker is not None and options.questions is not None:
+        check_lengths(reranker, ((question.id, question.body) for question in questions))
     engine = SearchEngine(
         index,
         reranker,

@@ -1,11 +1,13 @@
 """Articles longer than a reranker reads: the ways to score them, and how much of them was read."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from bioqa.errors import UsageError
+from bioqa.errors import QuestionError, UsageError
 
 if TYPE_CHECKING:
+    from bioqa.rerank.reranker import Reranker
     from bioqa.rerank.windows import ArticleScores
 
 LONG = {
@@ -26,6 +28,15 @@ def check_long(long: str, overlap: int) -> None:
         raise UsageError(f"Windows must overlap by 0 or more sentences, not {overlap}.")
 
 
+def check_lengths(reranker: "Reranker", questions: Iterable[tuple[str, str]]) -> None:
+    """Raise QuestionError, with its id, for the first (id, question) that leaves the reranker too little room for articles."""
+    for id, question in questions:
+        try:
+            reranker.passage_tokens(question)
+        except QuestionError as problem:
+            raise QuestionError(f"Question {id}: {problem}") from None
+
+
 @dataclass(slots=True)
 class Coverage:
     """How much of the articles scored so far was read.
@@ -39,6 +50,10 @@ class Coverage:
     cut: int = 0
     characters: int = 0
     unread: int = 0
+
+    def __add__(self, other: "Coverage") -> "Coverage":
+        """Both together."""
+        return Coverage(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
     def add(self, scores: "ArticleScores") -> None:
         """Count some more articles."""
