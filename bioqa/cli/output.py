@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioqa.bioasq.questions import document_url
+from bioqa.rerank.long import Coverage
 from bioqa.types import Article, Hit, Question, Snippet
 
 if TYPE_CHECKING:
@@ -21,11 +22,24 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def progress_bar(unit: str, total: int | None) -> "tqdm[Any]":
-    """A tqdm bar on standard error; silent where that is no terminal."""
+def coverage_text(coverage: Coverage, max_length: int | None) -> str:
+    """How many of the articles scored were longer than the reranker reads, and how much of them it did not read."""
+    if not coverage.split and not coverage.cut:
+        return "all read whole"
+    share = coverage.unread / max(coverage.characters, 1)
+    return (
+        f"longer than its {max_length} tokens: {coverage.split:,} split into windows, {coverage.cut:,} cut; "
+        f"{coverage.unread:,} characters ({share:.2%}) of text not read"
+    )
+
+
+def progress_bar(unit: str, total: int | None, done: int = 0) -> "tqdm[Any]":
+    """A tqdm bar on standard error, silent where that is no terminal; ``done`` of them were done before."""
     from tqdm import tqdm
 
-    return tqdm(total=total, unit=f" {unit}", file=sys.stderr, disable=None, leave=False, dynamic_ncols=True)
+    return tqdm(
+        total=total, initial=done, unit=f" {unit}", file=sys.stderr, disable=None, leave=False, dynamic_ncols=True
+    )
 
 
 def console() -> "Console":

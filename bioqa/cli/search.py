@@ -16,7 +16,8 @@ from bioqa.cli.first_stage import (
     open_first_stage,
     tell_left_out,
 )
-from bioqa.cli.output import answer_json, console, note, print_hits, progress_bar
+from bioqa.cli.output import answer_json, console, coverage_text, note, print_hits, progress_bar
+from bioqa.cli.reranking import RerankerOptions, reranker_options
 from bioqa.errors import UsageError
 from bioqa.types import Question
 
@@ -32,16 +33,14 @@ class _Options:
     questions: Path | None
     run: str | None
     top: int
-    reranker: str
     no_rerank: bool
     rerank_depth: int | None
     sentences: int
-    device: str
-    batch_size: int
     abstracts: bool
     as_json: bool
     explain: bool
     stage: StageOptions
+    reranking: RerankerOptions
 
 
 @click.command(name="search", cls=GroupedCommand)
@@ -52,16 +51,12 @@ class _Options:
 )
 @click.option("--run", metavar="OUT", help="With --questions: write a TREC run to OUT (- for standard output).")
 @click.option("--top", default=10, show_default=True, help="Results per question.")
-@click.option(
-    "--reranker", default="default", show_default=True, help="Hugging Face name or local folder of a cross-encoder."
-)
 @click.option("--no-rerank", is_flag=True, help="BM25 alone.")
 @click.option(
     "--rerank-depth", type=int, help="Candidates to rerank.  [default: 50 on CPU, 100 on GPU, at least --top]"
 )
 @click.option("--sentences", default=2, show_default=True, help="Answer sentences shown per article.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N or mps.")
-@click.option("--batch-size", default=32, show_default=True, help="Pairs scored at a time.")
+@reranker_options
 @click.option("--abstracts", is_flag=True, help="Show whole abstracts with the answer sentences marked in them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per question.")
 @click.option("--explain", is_flag=True, help="Show how the BM25 score of each article came about.")
@@ -72,7 +67,7 @@ def command(words: tuple[str, ...], **given: Any) -> None:
     The question is read from standard input where none is given. BM25 finds candidates, a cross-encoder reranks them, and each
     article is shown with the sentences that answer best.
     """
-    options = _Options(stage=StageOptions.take(given), **given)
+    options = _Options(stage=StageOptions.take(given), reranking=RerankerOptions.take(given), **given)
     _check(options)
     index_path, question = _arguments(words, options)
     from bioqa.index.jvm import favour_start
@@ -82,16 +77,15 @@ def command(words: tuple[str, ...], **given: Any) -> None:
         favour_start()
     # Loading torch and starting Java take a second each; side by side they take little more than one.
     with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(_reranker, options)
+        loading = None if options.no_rerank else pool.submit(options.reranking.load)
         with open_first_stage(index_path, options.corpus, options.stage) as index:
-            _answer(index, loading.result(), questions, options)
+            _answer(index, loading.result() if loading else None, questions, options)
 
 
 def _check(options: _Options) -> None:
     for name, value in (
         ("--top", options.top),
         ("--rerank-depth", options.rerank_depth),
-        ("--batch-size", options.batch_size),
     ):
         if value is not None and value < 1:
             raise UsageError(f"{name} must be 1 or more, not {value}.")
@@ -138,23 +132,24 @@ def _questions(options: _Options, question: str | None) -> list[Question]:
     return [Question("question", check_question(question))]
 
 
-def _reranker(options: _Options) -> "Reranker | None":
-    if options.no_rerank:
-        return None
-    from bioqa.rerank import Reranker
-
-    return Reranker(options.reranker, device=options.device, batch_size=options.batch_size)
-
-
 def _answer(
     index: "Index | MemoryIndex", reranker: "Reranker | None", questions: list[Question], options: _Options
 ) -> None:
+    from bioqa.rerank.long import check_lengths
     from bioqa.search import SearchEngine
 
     if options.stage.syntax != "words" and options.questions is not None:
         check_queries(index, questions)
+    if reranker is not None and options.questions is not None:
+        check_lengths(reranker, ((question.id, question.body) for question in questions))
     engine = SearchEngine(
-        index, reranker, depth=options.rerank_depth, sentences=options.sentences, explain=options.explain
+        index,
+        reranker,
+        depth=options.rerank_depth,
+        sentences=options.sentences,
+        explain=options.explain,
+        long=options.reranking.long,
+        overlap=options.reranking.overlap,
     )
     if options.run is not None:
         _write_run(engine, questions, options, options.run)
@@ -162,8 +157,8 @@ def _answer(
         _print_answers(engine, questions, options)
     tell_left_out(index, questions[0].body if options.questions is None else None)
     if reranker is not None:
-        cut = f"; {engine.cut:,} have sentences longer than its {reranker.max_length} tokens, cut" if engine.cut else ""
-        note(f"Reranked {engine.scored:,} BM25 candidates with {reranker.name} on {reranker.device}{cut}.")
+        read = coverage_text(engine.coverage, reranker.max_length)
+        note(f"Reranked {engine.coverage.scored:,} BM25 candidates with {reranker.name} on {reranker.device}; {read}.")
 
 
 def _print_answers(engine: "SearchEngine", questions: list[Question], options: _Options) -> None:

@@ -26,12 +26,13 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".fetch.lock").open("ab")
     with lock:
-        if not _try_lock(lock):
+        if not try_lock(lock):
             raise OutputError(f"Another fetch is at work in {folder}. Wait until it ends, or name another folder.")
         yield
 
 
-def _try_lock(file: IO[bytes]) -> bool:
+def try_lock(file: IO[bytes]) -> bool:
+    """Lock a file for this process; False where another has. The lock goes when the file is closed."""
     if sys.platform == "win32":
         import msvcrt
 

@@ -4,7 +4,18 @@ import re
 
 from bioqa.errors import SetupError
 
-CHOICES = "auto, cpu, cuda, cuda:N or mps"
+CHOICES = "auto, cpu, cuda, cuda:N, mps, or several GPUs as cuda:0,cuda:1"
+
+
+def resolve_devices(names: str) -> tuple[str, ...]:
+    """The torch devices for what ``--device`` said: one name, or those of several GPUs parted by commas.
+
+    Raises SetupError as ``resolve_device`` does, and where several are not all different GPUs.
+    """
+    devices = tuple(resolve_device(name) for name in names.split(","))
+    if len(devices) > 1 and (len(set(devices)) < len(devices) or not all(one.startswith("cuda") for one in devices)):
+        raise SetupError(f"Several devices must be different GPUs, as cuda:0,cuda:1, not {names!r}.")
+    return devices
 
 
 def resolve_device(name: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bioqa.errors import BioqaError, ModelError
-from bioqa.rerank.device import keep_memory, resolve_device
+from bioqa.rerank.device import keep_memory, resolve_devices
 from bioqa.rerank.lengths import max_length as choose_length
 from bioqa.rerank.load_tokenizer import load_tokenizer, reason
 from bioqa.rerank.locate import locate
@@ -15,17 +15,17 @@ from bioqa.rerank.tokens import PairTokenizer
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """``prompt`` goes before every question; ``activation`` is a key of ``activations.SCALES``; ``device`` is torch's
-    name.
+    """``prompt`` goes before every question; ``activation`` is a key of ``activations.SCALES``; ``devices`` are torch's names,
+    and ``networks`` are the same network on each of them.
     """
 
     name: str
     folder: Path
     tokenizer: PairTokenizer
-    network: Network
+    networks: tuple[Network, ...]
     prompt: str
     activation: str
-    device: str
+    devices: tuple[str, ...]
 
 
 def load_model(name_or_path: str | Path | None, device: str = "auto", max_length: int | None = None) -> Model:
@@ -35,24 +35,24 @@ def load_model(name_or_path: str | Path | None, device: str = "auto", max_length
     in tokens, None for the model's own. Raises ModelError (not found or not usable), SetupError (device) or UsageError
     (max_length).
     """
-    place = resolve_device(device)
-    if place == "cpu":
+    places = resolve_devices(device)
+    if "cpu" in places:
         keep_memory()
     name, folder = locate(name_or_path)
     try:
-        return _load(name, folder, place, max_length)
+        return _load(name, folder, places, max_length)
     except BioqaError:
         raise
     except Exception as error:  # a value of the wrong kind in one of the folder's files
         raise ModelError(f"The reranker {name} cannot be loaded from {folder}: {reason(error)}") from error
 
 
-def _load(name: str, folder: Path, place: str, max_length: int | None) -> Model:
+def _load(name: str, folder: Path, places: tuple[str, ...], max_length: int | None) -> Model:
     settings = read_settings(name, folder)
     source = load_tokenizer(settings)
     length = choose_length(
         settings, source.model_max_length, max_length, source.backend.num_special_tokens_to_add(True)
     )
     tokenizer = PairTokenizer(source.backend, length, source.padding, segments=source.segments, cut=source.cut)
-    network = load_network(settings, place, segments=source.segments)
-    return Model(name, folder, tokenizer, network, settings.prompt, settings.activation, place)
+    networks = tuple(load_network(settings, place, segments=source.segments) for place in places)
+    return Model(name, folder, tokenizer, networks, settings.prompt, settings.activation, places)

@@ -8,15 +8,18 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from bioqa.errors import ModelError, UsageError
+from bioqa.errors import ModelError, QuestionError, UsageError
 from bioqa.rerank.activations import SCALES, activate, probabilities
-from bioqa.rerank.batches import Batch, batches
-from bioqa.rerank.load_tokenizer import reason
+from bioqa.rerank.batches import batches
 from bioqa.rerank.locate import DEFAULT_NAME
 from bioqa.rerank.models import load_model
+from bioqa.rerank.workers import Workers
 
 CPU_BATCH_TOKENS = 2048
 """Tokens of a batch on CPU, beyond which its activations leave the processor's caches and a token takes longer."""
+
+LEAST_SHARE = 0.25
+"""Of the maximum length, how much a question must leave for the passage."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,13 +28,14 @@ class Scores:
 
     ``logits`` float32, the raw output. ``scores`` float32, after the model's own activation (on ``Reranker.scale``).
     ``probabilities`` float32, the logistic function of the logit. ``truncated`` bool, whether text was cut to the
-    maximum length.
+    maximum length. ``unread`` int64, the characters of the passage that were cut off.
     """
 
     logits: NDArray[np.float32]
     scores: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     truncated: NDArray[np.bool_]
+    unread: NDArray[np.int64]
 
 
 class Ranked(TypedDict, total=False):
@@ -46,8 +50,8 @@ class Reranker:
     """A cross-encoder with one label. Safe to use from several threads at once.
 
     ``name`` is how the model was asked for, ``folder`` where it lies, ``max_length`` the tokens it reads of a pair
-    (None: all), ``device`` torch's name of where it runs, ``activation`` the saved activation and ``scale`` in words
-    what ``score`` is on.
+    (None: all), ``device`` torch's name of where it runs (those of several GPUs parted by commas), ``activation`` the
+    saved activation and ``scale`` in words what ``score`` is on.
 
     Scores equal ``sentence_transformers.CrossEncoder(folder, model_kwargs={"dtype": torch.float32}).predict`` to 1e-4.
     """
@@ -68,7 +72,8 @@ class Reranker:
         self.name = self._model.name
         self.folder = self._model.folder
         self.max_length = self._model.tokenizer.max_length
-        self.device = self._model.device
+        self.device = ",".join(self._model.devices)
+        self._workers = Workers(self.name, self._model.devices, self._model.networks)
         self._most_tokens = CPU_BATCH_TOKENS if self.device == "cpu" else None
         self.activation = self._model.activation
         self.scale = SCALES[self.activation]
@@ -83,40 +88,46 @@ class Reranker:
         """The tokens of each text, special ones apart, counted up to ``max_length``."""
         return self._model.tokenizer.count(texts)
 
-    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> Scores:
+    def passage_tokens(self, question: str) -> int | None:
+        """The tokens of a passage that are read beside the whole question, None for all.
+
+        Raises QuestionError where they are less than ``LEAST_SHARE`` of ``max_length``.
+        """
+        if self.max_length is None:
+            return None
+        asked = self.count_tokens([question])[0]
+        room = self.max_length - self.pair_tokens - asked
+        least = int(LEAST_SHARE * self.max_length)
+        if room < least:
+            raise QuestionError(
+                f"The question has {'at least ' * (asked >= self.max_length)}{asked:,} tokens; the reranker {self.name} reads "
+                f"{self.max_length:,} of question and article together, and {least:,} of them are kept for the article. Shorten "
+                "the question, or search without a reranker."
+            )
+        return room
+
+    def score_pairs(self, pairs: Sequence[tuple[str, str]], *, whole_questions: bool = False) -> Scores:
         """Everything about (question, passage) pairs, of one question or of many, batched together by length.
 
-        Raises ModelError where the model fails or gives something that is not a number.
+        A pair that is too long loses the end of its longer text, as in ``CrossEncoder``, or with ``whole_questions`` the end of
+        the passage alone. Raises ModelError where the model fails or gives something that is not a number, and with
+        ``whole_questions`` what ``passage_tokens`` raises.
         """
+        for question in {question for question, _ in pairs} if whole_questions else ():
+            self.passage_tokens(question)
         model = self._model
-        tokens = list(model.tokenizer.encode([(model.prompt + question, passage) for question, passage in pairs]))
-        logits = np.zeros(len(tokens), dtype=np.float32)
-        for batch in batches(tokens, self.batch_size, model.tokenizer.padding, self._most_tokens):
-            logits[batch.rows] = self._run(batch)
+        texts = [(model.prompt + question, passage) for question, passage in pairs]
+        tokens = list(model.tokenizer.encode(texts, keep_first=whole_questions))
+        made = batches(tokens, self.batch_size, model.tokenizer.padding, self._most_tokens)
+        logits = self._workers.logits(made, len(tokens))
         if not np.isfinite(logits).all():
             bad = int(np.flatnonzero(~np.isfinite(logits))[0])
             raise ModelError(
                 f"The reranker {self.name} gave {logits[bad]} for pair {bad + 1}; its weights are damaged."
             )
         truncated = np.array([pair.truncated for pair in tokens], dtype=np.bool_)
-        return Scores(logits, activate(self.activation, logits), probabilities(logits), truncated)
-
-    def _run(self, batch: Batch) -> NDArray[np.float32]:
-        """The logits of one batch, and a sentence instead of a library's traceback."""
-        import torch
-
-        shape = f"{len(batch.rows)} pairs of {batch.ids.shape[1]} tokens"
-        try:
-            return self._model.network(batch)
-        except torch.cuda.OutOfMemoryError as error:
-            raise ModelError(
-                f"The reranker {self.name} ran out of memory on {self.device} with {shape}; use a smaller batch size."
-            ) from error
-        except (IndexError, RuntimeError) as error:
-            raise ModelError(
-                f"The reranker {self.name} failed on {shape}: {reason(error)} "
-                "Its tokenizer and weights may not belong together."
-            ) from error
+        unread = np.array([pair.unread for pair in tokens], dtype=np.int64)
+        return Scores(logits, activate(self.activation, logits), probabilities(logits), truncated, unread)
 
     def _score(self, question: str, passages: Sequence[str]) -> Scores:
         return self.score_pairs([(question, passage) for passage in passages])

@@ -174,7 +174,7 @@ def test_bert_settings_that_are_left_to_transformers(copy, question, passages):
     folder = copy()
     edit_json(folder / "config.json", hidden_act="relu")
     reranker = Reranker(folder)
-    assert type(reranker._model.network).__name__ == "TransformersNetwork"
+    assert type(reranker._model.networks[0]).__name__ == "TransformersNetwork"
     np.testing.assert_allclose(reranker.score(question, passages), reference(folder, question, passages), atol=1e-4)
 
 
