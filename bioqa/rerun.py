@@ -159,6 +159,7 @@ def settings_of(plan: Plan, corpus: Path, reranker: "Reranker", long: str, overl
         "corpus": _stamp(corpus),
         "reranker": _stamp(reranker.folder),
         "device": reranker.device.partition(":")[0],
+        "engine": reranker.engine,
         "maximum length": reranker.max_length,
         "long": long,
         "overlap": overlap,

@@ -90,8 +90,8 @@ def _score(plan: "Plan", lookup: "Lookup", reranker: "Reranker", journal: "Journ
 def _report(plan: "Plan", place: Path, totals: "Totals", reranker: "Reranker") -> None:
     read = coverage_text(totals.coverage, reranker.max_length)
     note(
-        f"Reranked {totals.coverage.scored:,} candidates of {len(plan.questions):,} questions with {reranker.name} on "
-        f"{reranker.device}; {read}."
+        f"Reranked {totals.coverage.scored:,} candidates of {len(plan.questions):,} questions with "
+        f"{reranker.label}; {read}."
     )
     if totals.missing:
         note(f"{totals.missing:,} of {plan.pairs:,} candidates are not in {place} and were left out.")

@@ -17,6 +17,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _OPTIONS = (
     click.option("--reranker", default="default", show_default=True, help="Hugging Face name or local folder of a cross-encoder."),
     click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps, or several GPUs: cuda:0,cuda:1."),
+    click.option("--engine", default="auto", show_default=True, help="exact (fp32), cpu-int8, or the fastest that runs the model."),
     click.option("--batch-size", default=32, show_default=True, help="Pairs scored at a time."),
     click.option("--max-length", type=int, help="Tokens read of question and article.  [default: the model's]"),
     click.option(
@@ -40,6 +41,7 @@ class RerankerOptions:
 
     reranker: str
     device: str
+    engine: str
     batch_size: int
     max_length: int | None
     long: str
@@ -62,4 +64,10 @@ class RerankerOptions:
         """The reranker, loaded."""
         from bioqa.rerank import Reranker
 
-        return Reranker(self.reranker, device=self.device, batch_size=self.batch_size, max_length=self.max_length)
+        return Reranker(
+            self.reranker,
+            device=self.device,
+            batch_size=self.batch_size,
+            max_length=self.max_length,
+            engine=self.engine,
+        )

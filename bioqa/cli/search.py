@@ -158,7 +158,7 @@ def _answer(
     tell_left_out(index, questions[0].body if options.questions is None else None)
     if reranker is not None:
         read = coverage_text(engine.coverage, reranker.max_length)
-        note(f"Reranked {engine.coverage.scored:,} BM25 candidates with {reranker.name} on {reranker.device}; {read}.")
+        note(f"Reranked {engine.coverage.scored:,} BM25 candidates with {reranker.label}; {read}.")
 
 
 def _print_answers(engine: "SearchEngine", questions: list[Question], options: _Options) -> None:

@@ -1,6 +1,7 @@
 """Which device a model runs on."""
 
 import re
+from pathlib import Path
 
 from bioqa.errors import SetupError
 
@@ -27,8 +28,8 @@ def resolve_device(name: str) -> str:
     wanted = name.strip().lower()
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,4})?", wanted):
         raise SetupError(f"Unknown device {name!r}: choose {CHOICES}.")
-    if wanted == "cpu":
-        return wanted
+    if wanted == "cpu" or (wanted == "auto" and not may_have_gpu()):
+        return "cpu"
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -42,6 +43,20 @@ def resolve_device(name: str) -> str:
             )
         return wanted
     return _cuda(wanted, gpus)
+
+
+def may_have_gpu() -> bool:
+    """Whether this machine has a driver for a GPU that torch might use; cheap, where importing torch takes a second."""
+    import ctypes
+    import platform
+
+    if platform.system() == "Darwin":
+        return platform.machine() == "arm64"
+    try:
+        ctypes.CDLL("nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists()  # AMD's
+    return True
 
 
 def keep_memory() -> None:

@@ -15,9 +15,6 @@ from bioqa.rerank.locate import DEFAULT_NAME
 from bioqa.rerank.models import load_model
 from bioqa.rerank.workers import Workers
 
-CPU_BATCH_TOKENS = 2048
-"""Tokens of a batch on CPU, beyond which its activations leave the processor's caches and a token takes longer."""
-
 LEAST_SHARE = 0.25
 """Of the maximum length, how much a question must leave for the passage."""
 
@@ -51,9 +48,11 @@ class Reranker:
 
     ``name`` is how the model was asked for, ``folder`` where it lies, ``max_length`` the tokens it reads of a pair
     (None: all), ``device`` torch's name of where it runs (those of several GPUs parted by commas), ``activation`` the
-    saved activation and ``scale`` in words what ``score`` is on.
+    saved activation and ``scale`` in words what ``score`` is on. ``engine`` is what runs it: one of ``models.ENGINES``.
 
-    Scores equal ``sentence_transformers.CrossEncoder(folder, model_kwargs={"dtype": torch.float32}).predict`` to 1e-4.
+    On the engine "exact", scores equal ``sentence_transformers.CrossEncoder(folder, model_kwargs={"dtype":
+    torch.float32}).predict`` to 1e-4. On "cpu-int8", which is chosen on a CPU for the models that it can run, they differ by the
+    rounding of weights and activations to 8 bits, and are the same whatever is scored beside a pair.
     """
 
     def __init__(
@@ -63,20 +62,26 @@ class Reranker:
         device: str = "auto",
         batch_size: int = 32,
         max_length: int | None = None,
+        engine: str = "auto",
     ) -> None:
         """Load the model: see ``models.load_model`` for the arguments and errors. ``batch_size`` is in pairs."""
         if batch_size < 1:
             raise UsageError(f"A batch size of {batch_size} is not possible; give 1 or more.")
-        self._model = load_model(name_or_path, device, max_length)
+        self._model = load_model(name_or_path, device, max_length, engine)
         self.batch_size = batch_size
         self.name = self._model.name
         self.folder = self._model.folder
         self.max_length = self._model.tokenizer.max_length
-        self.device = ",".join(self._model.devices)
+        self.device = ",".join(dict.fromkeys(self._model.devices))
+        self.engine = self._model.engine
         self._workers = Workers(self.name, self._model.devices, self._model.networks)
-        self._most_tokens = CPU_BATCH_TOKENS if self.device == "cpu" else None
         self.activation = self._model.activation
         self.scale = SCALES[self.activation]
+
+    @property
+    def label(self) -> str:
+        """Name, engine and device in words, for people."""
+        return f"{self.name} ({self.engine} on {self.device})"
 
     @property
     def pair_tokens(self) -> int:
@@ -118,7 +123,7 @@ class Reranker:
         model = self._model
         texts = [(model.prompt + question, passage) for question, passage in pairs]
         tokens = list(model.tokenizer.encode(texts, keep_first=whole_questions))
-        made = batches(tokens, self.batch_size, model.tokenizer.padding, self._most_tokens)
+        made = batches(tokens, self.batch_size, model.tokenizer.padding, model.batch_tokens, model.padded_length)
         logits = self._workers.logits(made, len(tokens))
         if not np.isfinite(logits).all():
             bad = int(np.flatnonzero(~np.isfinite(logits))[0])

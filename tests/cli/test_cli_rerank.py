@@ -115,7 +115,8 @@ def test_each_question_has_its_candidates_in_the_order_of_their_logits(stored, r
         expected = score_articles(reranker, QUESTIONS[f"q{n}"], [ARTICLES[row[2]] for row in own])
         assert scores == pytest.approx(expected.logits.tolist(), abs=1e-4)
     assert (
-        f"Reranked 300 candidates of 30 questions with {tiny_reranker} on cpu; longer than its 64 tokens: " in done.err
+        f"Reranked 300 candidates of 30 questions with {tiny_reranker} (cpu-int8 on cpu); longer than its 64 tokens: "
+        in done.err
     )
     assert not list(files.glob(".*"))
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bioqa.errors import SetupError
+from bioqa.rerank import device
 from bioqa.rerank.device import resolve_device, resolve_devices
 
 
@@ -12,6 +13,7 @@ def machine(monkeypatch):
     """Pretend to have some GPUs."""
 
     def have(gpus=0, mps=False):
+        monkeypatch.setattr(device, "may_have_gpu", lambda: bool(gpus) or mps)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)

@@ -2,12 +2,14 @@
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from bioqa import Article, Question, Reranker
+from bioqa import Article, Question
+from bioqa import Reranker as AnyReranker
 from bioqa.errors import QuestionError, UsageError
 from bioqa.rerank.load_tokenizer import load_tokenizer
 from bioqa.rerank.long import LONG, Coverage, check_lengths
@@ -16,6 +18,7 @@ from bioqa.rerank.tokens import PairTokenizer
 from bioqa.rerank.windows import score_articles, score_questions, windows
 from tiny_models import ARCHITECTURES
 
+Reranker = partial(AnyReranker, engine="exact")
 QUESTION = "Which gene?"
 KINDS = (
     "The gene is mutated.",
