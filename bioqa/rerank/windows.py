@@ -123,13 +123,17 @@ def _parts(
     """What is scored of each article."""
     room = reranker.passage_tokens(question)
     texts = [article.default_text() for article in articles]
-    lengths = [0] * len(texts) if room is None else reranker.count_tokens(texts)
-    for article, text, length in zip(articles, texts, lengths, strict=True):
-        if room is None or length <= room or long == "cut":
+    if room is None or long == "cut":
+        yield from (_Parts([Window(text, ())]) for text in texts)
+        return
+    fits = [length <= room for length in reranker.count_tokens(texts)]
+    too_long = [article for article, fit in zip(articles, fits, strict=True) if not fit]
+    made = _split(reranker, too_long, room, overlap)
+    for text, fit in zip(texts, fits, strict=True):
+        if fit:
             yield _Parts([Window(text, ())])
-            continue
-        made = _windows(reranker, article, room, overlap)
-        yield _first(made, text) if long == "first" else _Parts(made)
+        else:
+            yield _first(next(made), text) if long == "first" else _Parts(next(made))
 
 
 def _first(made: list[Window], text: str) -> _Parts:
@@ -137,18 +141,23 @@ def _first(made: list[Window], text: str) -> _Parts:
     return _Parts(made[:1], max(0, len(text) - len(made[0].text)) if len(made) > 1 else 0)
 
 
-def _windows(reranker: "Reranker", article: Article, room: int, overlap: int) -> list[Window]:
-    """The windows of an article that does not fit, each of ``room`` tokens at most (a sentence longer than that apart)."""
-    found = sentences(article)
-    title = reranker.count_tokens([article.title])[0]
+def _split(reranker: "Reranker", articles: Sequence[Article], room: int, overlap: int) -> Iterator[list[Window]]:
+    """The windows of articles that do not fit, each of ``room`` tokens at most (a sentence longer than that apart)."""
+    found = [sentences(article) for article in articles]
+    counts = iter(reranker.count_tokens([snippet.text for own in found for snippet in own]))
+    for article, own in zip(articles, found, strict=True):
+        yield _windows(article, own, [next(counts) for _ in own], room, overlap)
+
+
+def _windows(article: Article, found: list[Snippet], lengths: list[int], room: int, overlap: int) -> list[Window]:
+    """The windows of an article from its title and sentences, and their lengths in tokens."""
     head = ""
-    if title <= room // 2:  # else the title leaves little room for sentences, and is taken for the first of them
-        found = [snippet for snippet in found if snippet.section == "abstract"]
-        head = f"{article.title}\n" if article.title else ""
-        room -= title
+    if found and found[0].section == "title" and lengths[0] <= room // 2:  # a longer one is taken for a sentence
+        head = f"{article.title}\n"
+        room -= lengths[0]
+        found, lengths = found[1:], lengths[1:]
     if not found:
         return [Window(article.default_text(), ())]
-    lengths = reranker.count_tokens([snippet.text for snippet in found])
     return [
         Window(
             head + " ".join(snippet.text for snippet in found[begin:end]),
