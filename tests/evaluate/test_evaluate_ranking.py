@@ -49,6 +49,7 @@ def random_case(seed: int):
     for number in range(rng.choice([1, 4, 30])):
         judged = rng.sample(documents, rng.randint(1, 30))
         qrels[f"q{number}"] = {document: rng.choice([-1, 0, 0, 1, 1, 2, 3]) for document in judged}
+        qrels[f"q{number}"][judged[0]] = rng.choice([0, 1])  # pytrec_eval crashes where all are negative
         if number == 0 or rng.random() < 0.85:
             retrieved = rng.sample(documents, rng.randint(1, 40))
             run[f"q{number}"] = {document: rng.choice([*scores, rng.random()]) for document in retrieved}
@@ -96,6 +97,12 @@ def test_queries_without_results_or_relevant_documents_count_zero():
     values = evaluate(qrels, {"found": {"a": 1.0}, "barren": {"a": 1.0}}, ["RR", "R@100"])
     assert values["RR"] == {"found": 1.0, "missing": 0.0, "barren": 0.0}
     assert means(values) == pytest.approx({"RR": 1 / 3, "R@100": 1 / 3})
+
+
+def test_a_query_whose_documents_were_not_judged_counts_zero():
+    qrels = {"q": {"a": -1}, "r": {"a": 1}}
+    values = evaluate(qrels, {"q": {"a": 1.0}, "r": {"a": 1.0}}, list(SAME))
+    assert all(of["q"] == 0.0 for of in values.values())
 
 
 @pytest.mark.parametrize(
