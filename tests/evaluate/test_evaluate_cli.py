@@ -278,3 +278,14 @@ def test_the_first_use_says_that_it_compiles(files):
     assert "ranx compiles its measures" in first.stderr
     assert "compiles" not in second.stderr
     assert first.stdout == second.stdout
+
+
+def test_help_and_the_modules_load_nothing_heavy():
+    program = (
+        "import sys\nfrom bioqa.cli import main\nmain(['eval', '--help'])\n"
+        "import bioqa.evaluate.plots, bioqa.evaluate.ranking_report, bioqa.evaluate.classification_report\n"
+        "heavy = ('numpy', 'numba', 'ranx', 'scipy', 'sklearn', 'matplotlib', 'pyarrow', 'torch', 'rich')\n"
+        "print('LOADED', [m for m in heavy if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert done.stdout.splitlines()[-1] == "LOADED []"

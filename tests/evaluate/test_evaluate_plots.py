@@ -41,7 +41,7 @@ def test_the_threshold_stands_where_its_measures_are(pairs):
     assert drawn.lines[-1].get_xydata().tolist() == [[false_rate, found.recall]]
     drawn = axes()
     score_distribution(drawn, *pairs, 0.6)
-    assert drawn.lines[-1].get_xdata().tolist() == [0.6, 0.6]
+    assert drawn.lines[-1].get_xydata()[:, 0].tolist() == [0.6, 0.6]
 
 
 def test_a_threshold_above_all_scores_has_no_precision_to_show(pairs):
