@@ -17,6 +17,7 @@ COMMANDS = {
     "rerank": ("bioqa.cli.rerank", "Rerank the candidates of a TREC run."),
     "eval": ("bioqa.cli.eval", "Measure runs against relevance judgements, or scores against labels."),
     "show": ("bioqa.cli.show", "Show one article of an index."),
+    "bioasq": ("bioqa.cli.bioasq", "BioASQ's files: write a submission, check it, score it by the official measures."),
     "demo": ("bioqa.cli.demo", "Build the demo index and answer three questions."),
     "doctor": ("bioqa.cli.doctor", "Check Python, torch, Java, index and models; each problem with its remedy."),
 }

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.output import coverage_text, note, progress_bar
-from bioqa.cli.reranking import RerankerOptions, reranker_options
+from bioqa.cli.engine import RerankerOptions, reranker_options
+from bioqa.cli.output import coverage_text, first_few, note, progress_bar
 from bioqa.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,8 +96,9 @@ def _report(plan: "Plan", place: Path, totals: "Totals", reranker: "Reranker") -
     if totals.missing:
         note(f"{totals.missing:,} of {plan.pairs:,} candidates are not in {place} and were left out.")
     if totals.empty:
-        shown = ", ".join(totals.empty[:5]) + (", …" if len(totals.empty) > 5 else "")
-        note(f"{len(totals.empty):,} of {len(plan.questions):,} questions have no candidate left ({shown}).")
+        note(
+            f"{len(totals.empty):,} of {len(plan.questions):,} questions have no candidate left ({first_few(totals.empty)})."
+        )
     if plan.beyond:
         note(f"{plan.beyond:,} candidates after the first {plan.depth:,} of their question were left out (--depth).")
     if plan.unasked:
