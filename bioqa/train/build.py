@@ -16,7 +16,7 @@ from bioqa.train.groups import Group, Passage, read_groups
 from bioqa.train.negatives import Drawer, Drawn, Mining, Negatives, with_share
 from bioqa.train.pairs import Pair, PairWriter, open_pairs
 from bioqa.train.pools import Articles, Collection, sentences_outside
-from bioqa.train.split import Split, assign, split_path, with_related
+from bioqa.train.split import Split, assign, document_keys, gold_keys, split_path, with_related
 
 SEED = 42
 PASSAGES = ("snippets", "abstracts", "articles")
@@ -27,8 +27,9 @@ class BuildOptions:
     """What pairs to build.
 
     ``passages``: gold snippets, or gold documents as "abstracts", or as "articles" with their titles. ``share`` scales the
-    numbers of ``negatives`` so that about this share of the pairs is positive. At most ``max_positives`` gold passages of a question
-    are taken. Nothing equal to a question or gold passage of the files ``exclude`` is used. ``threshold``: see ``duplicates``.
+    numbers of ``negatives`` so that about this share of the pairs is positive. At most ``max_positives`` gold passages of a
+    question are taken. Nothing equal to a question or gold passage of the files ``exclude`` is used; ``threshold`` is that of
+    near-duplicates.
 
     Raises:
         UsageError: a value is out of range.
@@ -107,8 +108,8 @@ def build_pairs(
     groups = with_related(build.usable(read_groups(sources)), options.threshold)
     parts = [groups]
     if options.split:
-        documents = options.passages != "snippets"
-        parts = assign(groups, options.split, threshold=options.threshold, seed=options.seed, documents=documents)
+        keys = gold_keys if options.passages == "snippets" else document_keys
+        parts = assign(groups, options.split, threshold=options.threshold, seed=options.seed, keys=keys)
     paths = [split_path(Path(out), split) for split in options.split] or [Path(out)]
     build.report.files = [Written(path) for path in paths]
     done = 0

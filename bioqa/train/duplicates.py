@@ -17,8 +17,8 @@ from bioqa.errors import UsageError
 from bioqa.index.memory import STOP_WORDS
 
 THRESHOLD = 0.75
-"""Between the BioASQ editions 1-8, 9 and 10-11 it finds ten pairs of questions, all on one matter; 0.6 would find 88, most of them one
-pattern with different names ("Describe the mechanism of action of …").
+"""Between the BioASQ editions 1-8, 9 and 10-11 it finds ten pairs of questions, all on one matter; 0.6 would find 88, most of them
+one pattern with different names ("Describe the mechanism of action of …").
 """
 _WORD = re.compile(r"\w+")
 _QUESTION_WORDS = """

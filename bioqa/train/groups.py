@@ -11,7 +11,7 @@ from bioqa.bioasq.questions import read_questions
 from bioqa.corpus.files import read_chunks, read_head, source_errors
 from bioqa.errors import PairsError
 from bioqa.train.duplicates import Union, normalised
-from bioqa.train.pairs import read_batches
+from bioqa.train.pairs import read_batches, values
 from bioqa.types import Question
 
 
@@ -91,7 +91,7 @@ def _pair_groups(path: Path) -> Iterator[Group]:
     """One group a question id of pairs in any form."""
     rows: dict[str, tuple[str, list[Passage], list[Passage], set[str]]] = {}
     for batch in read_batches(path):
-        columns = [batch.column(name).to_pylist() for name in batch.schema.names]
+        columns = [values(batch, name) for name in batch.schema.names]
         for question, passage, label, id, document, kind, _ in zip(*columns, strict=True):
             _, gold, negatives, kinds = rows.setdefault(id, (question, [], [], set()))
             (gold if label >= 0.5 else negatives).append(Passage(passage, document))

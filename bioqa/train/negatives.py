@@ -131,7 +131,7 @@ class Forbidden:
 
 
 class _Task(NamedTuple):
-    """What is drawn for: a group, its BM25 candidates, the source of chance, and a function that takes a passage if it may be used."""
+    """What is drawn for: a group, its BM25 candidates, the source of chance, and what takes a passage if it may be used."""
 
     group: Group
     candidates: Sequence[Candidate]
@@ -152,8 +152,8 @@ class Drawer:
     """Draws the negatives of groups from a pool.
 
     ``neighbours`` gives, for "sentence" or "sibling", the passages near a group's gold. ``barred`` tells of passages that may
-    not be used at all. ``spans`` gives all places that have a passage's text. With ``fill`` random passages make up for negatives of other
-    kinds that a group has too few of. The same ``seed`` gives the same negatives.
+    not be used at all. ``spans`` gives all places that have a passage's text. With ``fill`` random passages make up for
+    negatives of other kinds that a group has too few of. The same ``seed`` gives the same negatives.
     """
 
     def __init__(

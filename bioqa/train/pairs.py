@@ -160,6 +160,11 @@ def read_batches(path: str | Path, columns: Sequence[str] | None = None) -> "Ite
         raise PairsError(f"{path} holds no pair. Check that it is the right file.")
 
 
+def values(batch: "pa.RecordBatch", name: str) -> list[Any]:
+    """A column of a batch as a list."""
+    return batch.column(name).to_pylist()
+
+
 def is_pairs_file(path: Path) -> bool:
     """Whether this is Parquet with all the columns that ``write_pairs`` writes."""
     return _is_parquet(path) and set(Pair._fields) <= set(_open(path).schema_arrow.names)

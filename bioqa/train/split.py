@@ -1,8 +1,7 @@
 """Questions to train, dev and test such that near-duplicates and shared gold passages stay on one side."""
 
 import random
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,18 +55,33 @@ def with_related(groups: Sequence[Group], threshold: float = THRESHOLD) -> list[
     return found
 
 
+def gold_keys(group: Group) -> Iterable[bytes | str]:
+    """Digests of the gold and given passages."""
+    return [digest(passage.text) for passage in (*group.gold, *group.negatives)]
+
+
+def document_keys(group: Group) -> Iterable[bytes | str]:
+    """Digests of the gold and given passages, and the gold documents."""
+    return [*gold_keys(group), *group.documents]
+
+
 def assign(
-    groups: Sequence[Group], splits: Sequence[Split], *, threshold: float, seed: int, documents: bool
+    groups: Sequence[Group],
+    splits: Sequence[Split],
+    *,
+    threshold: float,
+    seed: int,
+    keys: Callable[[Group], Iterable[bytes | str]] = lambda group: (),
 ) -> list[list[Group]]:
     """The groups of each split, in their order.
 
-    Near-duplicate questions (``threshold``), and questions that share a gold or given passage (a gold document where ``documents``
-    is set), go to the same split; such sets are dealt out at random by ``seed``.
+    Near-duplicate questions (``threshold``), and questions that have one of their ``keys`` in common, go to the same split; such
+    sets are dealt out at random by ``seed``.
 
     Raises:
         PairsError: a split gets no question.
     """
-    sets = _bound(groups, threshold, documents)
+    sets = _bound(groups, threshold, keys)
     random.Random(seed).shuffle(sets)
     target = [split.share * len(groups) for split in splits]
     parts: list[list[int]] = [[] for _ in splits]
@@ -86,22 +100,16 @@ def assign(
     return [[groups[number] for number in sorted(part)] for part in parts]
 
 
-def _bound(groups: Sequence[Group], threshold: float, documents: bool) -> list[list[int]]:
+def _bound(
+    groups: Sequence[Group], threshold: float, keys: Callable[[Group], Iterable[bytes | str]]
+) -> list[list[int]]:
     """The numbers of the groups in sets that must not be parted."""
     union = Union(len(groups))
     for near in near_groups([group.question for group in groups], threshold):
         for number in near:
             union.join(near[0], number)
-    first: dict[bytes | str, int] = defaultdict(lambda: -1)
+    first: dict[bytes | str, int] = {}
     for number, group in enumerate(groups):
-        for key in _keys(group, documents):
-            if first[key] < 0:
-                first[key] = number
-            union.join(first[key], number)
+        for key in keys(group):
+            union.join(first.setdefault(key, number), number)
     return union.sets()
-
-
-def _keys(group: Group, documents: bool) -> Iterable[bytes | str]:
-    yield from (digest(passage.text) for passage in (*group.gold, *group.negatives))
-    if documents:
-        yield from group.documents
