@@ -25,7 +25,7 @@ MARGIN = 100
 RESERVE = 64
 """Random passages fetched at a time."""
 NEIGHBOURS = ("sentence", "sibling")
-_SPEC = re.compile(r"(?P<kind>[a-z0-9]+):(?P<number>\d+(?:\.\d+)?)(?::(?P<first>\d+)-(?P<last>\d+))?")
+_SPEC = re.compile(r"(?P<kind>[a-z0-9]+):(?P<number>\d*\.?\d+)(?::(?P<first>\d+)-(?P<last>\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
