@@ -160,8 +160,9 @@ def titles(sources: tuple[str, ...], index: Path, out: Path, **given: Any) -> No
         threshold=THRESHOLD if given["threshold"] is None else given["threshold"],
         seed=given["seed"],
     )
-    with _opened(index) as opened, progress_bar("questions", None) as bar:
-        assert opened is not None
+    from bioqa.index import Index
+
+    with Index(index) as opened, progress_bar("questions", None) as bar:
         report = build_titles(
             sources,
             opened,
@@ -334,8 +335,18 @@ def _counted(batches: Iterator[Any], update: Callable[[int], object]) -> Iterato
 
 def _tell(report: "BuildReport", as_json: bool, missing: str = "gold documents are not in the index") -> None:
     if as_json:
-        files = [asdict(one) | {"path": str(one.path), "rows": one.rows} for one in report.files]
-        click.echo(json.dumps(asdict(report) | {"files": files}))
+        left_out = ("excluded_questions", "excluded_passages", "missing_documents")
+        files = [
+            {
+                "path": str(one.path),
+                "rows": one.rows,
+                "questions": one.questions,
+                "positives": one.positives,
+                "kinds": dict(sorted(one.kinds.items())),
+            }
+            for one in report.files
+        ]
+        click.echo(json.dumps({"files": files} | {name: getattr(report, name) for name in left_out}))
         return
     for one in report.files:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(one.kinds.items()))

@@ -34,7 +34,7 @@ def test_crosswalk_labels_have_a_tissue_in_words(tmp_path):
 
 def test_labels_are_paired_with_their_terms_and_with_others(tmp_path):
     ontology, crosswalk = made.cells(tmp_path)
-    wanted = CellOptions(share=0.25, synonyms=False)
+    wanted = CellOptions(share=0.25, synonyms=False, negatives=(Negatives("bm25", 1), Negatives("random", 2)))
     report = build_cells(ontology, [crosswalk], tmp_path / "pairs", wanted)
     found = read_pairs(tmp_path / "pairs").to_pylist()
     assert report.missing_documents == 1
