@@ -16,6 +16,7 @@ COMMANDS = {
     "search": ("bioqa.cli.search", "Answer questions: ranked articles with the sentences that answer."),
     "rerank": ("bioqa.cli.rerank", "Rerank the candidates of a TREC run."),
     "eval": ("bioqa.cli.eval", "Measure runs against relevance judgements, or scores against labels."),
+    "pairs": ("bioqa.cli.pairs", "Build training pairs with hard negatives, describe them, check for leaks."),
     "show": ("bioqa.cli.show", "Show one article of an index."),
     "bioasq": ("bioqa.cli.bioasq", "BioASQ's files: write a submission, check it, score it by the official measures."),
     "demo": ("bioqa.cli.demo", "Build the demo index and answer three questions."),

@@ -1,6 +1,7 @@
 """BM25 over a Lucene index on disk, with Anserini's analyzer and bag-of-words query: the scores are Pyserini's."""
 
 import os
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,6 +196,19 @@ class Index:
             articles = (from_json(stored.document(hit.doc).get(RAW)) for hit in hits)
             found.update((article.id, article) for article in articles)
         return [found.get(id) for id in ids]
+
+    def sample(self, count: int, rng: random.Random) -> list[Article]:
+        """So many different articles at random, all of them where there are fewer."""
+        live = java("org.apache.lucene.index.MultiBits").getLiveDocs(self._reader)  # None where nothing was deleted
+        found: list[Article] = []
+        stored = self._searcher.storedFields()
+        tried: set[int] = set()
+        while len(found) < min(count, len(self)):
+            number = rng.randrange(int(self._reader.maxDoc()))
+            if number not in tried and (live is None or live.get(number)):
+                found.append(from_json(stored.document(number).get(RAW)))
+            tried.add(number)
+        return found
 
     def info(self) -> IndexInfo:
         """Documents, fields, sources, dates and size of this commit."""
