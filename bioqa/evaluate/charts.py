@@ -1,0 +1,132 @@
+"""The charts of a suite's page, as SVG that needs nothing beside it."""
+
+import base64
+from collections.abc import Sequence
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, MUTED, LINE = "#1c2733", "#5b6b7a", "#dfe5ea"
+GAIN, LOSS = "#1f7a5c", "#b4533c"
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bioqa",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["system-ui", "Helvetica", "Arial", "DejaVu Sans"],
+    "font.size": 9,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "text.color": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+}
+Pairs = Sequence[tuple[int, float]]
+"""(label, probability); label 1 is relevant."""
+
+
+def gains(differences: Sequence[float], measure: str) -> str:
+    """Each question's difference from the baseline, largest first."""
+    ordered = sorted(differences, reverse=True)
+
+    def draw(axes: "Axes") -> None:
+        import numpy as np
+
+        places, values = np.arange(len(ordered)), np.asarray(ordered)
+        axes.bar(places, values, width=1.0, color=np.where(values >= 0, GAIN, LOSS), linewidth=0)
+        axes.axhline(0, color=MUTED, linewidth=0.8)
+        axes.set_xlim(-0.5, len(ordered) - 0.5)
+        axes.set_xlabel("questions, by difference")
+        axes.set_ylabel(f"difference in {measure}")
+        axes.grid(axis="x", visible=False)
+
+    return _svg(draw)
+
+
+def distribution(pairs: Pairs) -> str:
+    """How the probabilities of relevant passages and of others are spread, each as shares of its own kind."""
+
+    def draw(axes: "Axes") -> None:
+        import numpy as np
+
+        edges = np.linspace(0, 1, 21)
+        for label, name, colour, hatch in ((0, "not relevant", LOSS, None), (1, "relevant", GAIN, None)):
+            chosen = np.array([p for one, p in pairs if one == label])
+            if len(chosen):
+                weights = np.full(len(chosen), 100 / len(chosen))
+                text = f"{name} ({len(chosen):,})"
+                axes.hist(chosen, edges, weights=weights, color=colour, alpha=0.5, label=text, hatch=hatch)
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("probability")
+        axes.set_ylabel("% of passages")
+        axes.legend(frameon=False, loc="upper center")
+
+    return _svg(draw)
+
+
+def precision_recall(pairs: Pairs, threshold: float) -> str:
+    """Precision against recall over all thresholds, the frozen one marked."""
+
+    def draw(axes: "Axes") -> None:
+        from sklearn.metrics import precision_recall_curve
+
+        labels, probabilities = [label for label, _ in pairs], [p for _, p in pairs]
+        precision, recall, _ = precision_recall_curve(labels, probabilities)
+        axes.plot(recall, precision, color=GAIN, linewidth=1.6)
+        chosen = [label for label, p in pairs if p >= threshold]
+        if chosen:
+            at = (sum(chosen) / sum(labels), sum(chosen) / len(chosen))
+            axes.plot(*at, marker="o", color=INK, linestyle="none", label=f"threshold {threshold:.3f}")
+            axes.legend(frameon=False, loc="lower left")
+        axes.set_xlim(0, 1.02)
+        axes.set_ylim(0, 1.02)
+        axes.set_xlabel("recall")
+        axes.set_ylabel("precision")
+
+    return _svg(draw)
+
+
+def reliability(pairs: Pairs, bins: int = 10) -> str:
+    """The share of relevant passages among those of like probability; a calibrated model lies on the diagonal."""
+
+    def draw(axes: "Axes") -> None:
+        import numpy as np
+
+        labels, probabilities = np.array([label for label, _ in pairs]), np.array([p for _, p in pairs])
+        place = np.minimum((probabilities * bins).astype(int), bins - 1)
+        used = [one for one in range(bins) if (place == one).any()]
+        said = [probabilities[place == one].mean() for one in used]
+        true = [labels[place == one].mean() for one in used]
+        sizes = [8 + 120 * (place == one).mean() for one in used]
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle="--", label="calibrated")
+        axes.plot(said, true, color=GAIN, linewidth=1.2)
+        axes.scatter(said, true, s=sizes, color=GAIN, label="these pairs (size: share)", zorder=3)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlabel("mean probability")
+        axes.set_ylabel("share relevant")
+        axes.legend(frameon=False, loc="upper left")
+
+    return _svg(draw)
+
+
+def _svg(draw: Any) -> str:
+    """The SVG that ``draw`` makes on one pair of axes, as a data URI."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.4, 2.7), layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure.add_subplot())
+        text = StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(text.getvalue().encode()).decode()
