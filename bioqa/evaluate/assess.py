@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from bioqa.evaluate.classification import classify, published
@@ -135,18 +135,20 @@ def _cost(scored: RerankRun) -> RerankCost:
 def _classification(scored: RerankRun, relevant: Mapping[str, set[str]]) -> PairClassification | None:
     """Gold passages against hard negatives; None where there are only the ones or only the others."""
     pairs = scored.pairs(relevant)
-    labels, probabilities = [label for label, _ in pairs], [p for _, p in pairs]
-    if len(set(labels)) < 2:
+    import numpy as np
+
+    labels, probabilities = np.array([label for label, _ in pairs]), np.array([p for _, p in pairs])
+    if len({label for label, _ in pairs}) < 2:
         return None
     own = scored.threshold is not None
     threshold = scored.threshold if scored.threshold is not None else 0.5
     return PairClassification(
-        positives=sum(labels),
-        negatives=len(labels) - sum(labels),
+        positives=int(labels.sum()),
+        negatives=int((labels == 0).sum()),
         threshold=threshold,
         origin="the model folder" if own else "0.5, since the model folder carries none",
         frozen=asdict(classify(labels, probabilities, threshold, probabilities=probabilities)),
-        published=asdict(published(labels, probabilities)),
+        published=published(labels, probabilities)._asdict(),
     )
 
 
@@ -212,9 +214,7 @@ class _Examples:
         )
 
     def _passage(self, article: Article, gold: bool) -> ShownPassage:
-        text = article.abstract
+        text = replace(article, title="").default_text().replace("\n", " ")
         if len(text) > SHOWN_CHARACTERS:
             text = text[:SHOWN_CHARACTERS].rsplit(" ", 1)[0] + " …"
         return ShownPassage(article.id, article.title, text, gold)
-
-

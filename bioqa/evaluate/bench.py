@@ -3,21 +3,22 @@
 import datetime
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from bioqa.errors import OutputError, UsageError
 from bioqa.evaluate.assess import Values, assess, details, run_of
 from bioqa.evaluate.collection import read_collection
 from bioqa.evaluate.environment import environment
 from bioqa.evaluate.judge import check_measures
+from bioqa.evaluate.ranking import telling_compilation
 from bioqa.evaluate.report import page
-from bioqa.evaluate.results import CollectionResult, Details, SuiteResult
+from bioqa.evaluate.results import CollectionResult, Details, SuiteResult, as_json
 from bioqa.evaluate.runs import open_output, qrels_lines, run_lines
 from bioqa.evaluate.suite import Suite
 from bioqa.evaluate.systems import CollectionRuns, Work, run_collection
 from bioqa.types import Article
+
+COMPILING = "Compiling the measures, once per installation: about half a minute …"
 
 
 def run_suite(suite: Suite, out: str | Path, work: Work) -> SuiteResult:
@@ -43,7 +44,8 @@ def run_suite(suite: Suite, out: str | Path, work: Work) -> SuiteResult:
     shown: dict[str, dict[str, Details]] = {}
     for collection in collections:
         runs = run_collection(suite, collection, work)
-        result, values[collection.name] = assess(suite, runs, optimistic=work.optimistic)
+        with telling_compilation(lambda: work.note(COMPILING)):
+            result, values[collection.name] = assess(suite, runs, optimistic=work.optimistic)
         shown[collection.name] = _details(suite, runs, values[collection.name])
         _write_runs(suite, runs, out)
         results.append(result)
@@ -54,7 +56,7 @@ def run_suite(suite: Suite, out: str | Path, work: Work) -> SuiteResult:
         questions=work.questions,
         baseline=suite.baseline,
         environment=environment(),
-        settings=suite.settings(),
+        settings=suite.written,
         collections=results,
     )
     with open_output(out / "measures.json") as file:
@@ -65,11 +67,6 @@ def run_suite(suite: Suite, out: str | Path, work: Work) -> SuiteResult:
         json.dump(as_json(found), file, ensure_ascii=False, indent=1)
         file.write("\n")
     return found
-
-
-def as_json(result: SuiteResult) -> dict[str, Any]:
-    """The result as ``report.json`` holds it."""
-    return asdict(result)
 
 
 def _make(folder: Path) -> None:

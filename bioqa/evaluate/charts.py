@@ -57,12 +57,11 @@ def distribution(pairs: Pairs) -> str:
         import numpy as np
 
         edges = np.linspace(0, 1, 21)
-        for label, name, colour, hatch in ((0, "not relevant", LOSS, None), (1, "relevant", GAIN, None)):
+        for label, name, colour in ((0, "not relevant", LOSS), (1, "relevant", GAIN)):
             chosen = np.array([p for one, p in pairs if one == label])
             if len(chosen):
                 weights = np.full(len(chosen), 100 / len(chosen))
-                text = f"{name} ({len(chosen):,})"
-                axes.hist(chosen, edges, weights=weights, color=colour, alpha=0.5, label=text, hatch=hatch)
+                axes.hist(chosen, edges, weights=weights, color=colour, alpha=0.5, label=f"{name} ({len(chosen):,})")
         axes.set_xlim(0, 1)
         axes.set_xlabel("probability")
         axes.set_ylabel("% of passages")
@@ -93,20 +92,19 @@ def precision_recall(pairs: Pairs, threshold: float) -> str:
     return _svg(draw)
 
 
-def reliability(pairs: Pairs, bins: int = 10) -> str:
+def reliability(pairs: Pairs) -> str:
     """The share of relevant passages among those of like probability; a calibrated model lies on the diagonal."""
 
     def draw(axes: "Axes") -> None:
         import numpy as np
 
-        labels, probabilities = np.array([label for label, _ in pairs]), np.array([p for _, p in pairs])
-        place = np.minimum((probabilities * bins).astype(int), bins - 1)
-        used = [one for one in range(bins) if (place == one).any()]
-        said = [probabilities[place == one].mean() for one in used]
-        true = [labels[place == one].mean() for one in used]
-        sizes = [8 + 120 * (place == one).mean() for one in used]
+        from bioqa.evaluate.classification import reliability_bins
+
+        bins = reliability_bins(np.array([label for label, _ in pairs]), np.array([p for _, p in pairs]))
+        said, true = [one.mean_probability for one in bins], [one.share_positive for one in bins]
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle="--", label="calibrated")
         axes.plot(said, true, color=GAIN, linewidth=1.2)
+        sizes = [8 + 120 * one.count / len(pairs) for one in bins]
         axes.scatter(said, true, s=sizes, color=GAIN, label="these pairs (size: share)", zorder=3)
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)

@@ -11,7 +11,6 @@ from bioqa.evaluate.results import (
     Comparison,
     Details,
     Example,
-    PairClassification,
     ShownPassage,
     SuiteResult,
     SystemResult,
@@ -26,7 +25,7 @@ h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 .3rem }
 h2 { font-size: 1.35rem; margin: 3rem 0 .3rem; padding-top: 1rem; border-top: 2px solid var(--line) }
 h3 { font-size: 1.05rem; margin: 2rem 0 .5rem }
 h4 { font-size: .95rem; margin: 0 0 .4rem }
-p { margin: .4rem 0; max-width: 48rem }
+p { margin: .4rem 0; max-width: 54rem }
 a { color: inherit }
 .muted { color: var(--muted) }
 .small, small { font-size: .84rem; color: var(--muted) }
@@ -39,7 +38,8 @@ thead th { border-bottom: 2px solid var(--line); font-weight: 600; vertical-alig
 th:first-child, td:first-child { text-align: left; padding-left: 0 }
 tbody th { font-weight: 600 }
 td.text, th.text { text-align: left }
-td small { display: block; white-space: nowrap }
+td small { display: block }
+td, tbody th { white-space: nowrap }
 .best { font-weight: 700 }
 .gain { color: var(--gain) } .loss { color: var(--loss) }
 .warning { border-left: 4px solid var(--loss); padding: .1rem 0 .1rem .9rem }
@@ -105,11 +105,12 @@ def page(result: SuiteResult, details: Mapping[str, Mapping[str, Details]]) -> s
     body = [
         f"<h1>{escape(result.suite)}</h1>",
         f"<p>{escape(result.description)}{limit}</p>" if result.description or limit else "",
-        f'<p class="small">Baseline: {escape(result.baseline)}. Made {escape(result.made)} with bioqa '
+        f'<p class="small">Baseline: {escape(result.baseline)}. Made {_when(result.made)} with bioqa '
         f"{escape(str(machine['packages']['bioqa']))} on {escape(str(machine['processor']))}, {machine['cores']} cores, "
         f"{machine['memory_gib']} GiB.</p>",
         f'<nav aria-label="Sections"><ul>{links}<li><a href="#reading">How to read this</a></li>'
         '<li><a href="#settings">Settings and environment</a></li></ul></nav>',
+        _summary(result),
         *(_collection(result, one, details[one.name]) for one in result.collections),
         '<h2 id="reading">How to read this</h2><ul>',
         *(f"<li>{escape(note)}</li>" for note in NOTES),
@@ -127,8 +128,31 @@ def page(result: SuiteResult, details: Mapping[str, Mapping[str, Details]]) -> s
     )
 
 
+def _when(moment: str) -> str:
+    """An ISO 8601 time in UTC as "2026-11-21 09:40 UTC"."""
+    return escape(moment[:16].replace("T", " ") + " UTC")
+
+
+def _summary(result: SuiteResult) -> str:
+    """The first measure of every system on every collection, where there are several."""
+    if len(result.collections) < 2:
+        return ""
+    names = [system.name for system in result.collections[0].systems]
+    measure = next(iter(result.collections[0].systems[0].measures))
+    rows = []
+    for place, name in enumerate(names):
+        cells = []
+        for one in result.collections:
+            best = max(system.measures[measure] for system in one.systems)
+            system = one.systems[place]
+            cells.append(_measured(system.measures[measure], best, system.comparisons.get(measure)))
+        rows.append([escape(name), *cells])
+    return _table(escape(measure), ["System", *(escape(one.name) for one in result.collections)], rows)
+
+
 def _lines(values: Mapping[str, Any]) -> str:
-    return "\n".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in flat(values))
+    shown = ((name, value) for name, value in flat(values) if value not in (None, "", [], ()))
+    return "\n".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in shown)
 
 
 def _collection(result: SuiteResult, one: CollectionResult, details: Mapping[str, Details]) -> str:
@@ -204,7 +228,14 @@ def _measured(value: float, best: float, comparison: Comparison | None) -> str:
     if comparison is None:
         return text
     direction = "gain" if comparison.difference > 0 else "loss" if comparison.difference < 0 else "muted"
-    return text + f'<small><span class="{direction}">{comparison.difference:+.4f}</span> {p_text(comparison.corrected)}</small>'
+    return (
+        text
+        + f'<small><span class="{direction}">{_signed(comparison.difference)}</span> {p_text(comparison.corrected)}</small>'
+    )
+
+
+def _signed(difference: float) -> str:
+    return f"{difference:+.4f}".replace("-", "−")
 
 
 def _costs(one: CollectionResult) -> str:
@@ -269,22 +300,25 @@ def _classification(one: CollectionResult) -> str:
         return ""
     rows = []
     for system, result in found:
-        names = (f"at the frozen threshold, from {result.origin}", "at the best threshold of these pairs, as published")
-        for name, values in zip(names, (result.frozen, result.published), strict=True):
-            rows.append([f"{escape(system.name)} <small>{escape(name)}</small>", *_classified(result, values)])
-    heads = ["System", "pairs", "threshold", *_HEADS.values()]
+        shared = f"{result.positives:,} : {result.negatives:,}"
+        origin = f"frozen<small>{escape(result.origin)}</small>"
+        rows.append([escape(system.name), origin, _figure(result.threshold), shared, *_figures(result.frozen)])
+        published = result.published
+        threshold = f"{_figure(published['f1_threshold'])}<small>{_figure(published['accuracy_threshold'])} for accuracy</small>"
+        origin = "as published<small>best on these pairs</small>"
+        rows.append([escape(system.name), origin, threshold, shared, *_figures(published)])
+    heads = ["System", "threshold", "", "pairs", *_HEADS.values()]
     return "<h3>Relevant or not</h3>" + _table(
         "Relevant passages against hard negatives: the first stage’s best that are not relevant, nor contain or are contained in one "
-        "that is.",
+        "that is. The threshold is on the probability. Published model cards choose it on the pairs that they report, which flatters.",
         heads,
         rows,
+        text=(1,),
     )
 
 
-def _classified(result: PairClassification, values: Mapping[str, Any]) -> list[str]:
-    counts = f"{result.positives:,} : {result.negatives:,}"
-    cells = [_figure(values.get(key)) for key in _HEADS]
-    return [counts, _figure(values.get("threshold", result.threshold)), *cells]
+def _figures(values: Mapping[str, Any]) -> list[str]:
+    return [_figure(values.get(key)) for key in _HEADS]
 
 
 def _figure(value: Any) -> str:
@@ -301,10 +335,14 @@ def _charts(result: SuiteResult, one: CollectionResult, details: Mapping[str, De
             worse = sum(value < -1e-9 for value in own.differences)
             text = f"{system.name} against {result.baseline}: {better:,} questions better, {worse:,} worse, "
             figures.append(
-                _chart(charts.gains(own.differences, measure), f"{text}{len(own.differences) - better - worse:,} equal.")
+                _chart(
+                    charts.gains(own.differences, measure), f"{text}{len(own.differences) - better - worse:,} equal."
+                )
             )
         if own.candidates:
-            figures.append(_chart(charts.distribution(own.candidates), f"{system.name}: probabilities of the candidates."))
+            figures.append(
+                _chart(charts.distribution(own.candidates), f"{system.name}: probabilities of the candidates.")
+            )
         if system.classification is not None:
             threshold = system.classification.threshold
             figures.append(
@@ -339,14 +377,14 @@ def _example(baseline: str, system: str, measure: str, example: Example) -> str:
         (system, example.system, example.system_passages),
     )
     columns = "".join(
-        f'<div><h4>{escape(name)} <small>{escape(measure)} {value:.4f}</small></h4><ol>{"".join(map(_passage, shown))}</ol></div>'
+        f"<div><h4>{escape(name)} <small>{escape(measure)} {value:.4f}</small></h4><ol>{''.join(map(_passage, shown))}</ol></div>"
         for name, value, shown in sides
     )
     difference = example.system - example.baseline
     kind = "gain" if difference > 0 else "loss"
     plural = "" if example.relevant == 1 else "s"
     return (
-        f'<article class="example"><h4>{escape(example.question)} <small><span class="{kind}">{difference:+.4f}</span>, '
+        f'<article class="example"><h4>{escape(example.question)} <small><span class="{kind}">{_signed(difference)}</span>, '
         f'{example.relevant:,} relevant passage{plural}</small></h4><div class="sides">{columns}</div></article>'
     )
 

@@ -1,7 +1,7 @@
 """What a suite found out, as ``report.json`` holds it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 FORMAT = 1
@@ -116,6 +116,11 @@ class SuiteResult:
     settings: dict[str, Any]
     collections: list[CollectionResult]
     format: int = FORMAT
+
+
+def as_json(result: SuiteResult) -> dict[str, Any]:
+    """The result as ``report.json`` holds it."""
+    return asdict(result)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bioqa.index import Index
     from bioqa.rerank import Reranker
 
-WARM_UP = 3
+WARM_UP = 50
 """Questions searched before the clock starts: Java compiles what it runs often."""
 
 
@@ -83,9 +83,7 @@ def rerank(
         seconds = time.perf_counter() - started
         rows = zip(candidates, scores.logits.tolist(), scores.probabilities.tolist(), strict=True)
         passages = [(one.id, round(one.score, 6), round(logit, 6), round(p, 8)) for one, logit, p in rows]
-        yield Reranked(
-            question.id, round(seconds, 6), int(scores.windows.sum()), int(scores.truncated.sum()), passages
-        )
+        yield Reranked(question.id, round(seconds, 6), int(scores.windows.sum()), int(scores.truncated.sum()), passages)
 
 
 def score_gold(

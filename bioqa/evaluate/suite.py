@@ -26,7 +26,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from string import Template
 from typing import Any, TypeVar, get_type_hints
@@ -125,9 +125,10 @@ class Suite:
     classification: bool = True
     negatives: int = 4
     examples: int = 3
-    collections: tuple[CollectionSpec, ...] = field(default=())
-    first_stages: tuple[FirstStageSpec, ...] = field(default=())
-    rerankers: tuple[RerankerSpec, ...] = field(default=())
+    collections: tuple[CollectionSpec, ...] = ()
+    first_stages: tuple[FirstStageSpec, ...] = ()
+    rerankers: tuple[RerankerSpec, ...] = ()
+    written: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def systems(self) -> list[System]:
@@ -137,10 +138,6 @@ class Suite:
             for stage in self.first_stages
             for system in (System(stage), *(System(stage, reranker) for reranker in self.rerankers))
         ]
-
-    def settings(self) -> dict[str, Any]:
-        """The suite as plain values, for the report."""
-        return asdict(self)
 
 
 _TABLES: dict[str, tuple[str, type]] = {
@@ -164,21 +161,38 @@ def read_suite(path: str | Path, overrides: Sequence[str] = (), environment: Map
     data = _load(path)
     for override in overrides:
         _override(data, override)
-    data = _expanded(data, path, os.environ if environment is None else environment)
-    lists = {}
+    variables = os.environ if environment is None else environment
+    suite = _suite(_expanded(data, path, variables), path, path.parent)
+    _check(suite, path)
+    written = asdict(_suite(data, path, None))
+    del written["written"]
+    return replace(suite, written=written)
+
+
+def _suite(data: Mapping[str, Any], path: Path, folder: Path | None) -> Suite:
+    """The suite of a file's content; paths are taken as relative to ``folder``, or left as they are where it is None."""
+    values = dict(data)
     for table, (name, spec) in _TABLES.items():
-        entries = data.pop(table, [])
+        entries = values.pop(table, [])
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise UsageError(f"{path}: {table} must be tables that begin with [[{table}]].")
-        lists[name] = tuple(
-            _fill(spec, entry, f"{path}, {table} {entry.get('name', number)}", path.parent)
+        values[name] = tuple(
+            _fill(spec, entry, f"{path}, {table} {entry.get('name', number)}", folder)
             for number, entry in enumerate(entries, start=1)
         )
-    suite = _fill(Suite, data | lists, str(path), path.parent)
-    if not suite.baseline and suite.first_stages:
-        suite = _fill(Suite, data | lists | {"baseline": suite.first_stages[0].name}, str(path), path.parent)
-    _check(suite, path)
-    return suite
+    suite = _fill(Suite, values, str(path), folder)
+    return suite if suite.baseline or not suite.first_stages else replace(suite, baseline=suite.first_stages[0].name)
+
+
+def without_rerankers(suite: Suite) -> Suite:
+    """The suite with its first stages alone.
+
+    Raises:
+        UsageError: the baseline has a reranker.
+    """
+    if all(suite.baseline != stage.name for stage in suite.first_stages):
+        raise UsageError(f"The baseline {suite.baseline} has a reranker: without rerankers, set another one.")
+    return replace(suite, rerankers=(), written=suite.written | {"rerankers": []})
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -211,7 +225,9 @@ def _override(data: dict[str, Any], override: str) -> None:
     chosen = [one for one in tables if not name or one.get("name") == name] if isinstance(tables, list) else []
     if parts[0] not in _TABLES or len(parts) == 1 or not chosen:
         known = ", ".join(_TABLES)
-        raise UsageError(f"--set {override!r}: the suite has no such key. Name a setting, or one of {known} and its key.")
+        raise UsageError(
+            f"--set {override!r}: the suite has no such key. Name a setting, or one of {known} and its key."
+        )
     for table in chosen:
         table[last] = value
 
@@ -229,21 +245,23 @@ def _expanded(value: Any, path: Path, environment: Mapping[str, str]) -> Any:
     except KeyError as problem:
         raise UsageError(f"{path} uses ${{{problem.args[0]}}}, which is not set. Set it in the environment.") from None
     except ValueError:
-        raise UsageError(f"{path}: {value!r} holds a $ that begins no ${{VARIABLE}}. Write $$ for a plain one.") from None
+        raise UsageError(
+            f"{path}: {value!r} holds a $ that begins no ${{VARIABLE}}. Write $$ for a plain one."
+        ) from None
 
 
-def _fill(spec: type[_Spec], table: Mapping[str, Any], where: str, folder: Path) -> _Spec:
+def _fill(spec: type[_Spec], table: Mapping[str, Any], where: str, folder: Path | None) -> _Spec:
     """An instance of the dataclass ``spec`` from a TOML table, its keys and the kinds of its values checked."""
     hints = get_type_hints(spec)
     known = {one.name: one for one in fields(spec)}  # type: ignore[arg-type]
     values = {}
     for key, value in table.items():
         name = key.replace("-", "_")
-        if name not in known:
-            listed = ", ".join(one.replace("_", "-") for one in known if one not in _LISTS)
+        if name not in known or name == "written" or (name in _LISTS and not isinstance(value, tuple)):
+            listed = ", ".join(one.replace("_", "-") for one in known if one not in _LISTS | {"written"})
             raise UsageError(f"{where}: there is no setting {key!r}. There are {listed}.")
         values[name] = _value(hints[name], value, f"{where}: {key}")
-        if name in _PATHS:
+        if name in _PATHS and folder is not None:
             values[name] = _resolved(values[name], folder)
     missing = [n for n, one in known.items() if one.default is MISSING and n not in values]
     if missing:
