@@ -271,7 +271,7 @@ def telling_compilation(tell: Callable[[], None]) -> Iterator[None]:
     """Call ``tell`` once if numba compiles a measure within the block, which takes long and happens once per installation."""
     from numba.core import event
 
-    class Listener(event.Listener):  # type: ignore[misc]
+    class Listener(event.Listener):
         told = False
 
         def on_start(self, event: Any) -> None:
