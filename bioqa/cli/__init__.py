@@ -16,6 +16,7 @@ COMMANDS = {
     "search": ("bioqa.cli.search", "Answer questions: ranked articles with the sentences that answer."),
     "show": ("bioqa.cli.show", "Show one article of an index."),
     "bench": ("bioqa.cli.bench", "Run a benchmark suite, compare two results."),
+    "bioasq": ("bioqa.cli.bioasq", "BioASQ's files: write a submission, check it, score it by the official measures."),
     "demo": ("bioqa.cli.demo", "Build the demo index and answer three questions."),
     "doctor": ("bioqa.cli.doctor", "Check Python, torch, Java, index and models; each problem with its remedy."),
 }

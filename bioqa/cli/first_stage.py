@@ -1,4 +1,4 @@
-"""The options of ``bioqa search`` that concern the first stage: BM25, filters, query syntax and feedback."""
+"""The options that concern the first stage: BM25, filters, query syntax and feedback."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
@@ -13,6 +13,7 @@ from bioqa.types import Question
 
 if TYPE_CHECKING:
     from bioqa.index import Filters, Index, MemoryIndex
+    from bioqa.search import FirstStage
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 # What each field that a filter can be on is called.
@@ -141,7 +142,7 @@ def open_first_stage(path: Path | None, corpus: Path | None, options: StageOptio
     return MemoryIndex(records, k1=options.k1, b=options.b)
 
 
-def check_queries(index: "Index | MemoryIndex", questions: Sequence[Question]) -> None:
+def check_queries(index: "FirstStage", questions: Sequence[Question]) -> None:
     """Raise QuestionError for the first question of a file that is no query in Lucene's syntax, before anything is searched."""
     from bioqa.index import Index
 
@@ -154,7 +155,7 @@ def check_queries(index: "Index | MemoryIndex", questions: Sequence[Question]) -
             raise QuestionError(f"Question {question.id}: {problem}") from problem
 
 
-def tell_left_out(index: "Index | MemoryIndex", question: str | None) -> None:
+def tell_left_out(index: "FirstStage", question: str | None) -> None:
     """Say which filters left articles out that merely lack the field, and which values no article has.
 
     The articles are those that match ``question``, or where it is None all of the index.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.bioasq.questions import document_url
+from bioqa.bioasq.questions import snippet_record
 from bioqa.types import Article, Hit, Question, Snippet
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ def console() -> "Console":
             raise BrokenPipeError
 
     return PipeConsole(highlight=False, soft_wrap=False, emoji=False, markup=False)
+
+
+def first_few(names: Sequence[str]) -> str:
+    """The first five of them, in one line."""
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def human_bytes(size: int) -> str:
@@ -111,14 +116,7 @@ def highlighted_abstract(article: Article, snippets: Sequence[Snippet] = ()) -> 
 
 def snippet_json(snippet: Snippet) -> dict[str, Any]:
     """A snippet as BioASQ writes it, with the reranker's probability."""
-    record: dict[str, Any] = {
-        "document": document_url(snippet.document),
-        "text": snippet.text,
-        "beginSection": snippet.section,
-        "endSection": snippet.section,
-        "offsetInBeginSection": snippet.begin,
-        "offsetInEndSection": snippet.end,
-    }
+    record = snippet_record(snippet)
     if snippet.probability is not None:
         record["probability"] = snippet.probability
     return record

@@ -2,8 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 from bioqa.evaluate.classification import classify, published
 from bioqa.evaluate.judge import measure_runs
@@ -166,7 +165,7 @@ def details(
         order = sorted((id for id in base if abs(differences[id]) > 1e-9), key=lambda id: differences[id])
         worst = [id for id in order if differences[id] < 0][: suite.examples]
         best = [id for id in reversed(order) if differences[id] > 0][: suite.examples]
-        example = _Examples(runs, run_of(runs, baseline), run_of(runs, system), base, own, articles)
+        example = _Examples(runs, (run_of(runs, baseline), run_of(runs, system)), (base, own), articles)
         scored = reranked(runs, system) if system.reranker is not None else None
         found[system.name] = Details(
             differences=list(differences.values()) if system.name != suite.baseline else [],
@@ -178,23 +177,14 @@ def details(
     return found
 
 
+@dataclass(frozen=True, slots=True)
 class _Examples:
-    """Makes examples of questions from the runs of the baseline and of a system."""
+    """Makes examples of questions from the runs of the baseline and of a system, and their values of a measure."""
 
-    def __init__(
-        self,
-        runs: CollectionRuns,
-        baseline: RunScores,
-        system: RunScores,
-        base: Mapping[str, float],
-        own: Mapping[str, float],
-        articles: Callable[[Iterable[str]], dict[str, Article]],
-    ) -> None:
-        self.relevant = runs.relevant
-        self.questions = {one.id: one.body for one in runs.collection.questions}
-        self.runs = (baseline, system)
-        self.values = (base, own)
-        self.articles = articles
+    collection: CollectionRuns
+    runs: tuple[RunScores, RunScores]
+    values: tuple[Mapping[str, float], Mapping[str, float]]
+    articles: Callable[[Iterable[str]], dict[str, Article]]
 
     def make(self, ids: Sequence[str]) -> list[Example]:
         """An example for each question."""
@@ -203,18 +193,20 @@ class _Examples:
     def _example(self, id: str) -> Example:
         first = [list(run[id])[:SHOWN] for run in self.runs]
         known = self.articles({name for names in first for name in names})
-        shown = [[self._passage(known[name], name in self.relevant[id]) for name in names] for names in first]
+        relevant = self.collection.relevant[id]
+        shown = [[_passage(known[name], name in relevant) for name in names] for names in first]
         return Example(
-            question=self.questions[id],
+            question=next(one.body for one in self.collection.collection.questions if one.id == id),
             baseline=self.values[0][id],
             system=self.values[1][id],
-            relevant=len(self.relevant[id]),
+            relevant=len(relevant),
             baseline_passages=shown[0],
             system_passages=shown[1],
         )
 
-    def _passage(self, article: Article, gold: bool) -> ShownPassage:
-        text = replace(article, title="").default_text().replace("\n", " ")
-        if len(text) > SHOWN_CHARACTERS:
-            text = text[:SHOWN_CHARACTERS].rsplit(" ", 1)[0] + " …"
-        return ShownPassage(article.id, article.title, text, gold)
+
+def _passage(article: Article, gold: bool) -> ShownPassage:
+    text = replace(article, title="").default_text().replace("\n", " ")
+    if len(text) > SHOWN_CHARACTERS:
+        text = text[:SHOWN_CHARACTERS].rsplit(" ", 1)[0] + " …"
+    return ShownPassage(article.id, article.title, text, gold)

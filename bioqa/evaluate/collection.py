@@ -1,7 +1,7 @@
 """Kinds of test collections: what is searched, what is asked, what is relevant.
 
-articles          ``corpus`` (files, folders, globs) or an ``index``; ``questions`` of any known format. Passages are articles, title
-                  and abstract. Relevant: what ``qrels`` (TREC or BEIR) says, else the gold documents of BioASQ questions.
+articles          ``corpus`` (files, folders, globs) or an ``index``; ``questions`` of any known format. Passages are articles,
+                  title and abstract. Relevant: what ``qrels`` (TREC or BEIR) says, else the gold documents of BioASQ questions.
 beir              ``folder`` with corpus.jsonl, queries.jsonl and qrels/``split``.tsv.
 bioasq-snippets   ``passages``: BioASQ files, all of whose distinct snippet texts (stripped) are the passages; ``questions``: one of
                   them. Relevant to a question: its own snippets.

@@ -83,10 +83,10 @@ def compare_results(first: str | Path, second: str | Path) -> Differences:
     changes: list[Change] = []
     for collection in dict.fromkeys(name for name, _ in shared):
         found = [
-            _change(key, measure, value, others[key]["measures"][measure], one, other)
+            _change((one, other), key, measure)
             for key in shared
             if key[0] == collection
-            for measure, value in systems[key]["measures"].items()
+            for measure in systems[key]["measures"]
             if measure in others[key]["measures"]
         ]
         changes += _corrected(found)
@@ -114,9 +114,10 @@ def _read(path: Path) -> _Result:
         raise QuestionError(f"{values} cannot be read as JSON: {problem}.") from problem
 
 
-def _change(key: tuple[str, str], measure: str, first: float, second: float, one: _Result, other: _Result) -> Change:
+def _change(results: tuple[_Result, _Result], key: tuple[str, str], measure: str) -> Change:
     collection, system = key
-    values, others = (result.values.get(collection, {}).get(system, {}).get(measure, {}) for result in (one, other))
+    first, second = (result.systems()[key]["measures"][measure] for result in results)
+    values, others = (result.values.get(collection, {}).get(system, {}).get(measure, {}) for result in results)
     asked = [id for id in values if id in others]
     change = Change(collection, system, measure, first, second)
     if len(asked) < 2:

@@ -63,15 +63,16 @@ pre { background: var(--soft); padding: .8rem 1rem; border-radius: 6px; font-siz
 }
 """
 NOTES = (
-    "Only what the first stage retrieved is ranked and reranked. Relevant passages that it missed are never added; they lower every "
-    "measure of a system, as they do for a person who searches.",
+    "Only what the first stage retrieved is ranked and reranked. Relevant passages that it missed are never added; they lower "
+    "every measure of a system, as they do for a person who searches.",
     "Questions without a relevant passage are left out; a question without results counts 0. Ties are broken as trec_eval breaks "
     "them. bioqa’s own run files and qrels beside this page give the same figures with `bioqa eval`.",
     "bioasq-map@10 is BioASQ’s mean average precision: the first 10 results, divided by 10 or by the relevant passages where these "
     "are fewer.",
     "Differences are from the baseline, p-values from a paired two-sided t-test over questions, corrected for all comparisons with "
     "the baseline on the collection.",
-    "Latency is wall time for one question at a time; reranking includes reading the candidates’ texts, and excludes loading the model.",
+    "Latency is wall time for one question at a time; reranking includes reading the candidates’ texts, and excludes loading the "
+    "model.",
 )
 _HEADS = {
     "accuracy": "accuracy",
@@ -309,8 +310,9 @@ def _classification(one: CollectionResult) -> str:
         rows.append([escape(system.name), origin, threshold, shared, *_figures(published)])
     heads = ["System", "threshold", "", "pairs", *_HEADS.values()]
     return "<h3>Relevant or not</h3>" + _table(
-        "Relevant passages against hard negatives: the first stage’s best that are not relevant, nor contain or are contained in one "
-        "that is. The threshold is on the probability. Published model cards choose it on the pairs that they report, which flatters.",
+        "Relevant passages against hard negatives: the first stage’s best that are not relevant, nor contain or are contained in "
+        "one that is. The threshold is on the probability. Published model cards choose it on the pairs that they report, which "
+        "flatters.",
         heads,
         rows,
         text=(1,),

@@ -90,7 +90,8 @@ class SystemResult:
 class CollectionResult:
     """All systems on one collection.
 
-    ``relevant`` counts relevant passages over all questions; ``absent`` of them are not in the collection, and stay in the measures.
+    ``relevant`` counts relevant passages over all questions; ``absent`` of them are not in the collection, and stay in the
+    measures.
     """
 
     name: str
@@ -149,8 +150,8 @@ class Example:
 class Details:
     """What the page shows of a system beside its result; not in ``report.json``.
 
-    ``differences`` of the first measure, question by question; ``candidates`` and ``pairs`` are (label, probability) of the reranked
-    candidates and of the classified pairs.
+    ``differences`` of the first measure, question by question; ``candidates`` and ``pairs`` are (label, probability) of the
+    reranked candidates and of the classified pairs.
     """
 
     differences: list[float] = field(default_factory=list)

@@ -90,6 +90,7 @@ def score_gold(
     index: "Index",
     reranker: "Reranker",
     questions: Sequence[Question],
+    *,
     relevant: dict[str, set[str]],
     reranked: dict[str, Reranked],
     negatives: int,

@@ -258,7 +258,9 @@ class _Stage:
         if wanted and (missing := self._missing(gold)):
             relevant, count = relevant_of(self.collection), self.suite.negatives
             with self.work.bar(f"{label}, missed gold", len(missing)) as advance:
-                scored = score_gold(self.index, model.loaded, missing, relevant, journal.records, count)
+                scored = score_gold(
+                    self.index, model.loaded, missing, relevant=relevant, reranked=journal.records, negatives=count
+                )
                 gold.extend({"environment": environment(), "negatives": count}, _counted(scored, advance))
         assert journal.header is not None
         return RerankRun(

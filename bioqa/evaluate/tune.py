@@ -11,12 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bioqa.errors import QuestionError, UsageError
 from bioqa.evaluate.judge import check_measures, measure_runs
 from bioqa.evaluate.runs import Qrels
 from bioqa.evaluate.significance import compare
 from bioqa.types import Question
+
+if TYPE_CHECKING:
+    from bioqa.index import Index
 
 K1S = (0.4, 0.6, 0.9, 1.2, 1.5, 2.0)
 BS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)
@@ -80,6 +84,7 @@ def tune(
         QuestionError: fewer judged questions than folds.
         IndexStateError: there is no usable index.
     """
+    from bioqa.index import Index
     from bioqa.index.reader import K1, B
 
     check_measures([measure])
@@ -91,7 +96,8 @@ def tune(
     judged = {one.id: qrels[one.id] for one in asked}
     values = {}
     for k1, b in dict.fromkeys([(K1, B), *product(k1s, bs)]):
-        values[k1, b] = _values(index, asked, judged, k1, b, measure, depth)
+        with Index(index, k1=k1, b=b) as opened:
+            values[k1, b] = _values(opened, asked, judged, measure, depth)
         advance()
     default = values[K1, B]
     pairs = list(product(k1s, bs))
@@ -119,13 +125,10 @@ def tune(
 
 
 def _values(
-    path: str | Path, questions: Sequence[Question], qrels: Qrels, k1: float, b: float, measure: str, depth: int
+    index: "Index", questions: Sequence[Question], qrels: Qrels, measure: str, depth: int
 ) -> dict[str, float]:
-    """The measure of each question with k1 and b."""
-    from bioqa.index import Index
-
-    with Index(path, k1=k1, b=b) as index:
-        found = index.search_many([one.body for one in questions], depth)
+    """The measure of each question."""
+    found = index.search_many([one.body for one in questions], depth)
     run = {one.id: {hit.id: hit.score for hit in hits} for one, hits in zip(questions, found, strict=True)}
     return measure_runs(qrels, run, [measure])[measure]
 
