@@ -9,7 +9,7 @@ from bioqa.errors import OutputError, UsageError
 from bioqa.evaluate.assess import Values, assess, details, run_of
 from bioqa.evaluate.collection import read_collection
 from bioqa.evaluate.environment import environment
-from bioqa.evaluate.judge import check_measures
+from bioqa.evaluate.judge import COMPILING, check_measures
 from bioqa.evaluate.ranking import telling_compilation
 from bioqa.evaluate.report import page
 from bioqa.evaluate.results import CollectionResult, Details, SuiteResult, as_json
@@ -17,8 +17,6 @@ from bioqa.evaluate.runs import open_output, qrels_lines, run_lines
 from bioqa.evaluate.suite import Suite
 from bioqa.evaluate.systems import CollectionRuns, Work, run_collection
 from bioqa.types import Article
-
-COMPILING = "Compiling the measures, once per installation: about half a minute …"
 
 
 def run_suite(suite: Suite, out: str | Path, work: Work) -> SuiteResult:

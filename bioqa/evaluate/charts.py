@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 INK, MUTED, LINE = "#1c2733", "#5b6b7a", "#dfe5ea"
 GAIN, LOSS = "#1f7a5c", "#b4533c"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "bioqa",
     "font.family": "sans-serif",
@@ -56,7 +56,7 @@ def distribution(pairs: Pairs) -> str:
     def draw(axes: "Axes") -> None:
         import numpy as np
 
-        edges = np.linspace(0, 1, 21)
+        edges = np.linspace(0, 1, 21).tolist()
         for label, name, colour in ((0, "not relevant", LOSS), (1, "relevant", GAIN)):
             chosen = np.array([p for one, p in pairs if one == label])
             if len(chosen):
@@ -104,7 +104,7 @@ def reliability(pairs: Pairs) -> str:
         said, true = [one.mean_probability for one in bins], [one.share_positive for one in bins]
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle="--", label="calibrated")
         axes.plot(said, true, color=GAIN, linewidth=1.2)
-        sizes = [8 + 120 * one.count / len(pairs) for one in bins]
+        sizes = [8 + 120 * count / len(pairs) for count, _, _ in bins]
         axes.scatter(said, true, s=sizes, color=GAIN, label="these pairs (size: share)", zorder=3)
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)

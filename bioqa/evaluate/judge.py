@@ -10,6 +10,8 @@ from bioqa.evaluate.runs import Qrels, RunScores
 BIOASQ_MAP = "bioasq-map@10"
 """BioASQ's average precision of documents since edition 8: the first 10 results, over min(relevant, 10)."""
 
+COMPILING = "Compiling the measures, once per installation: about half a minute …"
+
 
 def check_measures(names: Sequence[str]) -> None:
     """Raise UsageError for a name that is no measure."""

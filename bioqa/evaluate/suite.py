@@ -263,7 +263,7 @@ def _fill(spec: type[_Spec], table: Mapping[str, Any], where: str, folder: Path 
         values[name] = _value(hints[name], value, f"{where}: {key}")
         if name in _PATHS and folder is not None:
             values[name] = _resolved(values[name], folder)
-    missing = [n for n, one in known.items() if one.default is MISSING and n not in values]
+    missing = [n for n, one in known.items() if one.default is one.default_factory is MISSING and n not in values]
     if missing:
         raise UsageError(f"{where}: {missing[0].replace('_', '-')} is missing.")
     return spec(**values)

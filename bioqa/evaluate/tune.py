@@ -22,9 +22,6 @@ from bioqa.types import Question
 if TYPE_CHECKING:
     from bioqa.index import Index
 
-K1S = (0.4, 0.6, 0.9, 1.2, 1.5, 2.0)
-BS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)
-
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -62,15 +59,17 @@ class Tuning:
     held_out: float
     default: float
     p: float
+    default_k1: float
+    default_b: float
 
 
-def tune(
+def tune_bm25(
     index: str | Path,
     questions: Sequence[Question],
     qrels: Qrels,
     *,
-    k1s: Sequence[float] = K1S,
-    bs: Sequence[float] = BS,
+    k1s: Sequence[float],
+    bs: Sequence[float],
     measure: str = "ndcg@10",
     depth: int = 100,
     folds: int = 5,
@@ -121,12 +120,12 @@ def tune(
         held_out=statistics.fmean(held_out.values()),
         default=statistics.fmean(default.values()),
         p=float(compare(default, {id: held_out[id] for id in default})),
+        default_k1=K1,
+        default_b=B,
     )
 
 
-def _values(
-    index: "Index", questions: Sequence[Question], qrels: Qrels, measure: str, depth: int
-) -> dict[str, float]:
+def _values(index: "Index", questions: Sequence[Question], qrels: Qrels, measure: str, depth: int) -> dict[str, float]:
     """The measure of each question."""
     found = index.search_many([one.body for one in questions], depth)
     run = {one.id: {hit.id: hit.score for hit in hits} for one, hits in zip(questions, found, strict=True)}
