@@ -15,6 +15,7 @@ COMMANDS = {
     "index": ("bioqa.cli.index", "Build a BM25 index, keep it current, check it, tell what it holds."),
     "search": ("bioqa.cli.search", "Answer questions: ranked articles with the sentences that answer."),
     "show": ("bioqa.cli.show", "Show one article of an index."),
+    "train": ("bioqa.cli.train", "Train a reranker by a recipe, with its model card, threshold and curves."),
     "demo": ("bioqa.cli.demo", "Build the demo index and answer three questions."),
     "doctor": ("bioqa.cli.doctor", "Check Python, torch, Java, index and models; each problem with its remedy."),
 }
