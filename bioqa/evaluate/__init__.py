@@ -1,1 +1,1 @@
-"""Runs and, later, the measures taken of them."""
+"""Runs, relevance judgements, and the measures taken of them."""

@@ -1,14 +1,23 @@
-"""TREC run files: ``qid Q0 docid rank score tag``, one line a result (https://trec.nist.gov)."""
+"""TREC run files (``qid Q0 docid rank score tag``) and relevance judgements, called qrels (https://trec.nist.gov)."""
 
+import math
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
-from bioqa.errors import OutputError
+from bioqa.errors import OutputError, QuestionError, SourceError
+
+Qrels = dict[str, dict[str, int]]
+"""Query id → document id → relevance; 1 or more is relevant, 0 judged not relevant, below 0 not judged."""
+
+RunScores = dict[str, dict[str, float]]
+"""Query id → document id → score, higher is better."""
+
+_Value = TypeVar("_Value", int, float)
 
 
 def _column(text: str) -> str:
@@ -49,3 +58,114 @@ def open_output(path: str | Path) -> Iterator[TextIO]:
         raise OutputError(f"{target} cannot be written: {problem.strerror or problem}.") from problem
     finally:
         part.unlink(missing_ok=True)
+
+
+def read_run(path: str | Path) -> RunScores:
+    """The scores of a TREC run file, plain or gzipped; the rank column is ignored, as trec_eval ignores it.
+
+    Raises:
+        QuestionError: the file is missing, empty or broken, a line has too few columns or a score that is no finite number,
+            or a document stands twice for one query; the message names the file and the line.
+    """
+    path = Path(path)
+    run: RunScores = {}
+    for where, line in _lines(path):
+        columns = line.split()
+        if len(columns) < 6:
+            raise QuestionError(f"{where}: {len(columns)} columns. A run has six: `qid Q0 docid rank score tag`.")
+        _add(run, where, columns[0], columns[2], _score(where, columns[4]))
+    if not run:
+        raise QuestionError(f"{path} holds no result. A run has lines `qid Q0 docid rank score tag`.")
+    return run
+
+
+def read_qrels(path: str | Path) -> Qrels:
+    """The relevance judgements of a file, plain or gzipped, with the queries in the file's order.
+
+    The formats are TREC's ``qid 0 docid rel``, BEIR's tab-separated ``query-id corpus-id score`` with its header, and a BioASQ
+    question file, whose gold documents have relevance 1 and whose questions without any are left out. White space in ids
+    becomes "_", as in run files.
+
+    Raises:
+        QuestionError: the file is missing, empty or in none of the formats, a relevance is no whole number, or a document
+            stands twice for one query; the message names the file and the line or question.
+    """
+    path = Path(path)
+    first = next((line for _, line in _lines(path)), "")
+    if first.lstrip().startswith(("{", "[")):
+        return _bioasq_qrels(path)
+    if first.count("\t") == 2:
+        return _beir_qrels(path)
+    qrels: Qrels = {}
+    for where, line in _lines(path):
+        columns = line.split()
+        if len(columns) != 4:
+            raise QuestionError(f"{where}: {len(columns)} columns. {_QRELS_FORMATS}")
+        if not re.fullmatch("[+-]?[0-9]{1,9}", columns[3]):
+            raise QuestionError(f"{where}: the relevance {columns[3]!r} is no whole number.")
+        _add(qrels, where, columns[0], columns[2], int(columns[3]))
+    if not qrels:
+        raise QuestionError(f"{path} holds no judgement. {_QRELS_FORMATS}")
+    return qrels
+
+
+_QRELS_FORMATS = (
+    "Qrels have lines `qid 0 docid rel` (TREC) or `query-id<TAB>corpus-id<TAB>score` below a header (BEIR)."
+)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """(place, text) for each line of the file that is neither blank nor a comment."""
+    from bioqa.corpus.files import read_lines
+
+    try:
+        for number, data in read_lines(path):
+            line = data.decode("utf-8-sig" if number == 1 else "utf-8")
+            if line.strip() and not line.startswith("#"):
+                yield f"{path}, line {number}", line
+    except SourceError as problem:
+        raise QuestionError(str(problem)) from None
+    except UnicodeDecodeError:
+        raise QuestionError(f"{path}, line {number}: not UTF-8. Save the file as UTF-8.") from None
+
+
+def _add(table: dict[str, dict[str, _Value]], where: str, query: str, document: str, value: _Value) -> None:
+    row = table.setdefault(query, {})
+    if document in row:
+        raise QuestionError(f"{where}: document {document} stands twice for query {query}. Keep one of the lines.")
+    row[document] = value
+
+
+def _score(where: str, text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        raise QuestionError(f"{where}: the score {text!r} is no number.") from None
+    if not math.isfinite(score):
+        raise QuestionError(
+            f"{where}: the score is {text}; a list cannot be ordered by it. Give every score a finite number."
+        )
+    return score
+
+
+def _beir_qrels(path: Path) -> Qrels:
+    from bioqa.corpus.beir import read_qrels as read_beir_qrels
+
+    try:
+        judgements = read_beir_qrels(path)
+    except SourceError as problem:
+        raise QuestionError(str(problem)) from None
+    return {_column(query): {_column(name): grade for name, grade in row.items()} for query, row in judgements.items()}
+
+
+def _bioasq_qrels(path: Path) -> Qrels:
+    from bioqa.bioasq.questions import read_questions
+
+    qrels = {
+        _column(question.id): {_column(document): 1 for document in question.documents}
+        for question in read_questions(path)
+        if question.documents
+    }
+    if not qrels:
+        raise QuestionError(f"{path} holds no question with gold documents.")
+    return qrels

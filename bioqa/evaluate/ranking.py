@@ -1,0 +1,286 @@
+"""Ranking measures on ranx, equal to trec_eval's (https://github.com/usnistgov/trec_eval).
+
+ranx orders documents by score alone; trec_eval holds scores in single precision and breaks ties by document id, descending.
+Each list is therefore put in trec_eval's order here, and ranx is handed positions instead of scores: arrays of document numbers,
+so that its hashing of ids and its typed lists, which cost more time than the measures, are not needed. Where a measure of
+ranx differs from trec_eval's, ``_values`` says how it is made equal.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from bioqa.errors import QuestionError, UsageError
+from bioqa.evaluate.runs import Qrels, RunScores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DEFAULT_MEASURES = ("nDCG@10", "RR@10", "AP", "R@100")
+
+BLOCK_CELLS = 1 << 21
+"""Results judged at a time, with those that pad short lists: a block's arrays take 32 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A family of measures: ranx's function for it, and the names that trec_eval, ir-measures and ranx give it."""
+
+    function: str
+    names: tuple[str, ...]
+    cutoff: bool = True
+    graded: bool = False
+
+
+_KINDS = {
+    "nDCG": _Kind("ndcg", ("ndcg", "ndcg_cut"), graded=True),
+    "AP": _Kind("average_precision", ("ap", "map", "map_cut")),
+    "RR": _Kind("reciprocal_rank", ("rr", "mrr", "recip_rank")),
+    "P": _Kind("precision", ("p", "precision", "set_p", "setp")),
+    "R": _Kind("recall", ("r", "recall", "set_recall", "setr")),
+    "F1": _Kind("f1", ("f1", "set_f", "setf")),
+    "Success": _Kind("hit_rate", ("success", "hit_rate")),
+    "Hits": _Kind("hits", ("hits", "num_rel_ret")),
+    "Rprec": _Kind("r_precision", ("rprec", "r-precision"), cutoff=False),
+    "Bpref": _Kind("bpref", ("bpref",), cutoff=False),
+    "DCG": _Kind("dcg", ("dcg",), graded=True),
+    "nDCG_Burges": _Kind("ndcg_burges", ("ndcg_burges",), graded=True),
+    "DCG_Burges": _Kind("dcg_burges", ("dcg_burges",), graded=True),
+}
+_BY_NAME = {name: kind for kind, family in _KINDS.items() for name in family.names}
+_EXAMPLES = {"ndcg_cut": "ndcg_cut_10", "map_cut": "map_cut_100"}
+_FORM = re.compile(
+    r"(?P<name>[a-z][a-z0-9_-]*?)(?:\(rel=(?P<rel>\d{1,9})\))?(?:[@_.](?P<cutoff>\d{1,9}))?(?:-l(?P<level>\d{1,9}))?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measure: its family (``kind``), how many results it looks at (0: all), and the least relevance that is relevant."""
+
+    kind: str
+    cutoff: int = 0
+    relevance: int = 1
+
+    def __str__(self) -> str:
+        """The name that ir-measures gives it."""
+        level = f"(rel={self.relevance})" if self.relevance != 1 else ""
+        return f"{self.kind}{level}" + (f"@{self.cutoff}" if self.cutoff else "")
+
+
+def parse_measure(name: str) -> Measure:
+    """The measure of that name, which may be trec_eval's, ir-measures' or ranx'; upper and lower case are the same.
+
+    So ``ndcg_cut_10``, ``nDCG@10`` and ``ndcg@10`` are one measure, and so are ``recip_rank``, ``RR`` and ``mrr``. A least
+    relevance other than 1 is written as ir-measures (``AP(rel=2)@100``) or ranx (``map@100-l2``) write it.
+
+    Raises:
+        UsageError: no such measure, a cut-off of 0 or where the measure has none, or none where it needs one.
+    """
+    form = _FORM.fullmatch(name.strip())
+    kind = _BY_NAME.get(form["name"].lower()) if form else None
+    if form is None or kind is None:
+        raise UsageError(f"There is no measure {name!r}.{_nearest(name)}")
+    family, written = _KINDS[kind], form["name"].lower()
+    if form["cutoff"] is None and written in _EXAMPLES:
+        raise UsageError(f"The measure {name!r} needs a cut-off, such as {_EXAMPLES[written]}.")
+    if form["cutoff"] is not None and (not family.cutoff or int(form["cutoff"]) < 1):
+        reason = "a cut-off must be 1 or more" if family.cutoff else f"{kind} has no cut-off"
+        raise UsageError(f"The measure {name!r} makes no sense: {reason}.")
+    relevance = form["rel"] or form["level"]
+    if relevance is not None and (family.graded or int(relevance) < 1):
+        reason = f"{kind} uses every grade" if family.graded else "the least relevance must be 1 or more"
+        raise UsageError(f"The measure {name!r} makes no sense: {reason}.")
+    return Measure(kind, int(form["cutoff"] or 0), int(relevance or 1))
+
+
+def _nearest(name: str) -> str:
+    """A sentence with the name meant, and one with those that there are."""
+    stem, _, cutoff = name.lower().partition("@")
+    known = {**{kind.lower(): kind for kind in _KINDS}, **{other: other for other in _BY_NAME}}
+    near = get_close_matches(stem, known, n=1, cutoff=0.5)
+    meant = f" Did you mean {known[near[0]]}{'@' + cutoff if cutoff.isdecimal() else ''}?" if near else ""
+    return f"{meant} There are {', '.join(_KINDS)}, with a cut-off as in nDCG@10, and trec_eval's and ranx' names for them."
+
+
+def evaluate(qrels: Qrels, run: RunScores, measures: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Measure name as given → query id → value, for every query of the qrels, in their order.
+
+    As ``trec_eval -c`` does: a query without results counts 0, and so does one without a relevant document, which stays in the
+    mean; queries of the run that the qrels do not know are left out; documents whose scores are equal in single precision are
+    ordered by id, descending; a negative relevance means not judged.
+
+    Raises:
+        UsageError: an unknown measure.
+        QuestionError: the qrels are empty, no query of the run is in them, or a score is not a finite number.
+    """
+    parsed = {name: parse_measure(name) for name in measures}
+    _check(qrels, run)
+    values: dict[str, dict[str, float]] = {name: dict.fromkeys(qrels, 0.0) for name in parsed}
+    for queries in _blocks(qrels, run):
+        block = _Block.make(queries, qrels, run)
+        for name, measure in parsed.items():
+            values[name].update(zip(queries, map(float, _values(block, measure)), strict=True))
+    return values
+
+
+def means(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The mean over all queries of each measure that ``evaluate`` gave."""
+    return {name: sum(of.values()) / len(of) for name, of in values.items()}
+
+
+def _check(qrels: Qrels, run: RunScores) -> None:
+    import numpy as np
+
+    if not qrels:
+        raise QuestionError("The qrels are empty: there is nothing to judge a run by.")
+    if not any(query in qrels for query in run):
+        raise QuestionError(
+            f"No query of the run is in the qrels (the run has {_some(run)}; the qrels have {_some(qrels)}). "
+            "Judge a run by the qrels of its own questions."
+        )
+    for query, documents in run.items():
+        scores = np.fromiter(documents.values(), np.float64, len(documents))
+        if not np.isfinite(scores).all():
+            name = next(name for name, score in documents.items() if not np.isfinite(score))
+            raise QuestionError(f"Query {query}, document {name}: the score is not a finite number.")
+
+
+def _some(names: Mapping[str, object]) -> str:
+    return ", ".join(list(names)[:3]) + (", …" if len(names) > 3 else "") or "none"
+
+
+def _blocks(qrels: Qrels, run: RunScores) -> Iterator[list[str]]:
+    """The queries that have both results and judgements, in groups of like length whose arrays stay small."""
+    sizes = {query: max(len(run[query]), len(qrels[query])) for query in qrels if run.get(query) and qrels[query]}
+    block: list[str] = []
+    for query in sorted(sizes, key=lambda query: sizes[query]):
+        if block and (len(block) + 1) * sizes[query] > BLOCK_CELLS:
+            yield block
+            block = []
+        block.append(query)
+    if block:
+        yield block
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Some queries as arrays [query, position, (document number, value)].
+
+    ``judged`` holds each query's judged documents, numbered from 0, most relevant first; ``ranked`` the numbers of its results
+    in order. Rows of number -1 and value 0 pad both; ranx takes such a row for a document that is not relevant.
+    """
+
+    judged: "NDArray[np.float64]"
+    ranked: "NDArray[np.float64]"
+    judgements: "NDArray[np.int64]"
+    results: "NDArray[np.int64]"
+
+    @classmethod
+    def make(cls, queries: list[str], qrels: Qrels, run: RunScores) -> "_Block":
+        import numpy as np
+
+        judgements = [_judged(qrels[query]) for query in queries]
+        ordered = [_trec_order(run[query]) for query in queries]
+        judged = _padding(judgements)
+        ranked = _padding(ordered)
+        for row, (pairs, documents) in enumerate(zip(judgements, ordered, strict=True)):
+            judged[row, : len(pairs), 0] = np.arange(len(pairs))
+            judged[row, : len(pairs), 1] = [relevance for _, relevance in pairs]
+            number = {document: position for position, (document, _) in enumerate(pairs)}
+            ranked[row, : len(documents), 0] = [number.get(document, -1) for document in documents]
+        return cls(judged, ranked, np.array([len(x) for x in judgements]), np.array([len(x) for x in ordered]))
+
+
+def _padding(rows: Sequence[Sequence[object]]) -> "NDArray[np.float64]":
+    import numpy as np
+
+    array = np.zeros((len(rows), max(1, *map(len, rows)), 2))
+    array[:, :, 0] = -1
+    return array
+
+
+def _judged(documents: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(((name, rel) for name, rel in documents.items() if rel >= 0), key=lambda pair: -pair[1])
+
+
+def _trec_order(documents: Mapping[str, float]) -> list[str]:
+    """The ids by score in single precision, then by id, both descending."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        scores = np.fromiter(documents.values(), np.float64, len(documents)).astype(np.float32).tolist()
+    return [name for _, name in sorted(zip(scores, documents, strict=True), reverse=True)]
+
+
+_RANX = Lock()  # Its threads end the process where two callers use them at a time.
+
+
+def _values(block: _Block, measure: Measure) -> "NDArray[np.float64]":
+    """The measure of each query of the block."""
+    from ranx import metrics
+
+    function: Callable[..., Any] = getattr(metrics, _KINDS[measure.kind].function)
+    with _RANX:
+        if measure.kind == "Bpref":
+            return _bpref(function, block, measure.relevance)
+        if measure.kind in ("P", "F1") and not measure.cutoff:
+            return _of_whole_list(block, measure, metrics.hits)
+        result: NDArray[np.float64] = function(block.judged, block.ranked, measure.cutoff, measure.relevance)
+    return result
+
+
+def _of_whole_list(block: _Block, measure: Measure, hits: Callable[..., Any]) -> "NDArray[np.float64]":
+    """Precision or F1 of whole lists: ranx would divide by the padded length."""
+    import numpy as np
+
+    found = hits(block.judged, block.ranked, 0, measure.relevance)
+    relevant = (block.judged[:, :, 1] >= measure.relevance).sum(axis=1)
+    whole = block.results if measure.kind == "P" else (block.results + relevant) / 2
+    result: NDArray[np.float64] = found / np.maximum(whole, 1)
+    return result
+
+
+def _bpref(function: Callable[..., Any], block: _Block, relevance: int) -> "NDArray[np.float64]":
+    """Bpref query by query, since it counts every row as judged.
+
+    ranx divides 0 by 0 where no judged document is not relevant; one that was not retrieved, added here, gives
+    trec_eval's value.
+    """
+    import numpy as np
+
+    result = np.zeros(len(block.judged))
+    for row, size in enumerate(block.judgements):
+        judged = block.judged[row : row + 1, :size]
+        if not (judged[0, :, 1] >= relevance).any():
+            continue
+        if (judged[0, :, 1] >= relevance).all():
+            judged = np.concatenate([judged, [[[size, 0.0]]]], axis=1)
+        result[row] = function(np.ascontiguousarray(judged), block.ranked[row : row + 1], 0, relevance)[0]
+    return result
+
+
+@contextmanager
+def telling_compilation(tell: Callable[[], None]) -> Iterator[None]:
+    """Call ``tell`` once if numba compiles a measure within the block, which takes long and happens once per installation."""
+    from numba.core import event
+
+    class Listener(event.Listener):
+        told = False
+
+        def on_start(self, event: Any) -> None:
+            if not self.told:
+                self.told = True
+                tell()
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Listener()):
+        yield
