@@ -3,12 +3,15 @@
 BioqaError                  exit code 1
 ├── UsageError              2   an argument or combination of arguments makes no sense
 ├── SourceError             3   a corpus file cannot be read: missing, empty, truncated, wrong format
-│   └── RecordError         3   one record in it is malformed (skippable with --skip-bad)
+│   ├── RecordError         3   one record in it is malformed (skippable with --skip-bad)
+│   └── PairsError          3   a file of training pairs, or what pairs are made from, cannot be used
+│       └── LeakError       3   splits share questions or passages
 ├── QuestionError           4   a question file or a question cannot be used
 ├── IndexStateError         5   not an index, half built, of a newer format, locked, or already there
 ├── ModelError              6   a reranker cannot be loaded
 ├── OutputError             7   a result cannot be written
-└── SetupError              8   Java, a device or a package is missing on this machine
+├── SetupError              8   Java, a device or a package is missing on this machine
+└── TrainingError           9   a training diverged
 
 Each message is one or two sentences: what was wrong, where (file, line or record), what to do.
 """
@@ -34,6 +37,14 @@ class SourceError(BioqaError):
 
 class RecordError(SourceError):
     """One malformed record in an otherwise readable corpus file."""
+
+
+class PairsError(SourceError):
+    """A file of training pairs, or a source of them, that cannot be used."""
+
+
+class LeakError(PairsError):
+    """Splits of training data that share questions or passages."""
 
 
 class QuestionError(BioqaError):
@@ -64,3 +75,9 @@ class SetupError(BioqaError):
     """Something missing on this machine: a Java runtime, a device, a package."""
 
     exit_code = 8
+
+
+class TrainingError(BioqaError):
+    """A training whose loss is no longer a number."""
+
+    exit_code = 9

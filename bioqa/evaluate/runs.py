@@ -97,16 +97,19 @@ def read_qrels(path: str | Path) -> Qrels:
             stands twice for one query; the message names the file and the line or question.
     """
     path = Path(path)
-    lines = _lines(path)
-    where, first = next(lines, ("", ""))
+    first = next((line for _, line in _lines(path)), "")
     if first.lstrip().startswith(("{", "[")):
         return _bioasq_qrels(path)
+    if first.count("\t") == 2:
+        return _beir_qrels(path)
     qrels: Qrels = {}
-    beir = len(first.split("\t")) == 3
-    if not (beir and not _is_whole(first.split("\t")[2])):
-        _add_judgement(qrels, where, first, beir)
-    for where, line in lines:
-        _add_judgement(qrels, where, line, beir)
+    for where, line in _lines(path):
+        columns = line.split()
+        if len(columns) != 4:
+            raise QuestionError(f"{where}: {len(columns)} columns. {_QRELS_FORMATS}")
+        if not re.fullmatch("[+-]?[0-9]{1,9}", columns[3]):
+            raise QuestionError(f"{where}: the relevance {columns[3]!r} is no whole number.")
+        _add(qrels, where, columns[0], columns[2], int(columns[3]))
     if not qrels:
         raise QuestionError(f"{path} holds no judgement. {_QRELS_FORMATS}")
     return qrels
@@ -132,24 +135,11 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         raise QuestionError(f"{path}, line {number}: not UTF-8. Save the file as UTF-8.") from None
 
 
-def _add_judgement(qrels: Qrels, where: str, line: str, beir: bool) -> None:
-    columns = line.split("\t") if beir else line.split()
-    if len(columns) != (3 if beir else 4):
-        raise QuestionError(f"{where}: {len(columns)} columns. {_QRELS_FORMATS}")
-    if not _is_whole(columns[-1]):
-        raise QuestionError(f"{where}: the relevance {columns[-1]!r} is no whole number.")
-    _add(qrels, where, _column(columns[0].strip()), _column(columns[-2].strip()), int(columns[-1]))
-
-
 def _add(table: dict[str, dict[str, _Value]], where: str, query: str, document: str, value: _Value) -> None:
     row = table.setdefault(query, {})
     if document in row:
         raise QuestionError(f"{where}: document {document} stands twice for query {query}. Keep one of the lines.")
     row[document] = value
-
-
-def _is_whole(text: str) -> bool:
-    return re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", text) is not None
 
 
 def _score(where: str, text: str) -> float:
@@ -162,6 +152,16 @@ def _score(where: str, text: str) -> float:
             f"{where}: the score is {text}; a list cannot be ordered by it. Give every score a finite number."
         )
     return score
+
+
+def _beir_qrels(path: Path) -> Qrels:
+    from bioqa.corpus.beir import read_qrels as read_beir_qrels
+
+    try:
+        judgements = read_beir_qrels(path)
+    except SourceError as problem:
+        raise QuestionError(str(problem)) from None
+    return {_column(query): {_column(name): grade for name, grade in row.items()} for query, row in judgements.items()}
 
 
 def _bioasq_qrels(path: Path) -> Qrels:

@@ -2,7 +2,8 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bioqa.errors import UsageError
 
@@ -10,11 +11,49 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Test = Literal["student", "fisher", "wilcoxon"]
-Correction = Literal["holm", "bonferroni"]
-
 RESAMPLES = 9999
 SEED = 42
+
+Values = Mapping[str, Mapping[str, float]]
+"""Measure → query id → value, as ``ranking.evaluate`` gives them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a run differs from the baseline in one measure, over the same queries.
+
+    ``difference`` is of the means, positive where the run is better; ``p`` the paired test's p-value, and ``corrected`` that
+    adjusted for all tests made together. ``better``, ``equal`` and ``worse`` count queries.
+    """
+
+    run: str
+    measure: str
+    difference: float
+    p: float
+    corrected: float
+    better: int
+    equal: int
+    worse: int
+
+
+def compare_runs(
+    baseline: Values, others: Mapping[str, Values], test: str = "student", correction: str | None = "holm"
+) -> list[Difference]:
+    """Each measure of each of ``others`` (by name) beside the baseline's; all the tests are one family for the correction.
+
+    Raises:
+        UsageError: as for ``compare`` and ``correct``.
+    """
+    pairs = [(run, measure) for run in others for measure in baseline]
+    p_values = [compare(baseline[measure], others[run][measure], test) for run, measure in pairs]
+    adjusted = correct(p_values, correction) if correction else p_values
+    differences = []
+    for (run, measure), p, corrected in zip(pairs, p_values, adjusted, strict=True):
+        apart = [others[run][measure][query] - value for query, value in baseline[measure].items()]
+        better, worse = sum(one > 0 for one in apart), sum(one < 0 for one in apart)
+        equal = len(apart) - better - worse
+        differences.append(Difference(run, measure, sum(apart) / len(apart), p, corrected, better, equal, worse))
+    return differences
 
 
 def compare(baseline: Mapping[str, float], other: Mapping[str, float], test: str = "student") -> float:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bioqa.errors import BioqaError, ModelError
+from bioqa.rerank.decision import Decision
 from bioqa.rerank.device import keep_memory, resolve_device
 from bioqa.rerank.lengths import max_length as choose_length
 from bioqa.rerank.load_tokenizer import load_tokenizer, reason
@@ -26,6 +27,7 @@ class Model:
     prompt: str
     activation: str
     device: str
+    decision: Decision
 
 
 def load_model(name_or_path: str | Path | None, device: str = "auto", max_length: int | None = None) -> Model:
@@ -55,4 +57,4 @@ def _load(name: str, folder: Path, place: str, max_length: int | None) -> Model:
     )
     tokenizer = PairTokenizer(source.backend, length, source.padding, segments=source.segments, cut=source.cut)
     network = load_network(settings, place, segments=source.segments)
-    return Model(name, folder, tokenizer, network, settings.prompt, settings.activation, place)
+    return Model(name, folder, tokenizer, network, settings.prompt, settings.activation, place, settings.decision)

@@ -24,8 +24,8 @@ class Scores:
     """What a model made of n pairs, in the order they were given; arrays of shape (n,).
 
     ``logits`` float32, the raw output. ``scores`` float32, after the model's own activation (on ``Reranker.scale``).
-    ``probabilities`` float32, the logistic function of the logit. ``truncated`` bool, whether text was cut to the
-    maximum length.
+    ``probabilities`` float32, calibrated where the model is, else the logistic function of the logit. ``truncated``
+    bool, whether text was cut to the maximum length.
     """
 
     logits: NDArray[np.float32]
@@ -47,7 +47,8 @@ class Reranker:
 
     ``name`` is how the model was asked for, ``folder`` where it lies, ``max_length`` the tokens it reads of a pair
     (None: all), ``device`` torch's name of where it runs, ``activation`` the saved activation and ``scale`` in words
-    what ``score`` is on.
+    what ``score`` is on. ``threshold`` is the score from which on a passage counts as relevant, and ``calibration`` what makes a
+    logit a probability, both as training chose them on its dev pairs (None and the logistic function where it did not).
 
     Scores equal ``sentence_transformers.CrossEncoder(folder, model_kwargs={"dtype": torch.float32}).predict`` to 1e-4.
     """
@@ -72,6 +73,8 @@ class Reranker:
         self._most_tokens = CPU_BATCH_TOKENS if self.device == "cpu" else None
         self.activation = self._model.activation
         self.scale = SCALES[self.activation]
+        self.threshold = self._model.decision.threshold
+        self.calibration = self._model.decision.calibration
 
     @property
     def pair_tokens(self) -> int:
@@ -99,7 +102,8 @@ class Reranker:
                 f"The reranker {self.name} gave {logits[bad]} for pair {bad + 1}; its weights are damaged."
             )
         truncated = np.array([pair.truncated for pair in tokens], dtype=np.bool_)
-        return Scores(logits, activate(self.activation, logits), probabilities(logits), truncated)
+        likely = probabilities(logits, self.calibration.a, self.calibration.b)
+        return Scores(logits, activate(self.activation, logits), likely, truncated)
 
     def _run(self, batch: Batch) -> NDArray[np.float32]:
         """The logits of one batch, and a sentence instead of a library's traceback."""
@@ -132,7 +136,7 @@ class Reranker:
         return self._score(question, passages).scores
 
     def probabilities(self, question: str, passages: Sequence[str]) -> NDArray[np.float32]:
-        """The logistic function of the logits of n passages: float32 of shape (n,), 0 to 1."""
+        """The probabilities that n passages are relevant (see ``calibration``): float32 of shape (n,), 0 to 1."""
         return self._score(question, passages).probabilities
 
     def rank(

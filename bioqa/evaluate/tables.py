@@ -1,0 +1,83 @@
+"""Tables of results as CSV, Markdown and LaTeX."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Cell = str | int | float | None
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "↑": r"$\uparrow$", "↓": r"$\downarrow$", "−": "$-$",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column's heading, and how its numbers are shown: a format specification, or "p" for a p-value."""
+
+    name: str
+    form: str = ""
+
+    def text(self, cell: Cell) -> str:
+        """The cell as people read it."""
+        if cell is None:
+            return ""
+        if isinstance(cell, str) or not self.form:
+            return str(cell)
+        if self.form == "p":
+            return "<0.0001" if cell < 0.0001 else f"{cell:.4f}"
+        return format(cell, self.form)
+
+    @property
+    def numeric(self) -> bool:
+        """Whether it holds numbers, which are set to the right."""
+        return bool(self.form)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of results; each row has a cell for every column."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+
+    def texts(self) -> list[list[str]]:
+        """The rows as people read them."""
+        return [[column.text(cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows]
+
+
+def as_csv(table: Table) -> str:
+    """CSV with a header; numbers in full."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([column.name for column in table.columns])
+    writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
+    return out.getvalue()
+
+
+def as_markdown(table: Table) -> str:
+    """A GitHub-flavoured Markdown table."""
+    rule = ["---:" if column.numeric else "---" for column in table.columns]
+    names = [column.name for column in table.columns]
+    return "".join(
+        f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |\n" for row in [names, rule, *table.texts()]
+    )
+
+
+def as_latex(table: Table) -> str:
+    r"""A LaTeX tabular in the style of the booktabs package."""
+    places = "".join("r" if column.numeric else "l" for column in table.columns)
+    head = _latex_row([column.name for column in table.columns])
+    body = "".join(_latex_row(row) for row in table.texts())
+    return (
+        "% needs \\usepackage{booktabs}\n"
+        f"\\begin{{tabular}}{{{places}}}\n\\toprule\n{head}\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
+    )
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    escaped = ("".join(_LATEX.get(character, character) for character in cell) for cell in cells)
+    return f"{' & '.join(escaped)} \\\\\n"

@@ -1,0 +1,1 @@
+"""Training rerankers: pairs, negatives, recipes, trainer."""
