@@ -12,6 +12,7 @@ from bioqa.evaluate.results import (
     Comparison,
     Details,
     Example,
+    Labelled,
     Latency,
     PairClassification,
     RerankCost,
@@ -110,7 +111,9 @@ def _system(
         first_stage=latency,
         rerank=_cost(scored),
         bm25_weight=scored.weight,
-        classification=_classification(scored, runs.relevant) if suite.classification else None,
+        classification=_classification(scored, runs.relevant)
+        if suite.classification and _is_first(runs, scored)
+        else None,
         optimistic=_rounded(added) if added is not None else None,
     )
 
@@ -131,23 +134,33 @@ def _cost(scored: RerankRun) -> RerankCost:
     )
 
 
+def _is_first(runs: CollectionRuns, scored: RerankRun) -> bool:
+    """Whether no system before it has the same scores: one that differs in BM25's weight alone classifies the same."""
+    return next(one for one in runs.reranked.values() if one.key == scored.key) is scored
+
+
+def _pairs(scored: RerankRun, relevant: Mapping[str, set[str]]) -> tuple[Labelled, float, str]:
+    """What is classified, the threshold and where it is from; by probability where the model has no threshold."""
+    pairs, threshold = scored.pairs(relevant), scored.decision.threshold
+    if threshold is not None:
+        return pairs, threshold, "from the model folder"
+    return replace(pairs, scores=pairs.probabilities), 0.5, "of probability: the model folder carries none"
+
+
 def _classification(scored: RerankRun, relevant: Mapping[str, set[str]]) -> PairClassification | None:
     """Gold passages against hard negatives; None where there are only the ones or only the others."""
-    pairs = scored.pairs(relevant)
-    import numpy as np
-
-    labels, probabilities = np.array([label for label, _ in pairs]), np.array([p for _, p in pairs])
-    if len({label for label, _ in pairs}) < 2:
+    pairs, threshold, origin = _pairs(scored, relevant)
+    positives = int(pairs.labels.sum())
+    if not 0 < positives < len(pairs.labels):
         return None
-    own = scored.threshold is not None
-    threshold = scored.threshold if scored.threshold is not None else 0.5
     return PairClassification(
-        positives=int(labels.sum()),
-        negatives=int((labels == 0).sum()),
+        positives=positives,
+        negatives=len(pairs.labels) - positives,
         threshold=threshold,
-        origin="the model folder" if own else "0.5, since the model folder carries none",
-        frozen=asdict(classify(labels, probabilities, threshold, probabilities=probabilities)),
-        published=published(labels, probabilities)._asdict(),
+        origin=origin,
+        calibration=scored.decision.calibration.method,
+        frozen=asdict(classify(pairs.labels, pairs.scores, threshold, probabilities=pairs.probabilities)),
+        published=published(pairs.labels, pairs.scores)._asdict(),
     )
 
 
@@ -167,10 +180,12 @@ def details(
         best = [id for id in reversed(order) if differences[id] > 0][: suite.examples]
         example = _Examples(runs, (run_of(runs, baseline), run_of(runs, system)), (base, own), articles)
         scored = reranked(runs, system) if system.reranker is not None else None
+        if scored is not None and not _is_first(runs, scored):
+            scored = None
         found[system.name] = Details(
             differences=list(differences.values()) if system.name != suite.baseline else [],
-            candidates=scored.candidates(runs.relevant) if scored else [],
-            pairs=scored.pairs(runs.relevant) if scored and scored.gold else [],
+            candidates=scored.candidates(runs.relevant) if scored else None,
+            pairs=_pairs(scored, runs.relevant)[0] if scored and suite.classification else None,
             best=example.make(best),
             worst=example.make(worst),
         )

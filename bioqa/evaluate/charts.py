@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from bioqa.evaluate.classification import reliability_bins
+from bioqa.evaluate.results import Labelled
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -28,8 +31,6 @@ _STYLE: dict[Any, Any] = {
     "grid.color": LINE,
     "grid.linewidth": 0.6,
 }
-Pairs = Sequence[tuple[int, float]]
-"""(label, probability); label 1 is relevant."""
 
 
 def gains(differences: Sequence[float], measure: str) -> str:
@@ -50,7 +51,7 @@ def gains(differences: Sequence[float], measure: str) -> str:
     return _svg(draw)
 
 
-def distribution(pairs: Pairs) -> str:
+def distribution(candidates: Labelled) -> str:
     """How the probabilities of relevant passages and of others are spread, each as shares of its own kind."""
 
     def draw(axes: "Axes") -> None:
@@ -58,7 +59,7 @@ def distribution(pairs: Pairs) -> str:
 
         edges = np.linspace(0, 1, 21).tolist()
         for label, name, colour in ((0, "not relevant", LOSS), (1, "relevant", GAIN)):
-            chosen = np.array([p for one, p in pairs if one == label])
+            chosen = candidates.probabilities[candidates.labels == label]
             if len(chosen):
                 weights = np.full(len(chosen), 100 / len(chosen))
                 axes.hist(chosen, edges, weights=weights, color=colour, alpha=0.5, label=f"{name} ({len(chosen):,})")
@@ -70,18 +71,17 @@ def distribution(pairs: Pairs) -> str:
     return _svg(draw)
 
 
-def precision_recall(pairs: Pairs, threshold: float) -> str:
-    """Precision against recall over all thresholds, the frozen one marked."""
+def precision_recall(pairs: Labelled, threshold: float) -> str:
+    """Precision against recall over all thresholds of the score, the frozen one marked."""
 
     def draw(axes: "Axes") -> None:
         from sklearn.metrics import precision_recall_curve
 
-        labels, probabilities = [label for label, _ in pairs], [p for _, p in pairs]
-        precision, recall, _ = precision_recall_curve(labels, probabilities)
+        precision, recall, _ = precision_recall_curve(pairs.labels, pairs.scores)
         axes.plot(recall, precision, color=GAIN, linewidth=1.6)
-        chosen = [label for label, p in pairs if p >= threshold]
-        if chosen:
-            at = (sum(chosen) / sum(labels), sum(chosen) / len(chosen))
+        chosen = pairs.labels[pairs.scores >= threshold]
+        if len(chosen):
+            at = (chosen.sum() / pairs.labels.sum(), chosen.mean())
             axes.plot(*at, marker="o", color=INK, linestyle="none", label=f"threshold {threshold:.3f}")
             axes.legend(frameon=False, loc="lower left")
         axes.set_xlim(0, 1.02)
@@ -92,19 +92,15 @@ def precision_recall(pairs: Pairs, threshold: float) -> str:
     return _svg(draw)
 
 
-def reliability(pairs: Pairs) -> str:
+def reliability(pairs: Labelled) -> str:
     """The share of relevant passages among those of like probability; a calibrated model lies on the diagonal."""
 
     def draw(axes: "Axes") -> None:
-        import numpy as np
-
-        from bioqa.evaluate.classification import reliability_bins
-
-        bins = reliability_bins(np.array([label for label, _ in pairs]), np.array([p for _, p in pairs]))
+        bins = reliability_bins(pairs.labels, pairs.probabilities)
         said, true = [one.mean_probability for one in bins], [one.share_positive for one in bins]
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle="--", label="calibrated")
         axes.plot(said, true, color=GAIN, linewidth=1.2)
-        sizes = [8 + 120 * count / len(pairs) for count, _, _ in bins]
+        sizes = [8 + 120 * count / len(pairs.labels) for count, _, _ in bins]
         axes.scatter(said, true, s=sizes, color=GAIN, label="these pairs (size: share)", zorder=3)
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)

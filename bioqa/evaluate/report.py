@@ -311,12 +311,17 @@ def _classification(one: CollectionResult) -> str:
     heads = ["System", "threshold", "", "pairs", *_HEADS.values()]
     return "<h3>Relevant or not</h3>" + _table(
         "Relevant passages against hard negatives: the first stage’s best that are not relevant, nor contain or are contained in "
-        "one that is. The threshold is on the probability. Published model cards choose it on the pairs that they report, which "
-        "flatters.",
+        "one that is. The threshold is on the model’s own score. Published model cards choose it on the pairs that they report, "
+        "which flatters. The calibration error is of probabilities that are "
+        f"{_calibrated(found[0][1].calibration)}.",
         heads,
         rows,
         text=(1,),
     )
+
+
+def _calibrated(method: str) -> str:
+    return "not calibrated" if method == "none" else f"calibrated ({escape(method)})"
 
 
 def _figures(values: Mapping[str, Any]) -> list[str]:
@@ -341,11 +346,11 @@ def _charts(result: SuiteResult, one: CollectionResult, details: Mapping[str, De
                     charts.gains(own.differences, measure), f"{text}{len(own.differences) - better - worse:,} equal."
                 )
             )
-        if own.candidates:
+        if own.candidates is not None:
             figures.append(
                 _chart(charts.distribution(own.candidates), f"{system.name}: probabilities of the candidates.")
             )
-        if system.classification is not None:
+        if system.classification is not None and own.pairs is not None:
             threshold = system.classification.threshold
             figures.append(
                 _chart(

@@ -2,7 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FORMAT = 1
 
@@ -53,16 +57,18 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class PairClassification:
-    """Gold passages against hard negatives as binary classification, on probabilities.
+    """Gold passages against hard negatives as binary classification, on the model's own scores.
 
     ``frozen`` has the measures at ``threshold``, which was chosen before (``origin`` says where); ``published`` those at the best
-    threshold of these same pairs, as published model cards have them.
+    threshold of these same pairs, as published model cards have them. ``calibration`` says how probabilities, which the calibration
+    error is of, are made of logits.
     """
 
     positives: int
     negatives: int
     threshold: float
     origin: str
+    calibration: str
     frozen: dict[str, Any]
     published: dict[str, Any]
 
@@ -124,6 +130,17 @@ def as_json(result: SuiteResult) -> dict[str, Any]:
     return asdict(result)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """n passages: ``labels`` int64 (1 relevant, 0 not), ``scores`` float32 on the model's own scale, and ``probabilities`` float32,
+    calibrated where the model is; arrays of shape (n,).
+    """
+
+    labels: "NDArray[np.int64]"
+    scores: "NDArray[np.float32]"
+    probabilities: "NDArray[np.float32]"
+
+
 @dataclass(frozen=True, slots=True)
 class ShownPassage:
     """A passage of an example: ``text`` shortened, ``gold`` whether it is relevant."""
@@ -150,12 +167,11 @@ class Example:
 class Details:
     """What the page shows of a system beside its result; not in ``report.json``.
 
-    ``differences`` of the first measure, question by question; ``candidates`` and ``pairs`` are (label, probability) of the
-    reranked candidates and of the classified pairs.
+    ``differences`` of the first measure, question by question; ``candidates`` are the reranked ones, ``pairs`` the classified.
     """
 
     differences: list[float] = field(default_factory=list)
-    candidates: list[tuple[int, float]] = field(default_factory=list)
-    pairs: list[tuple[int, float]] = field(default_factory=list)
+    candidates: Labelled | None = None
+    pairs: Labelled | None = None
     best: list[Example] = field(default_factory=list)
     worst: list[Example] = field(default_factory=list)

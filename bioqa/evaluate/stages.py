@@ -26,7 +26,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Reranked:
-    """What a reranker made of a question's candidates, in the first stage's order: (passage id, BM25 score, logit, probability).
+    """What a reranker made of a question's candidates, in the first stage's order: (passage id, BM25 score, logit).
 
     ``seconds`` are those of reading the candidates and scoring them, ``texts`` how many texts they were scored in (a long article
     in several), ``cut`` how many candidates have text that was not read.
@@ -36,19 +36,19 @@ class Reranked:
     seconds: float
     texts: int
     cut: int
-    passages: list[tuple[str, float, float, float]]
+    passages: list[tuple[str, float, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class GoldScores:
-    """What a reranker makes of the relevant passages that are not among its candidates: (passage id, logit, probability).
+    """What a reranker makes of the relevant passages that are not among its candidates: (passage id, logit).
 
     ``absent`` are relevant passages that the collection does not hold. ``negatives`` are the ids of the hard negatives: the best
     candidates that are not relevant, and neither hold the text of a relevant passage nor are held by one.
     """
 
     id: str
-    missed: list[tuple[str, float, float]]
+    missed: list[tuple[str, float]]
     absent: list[str]
     negatives: list[str]
 
@@ -81,8 +81,8 @@ def rerank(
         started = time.perf_counter()
         scores = score_articles(reranker, question.body, index.articles(candidates))
         seconds = time.perf_counter() - started
-        rows = zip(candidates, scores.logits.tolist(), scores.probabilities.tolist(), strict=True)
-        passages = [(one.id, round(one.score, 6), round(logit, 6), round(p, 8)) for one, logit, p in rows]
+        rows = zip(candidates, scores.logits.tolist(), strict=True)
+        passages = [(one.id, round(one.score, 6), round(logit, 6)) for one, logit in rows]
         yield Reranked(question.id, round(seconds, 6), int(scores.windows.sum()), int(scores.truncated.sum()), passages)
 
 
@@ -104,10 +104,10 @@ def score_gold(
         present = {id: article for id, article in gold.items() if article is not None}
         missed = [article for id, article in present.items() if id not in set(candidates)]
         scores = score_articles(reranker, question.body, missed)
-        rows = zip(missed, scores.logits.tolist(), scores.probabilities.tolist(), strict=True)
+        rows = zip(missed, scores.logits.tolist(), strict=True)
         yield GoldScores(
             question.id,
-            [(article.id, round(logit, 6), round(p, 8)) for article, logit, p in rows],
+            [(article.id, round(logit, 6)) for article, logit in rows],
             [id for id, article in gold.items() if article is None],
             _hard_negatives(
                 index, [id for id in candidates if id not in gold], list(present.values()), negatives * len(present)

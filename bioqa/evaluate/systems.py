@@ -10,25 +10,25 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioqa.corpus.lock import locked
-from bioqa.errors import IndexStateError, UsageError
+from bioqa.errors import IndexStateError
 from bioqa.evaluate.collection import Collection, digest, fingerprint
 from bioqa.evaluate.environment import environment, processor
 from bioqa.evaluate.journal import Journal
+from bioqa.evaluate.rerankers import SuiteReranker
+from bioqa.evaluate.results import Labelled
 from bioqa.evaluate.runs import RunScores
 from bioqa.evaluate.stages import Found, GoldScores, Reranked, find, rerank, score_gold
 from bioqa.evaluate.suite import FirstStageSpec, RerankerSpec, Suite
+from bioqa.rerank.decision import Decision
 from bioqa.types import Question
 
 if TYPE_CHECKING:
     from bioqa.index import Index
-    from bioqa.rerank import Reranker
 
-MODEL_FILES = (".json", ".safetensors", ".txt", ".model")
 Bar = Callable[[str, int], AbstractContextManager[Callable[[], object]]]
 """(what is done, how many times) → a context that gives what to call each time."""
 
@@ -69,46 +69,53 @@ class FirstStageRun:
 class RerankRun:
     """A reranker on what a first stage found.
 
-    ``weight`` is that of BM25 in the score; ``threshold`` the model's own for a probability, None where its folder has none;
-    ``setting`` what it ran on.
+    ``key`` stands for what was scored by which model; ``weight`` is that of BM25 in the score; ``decision`` the threshold and
+    calibration of the model; ``setting`` what it ran on. ``gold`` is empty where nothing asks for it.
     """
 
-    spec: RerankerSpec
+    key: str
     reranked: dict[str, Reranked]
     gold: dict[str, GoldScores]
     made: str
     setting: dict[str, Any]
     weight: float
-    threshold: float | None
+    decision: Decision
 
     def run(self, *, optimistic: bool = False) -> RunScores:
         """Its run, in the order of the scores; with the relevant passages that the first stage missed where ``optimistic``."""
         return {id: self._ranked(one, optimistic) for id, one in self.reranked.items()}
 
     def _ranked(self, one: Reranked, optimistic: bool) -> dict[str, float]:
-        scores = {id: logit + self.weight * bm25 for id, bm25, logit, _ in one.passages}
+        scores = {id: logit + self.weight * bm25 for id, bm25, logit in one.passages}
         if optimistic:
-            least = min((bm25 for _, bm25, _, _ in one.passages), default=0.0)
-            scores |= {id: logit + self.weight * least for id, logit, _ in self.gold[one.id].missed}
+            least = min((bm25 for _, bm25, _ in one.passages), default=0.0)
+            scores |= {id: logit + self.weight * least for id, logit in self.gold[one.id].missed}
         return {id: round(scores[id], 6) for id in sorted(scores, key=lambda id: -scores[id])}
 
-    def candidates(self, relevant: Mapping[str, set[str]]) -> list[tuple[int, float]]:
-        """(label, probability) of each candidate."""
-        return [
-            (int(id in relevant[one.id]), probability)
-            for one in self.reranked.values()
-            for id, _, _, probability in one.passages
-        ]
+    def candidates(self, relevant: Mapping[str, set[str]]) -> Labelled:
+        """Each candidate, and whether it is relevant."""
+        rows = [(id in relevant[one.id], logit) for one in self.reranked.values() for id, _, logit in one.passages]
+        return self._labelled(rows)
 
-    def pairs(self, relevant: Mapping[str, set[str]]) -> list[tuple[int, float]]:
-        """(label, probability) of each relevant passage that the collection holds, and of the hard negatives."""
-        pairs = []
+    def pairs(self, relevant: Mapping[str, set[str]]) -> Labelled:
+        """Each relevant passage that the collection holds, and the hard negatives."""
+        rows = []
         for one in self.reranked.values():
             gold, chosen = self.gold[one.id], set(self.gold[one.id].negatives)
-            pairs += [(1, probability) for _, _, probability in gold.missed]
-            pairs += [(1, p) for id, _, _, p in one.passages if id in relevant[one.id]]
-            pairs += [(0, p) for id, _, _, p in one.passages if id in chosen]
-        return pairs
+            rows += [(True, logit) for _, logit in gold.missed]
+            rows += [(id not in chosen, logit) for id, _, logit in one.passages if id in relevant[one.id] | chosen]
+        return self._labelled(rows)
+
+    def _labelled(self, rows: Sequence[tuple[bool, float]]) -> Labelled:
+        import numpy as np
+
+        from bioqa.rerank.activations import activate, probabilities
+
+        labels = np.array([label for label, _ in rows], dtype=np.int64)
+        logits = np.array([logit for _, logit in rows], dtype=np.float32)
+        calibration = self.decision.calibration
+        scores = activate(self.setting["activation"], logits)
+        return Labelled(labels, scores, probabilities(logits, calibration.a, calibration.b))
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +250,7 @@ class _Stage:
         return FirstStageRun(spec, self._asked(journal), _made(journal))
 
     def rerank(self, first: FirstStageSpec, spec: RerankerSpec) -> RerankRun:
-        model = _Model(spec)
+        model = SuiteReranker(spec)
         key = fingerprint(self._first_key(first), spec.depth, model.key)
         journal = Journal(self.folder / f"rerank-{key}.jsonl", Reranked)
         gold_key = fingerprint(key, self.judged, self.suite.negatives)
@@ -264,13 +271,13 @@ class _Stage:
                 gold.extend({"environment": environment(), "negatives": count}, _counted(scored, advance))
         assert journal.header is not None
         return RerankRun(
-            spec=spec,
+            key=key,
             reranked=self._asked(journal),
             gold=self._asked(gold) if wanted else {},
             made=_made(journal),
             setting=journal.header["reranker"],
             weight=model.bm25_weight,
-            threshold=model.threshold,
+            decision=model.decision,
         )
 
     def _first_key(self, spec: FirstStageSpec) -> str:
@@ -299,67 +306,3 @@ def _machine() -> list[Any]:
     from bioqa import __version__
 
     return [__version__, processor(), os.cpu_count()]
-
-
-class _Model:
-    """A reranker of the suite, loaded when it is needed."""
-
-    def __init__(self, spec: RerankerSpec) -> None:
-        from bioqa.rerank.locate import locate
-
-        self.spec = spec
-        self.name, self.folder = locate(spec.model or spec.name)
-        self.own = _own_settings(self.folder)
-
-    @cached_property
-    def loaded(self) -> "Reranker":
-        """The reranker itself."""
-        from bioqa.rerank import Reranker
-
-        return Reranker(self.spec.model or self.spec.name, **self.spec.options())
-
-    @cached_property
-    def key(self) -> str:
-        """A fingerprint of the model's content, its options, the libraries that run it and the device."""
-        from importlib import metadata
-
-        from bioqa.rerank.device import resolve_device
-
-        files = sorted(file for file in self.folder.iterdir() if file.suffix in MODEL_FILES)
-        content = [[file.name, digest(file)] for file in files]
-        libraries = [metadata.version(name) for name in ("torch", "transformers", "tokenizers")]
-        return fingerprint(content, self.spec.options(), resolve_device(self.spec.device), libraries)
-
-    def facts(self) -> dict[str, Any]:
-        """What it runs on, for the report."""
-        engine = str(getattr(self.loaded, "engine", "exact"))
-        return {
-            "model": self.name,
-            "device": self.loaded.device,
-            "engine": engine,
-            "dtype": "int8" if "int8" in engine else str(getattr(self.loaded, "dtype", "float32")),
-            "batch_size": self.loaded.batch_size,
-            "max_length": self.loaded.max_length,
-        }
-
-    @property
-    def bm25_weight(self) -> float:
-        """The suite's weight of BM25, else that of the model folder, else 0."""
-        return float(self.own.get("bm25_weight", 0.0)) if self.spec.bm25_weight is None else self.spec.bm25_weight
-
-    @property
-    def threshold(self) -> float | None:
-        """The threshold of a probability that the model folder carries."""
-        return float(self.own["threshold"]) if "threshold" in self.own else None
-
-
-def _own_settings(folder: Path) -> dict[str, Any]:
-    """What the folder's bioqa.json says; nothing where there is none."""
-    path = folder / "bioqa.json"
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise UsageError(f"{path} cannot be read as JSON: {problem}.") from problem
-    return content if isinstance(content, dict) else {}
