@@ -254,6 +254,10 @@ def _print_tuning(found: "Tuning") -> None:
         f"Held out: {found.held_out:.4f}; default (k1 {found.default_k1:g}, b {found.default_b:g}): {found.default:.4f}; "
         f"{p_text(found.p)} (paired t-test)."
     )
+    if found.held_out <= found.default:
+        click.echo("On questions that it has not seen, what tuning chooses is no better: keep the default.")
+    elif found.p > 0.05:
+        click.echo("The gain may be chance.")
     click.echo(
         f"Best on all questions: --k1 {found.best.k1:g} --b {found.best.b:g} ({found.best.mean:.4f}, which flatters)."
     )

@@ -143,8 +143,8 @@ def _pairs(scored: RerankRun, relevant: Mapping[str, set[str]]) -> tuple[Labelle
     """What is classified, the threshold and where it is from; by probability where the model has no threshold."""
     pairs, threshold = scored.pairs(relevant), scored.decision.threshold
     if threshold is not None:
-        return pairs, threshold, "from the model folder"
-    return replace(pairs, scores=pairs.probabilities), 0.5, "of probability: the model folder carries none"
+        return pairs, threshold, "from the model"
+    return replace(pairs, scores=pairs.probabilities), 0.5, "the model carries none"
 
 
 def _classification(scored: RerankRun, relevant: Mapping[str, set[str]]) -> PairClassification | None:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from bioqa.evaluate.classification import reliability_bins
+from bioqa.evaluate import plots
+from bioqa.evaluate.plots import BLUE, ORANGE
 from bioqa.evaluate.results import Labelled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, MUTED, LINE = "#1c2733", "#5b6b7a", "#dfe5ea"
-GAIN, LOSS = "#1f7a5c", "#b4533c"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "bioqa",
@@ -26,6 +26,7 @@ _STYLE: dict[Any, Any] = {
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "text.color": INK,
+    "axes.titlesize": 9,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": LINE,
@@ -41,10 +42,11 @@ def gains(differences: Sequence[float], measure: str) -> str:
         import numpy as np
 
         places, values = np.arange(len(ordered)), np.asarray(ordered)
-        axes.bar(places, values, width=1.0, color=np.where(values >= 0, GAIN, LOSS), linewidth=0)
+        axes.set_title("Questions, by difference")
+        axes.bar(places, values, width=1.0, color=np.where(values >= 0, BLUE, ORANGE), linewidth=0)
         axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.set_xlim(-0.5, len(ordered) - 0.5)
-        axes.set_xlabel("questions, by difference")
+        axes.set_xlabel("questions")
         axes.set_ylabel(f"difference in {measure}")
         axes.grid(axis="x", visible=False)
 
@@ -57,8 +59,9 @@ def distribution(candidates: Labelled) -> str:
     def draw(axes: "Axes") -> None:
         import numpy as np
 
+        axes.set_title("Probabilities of the candidates")
         edges = np.linspace(0, 1, 21).tolist()
-        for label, name, colour in ((0, "not relevant", LOSS), (1, "relevant", GAIN)):
+        for label, name, colour in ((0, "not relevant", ORANGE), (1, "relevant", BLUE)):
             chosen = candidates.probabilities[candidates.labels == label]
             if len(chosen):
                 weights = np.full(len(chosen), 100 / len(chosen))
@@ -73,42 +76,12 @@ def distribution(candidates: Labelled) -> str:
 
 def precision_recall(pairs: Labelled, threshold: float) -> str:
     """Precision against recall over all thresholds of the score, the frozen one marked."""
-
-    def draw(axes: "Axes") -> None:
-        from sklearn.metrics import precision_recall_curve
-
-        precision, recall, _ = precision_recall_curve(pairs.labels, pairs.scores)
-        axes.plot(recall, precision, color=GAIN, linewidth=1.6)
-        chosen = pairs.labels[pairs.scores >= threshold]
-        if len(chosen):
-            at = (chosen.sum() / pairs.labels.sum(), chosen.mean())
-            axes.plot(*at, marker="o", color=INK, linestyle="none", label=f"threshold {threshold:.3f}")
-            axes.legend(frameon=False, loc="lower left")
-        axes.set_xlim(0, 1.02)
-        axes.set_ylim(0, 1.02)
-        axes.set_xlabel("recall")
-        axes.set_ylabel("precision")
-
-    return _svg(draw)
+    return _svg(lambda axes: plots.precision_recall(axes, pairs.labels, pairs.scores, threshold))
 
 
 def reliability(pairs: Labelled) -> str:
     """The share of relevant passages among those of like probability; a calibrated model lies on the diagonal."""
-
-    def draw(axes: "Axes") -> None:
-        bins = reliability_bins(pairs.labels, pairs.probabilities)
-        said, true = [one.mean_probability for one in bins], [one.share_positive for one in bins]
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle="--", label="calibrated")
-        axes.plot(said, true, color=GAIN, linewidth=1.2)
-        sizes = [8 + 120 * count / len(pairs.labels) for count, _, _ in bins]
-        axes.scatter(said, true, s=sizes, color=GAIN, label="these pairs (size: share)", zorder=3)
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.02)
-        axes.set_xlabel("mean probability")
-        axes.set_ylabel("share relevant")
-        axes.legend(frameon=False, loc="upper left")
-
-    return _svg(draw)
+    return _svg(lambda axes: plots.reliability(axes, pairs.labels, pairs.probabilities))
 
 
 def _svg(draw: Any) -> str:
@@ -118,7 +91,7 @@ def _svg(draw: Any) -> str:
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(4.4, 2.7), layout="constrained")
+        figure = Figure(figsize=(4.2, 3.4), layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure.add_subplot())
         text = StringIO()

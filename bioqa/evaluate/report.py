@@ -17,7 +17,7 @@ from bioqa.evaluate.results import (
 )
 
 STYLE = """
-:root { color-scheme: light; --ink: #1c2733; --muted: #5b6b7a; --line: #dfe5ea; --soft: #f5f7f9; --gain: #1f7a5c; --loss: #b4533c }
+:root { color-scheme: light; --ink: #1c2733; --muted: #5b6b7a; --line: #dfe5ea; --soft: #f5f7f9; --gain: #0072b2; --loss: #b84a00 }
 * { box-sizing: border-box }
 body { margin: 0; color: var(--ink); background: #fff; font: 15px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif }
 main { max-width: 70rem; margin: 0 auto; padding: 2rem 1.5rem 4rem }
@@ -40,11 +40,12 @@ tbody th { font-weight: 600 }
 td.text, th.text { text-align: left }
 td small { display: block }
 td, tbody th { white-space: nowrap }
+td.text { white-space: normal; min-width: 9rem }
 .best { font-weight: 700 }
 .gain { color: var(--gain) } .loss { color: var(--loss) }
 .warning { border-left: 4px solid var(--loss); padding: .1rem 0 .1rem .9rem }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1rem 1.5rem }
-figure { margin: 0; break-inside: avoid }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); gap: 1.5rem 2rem }
+figure { margin: 0; max-width: 30rem; break-inside: avoid }
 figure img { width: 100%; height: auto; display: block }
 figcaption { font-size: .84rem; color: var(--muted) }
 .example { margin: 1rem 0 1.6rem; padding: .9rem 1rem; background: var(--soft); border-radius: 6px; break-inside: avoid }
@@ -301,22 +302,22 @@ def _classification(one: CollectionResult) -> str:
         return ""
     rows = []
     for system, result in found:
-        shared = f"{result.positives:,} : {result.negatives:,}"
-        origin = f"frozen<small>{escape(result.origin)}</small>"
-        rows.append([escape(system.name), origin, _figure(result.threshold), shared, *_figures(result.frozen)])
-        published = result.published
-        threshold = f"{_figure(published['f1_threshold'])}<small>{_figure(published['accuracy_threshold'])} for accuracy</small>"
-        origin = "as published<small>best on these pairs</small>"
-        rows.append([escape(system.name), origin, threshold, shared, *_figures(published)])
-    heads = ["System", "threshold", "", "pairs", *_HEADS.values()]
-    return "<h3>Relevant or not</h3>" + _table(
-        "Relevant passages against hard negatives: the first stage’s best that are not relevant, nor contain or are contained in "
-        "one that is. The threshold is on the model’s own score. Published model cards choose it on the pairs that they report, "
-        "which flatters. The calibration error is of probabilities that are "
-        f"{_calibrated(found[0][1].calibration)}.",
-        heads,
-        rows,
-        text=(1,),
+        name, published = escape(system.name), result.published
+        origin = f"frozen, {_figure(result.threshold)}<small>{escape(result.origin)}</small>"
+        rows.append([name, origin, *_figures(result.frozen)])
+        origin = f"best for F1, {_figure(published['f1_threshold'])}"
+        origin += f"<small>for accuracy, {_figure(published['accuracy_threshold'])}</small>"
+        rows.append([name, origin, *_figures(published)])
+    result = found[0][1]
+    note = (
+        "Relevant passages against hard negatives: the first stage’s best that are not relevant, and neither contain a relevant "
+        "one nor are contained in one. The threshold is on the model’s own score: frozen is one that was chosen before, on other "
+        "data; published model cards take what is best on the very pairs that they report, which flatters. The calibration error "
+        f"is of probabilities that are {_calibrated(result.calibration)}."
+    )
+    caption = f"{result.positives:,} relevant pairs, {result.negatives:,} others."
+    return f"<h3>Relevant or not</h3><p>{note}</p>" + _table(
+        caption, ["System", "threshold", *_HEADS.values()], rows, text=(1,)
     )
 
 
@@ -348,17 +349,22 @@ def _charts(result: SuiteResult, one: CollectionResult, details: Mapping[str, De
             )
         if own.candidates is not None:
             figures.append(
-                _chart(charts.distribution(own.candidates), f"{system.name}: probabilities of the candidates.")
+                _chart(
+                    charts.distribution(own.candidates),
+                    f"{system.name}: probabilities of the reranked candidates, relevant or not.",
+                )
             )
         if system.classification is not None and own.pairs is not None:
             threshold = system.classification.threshold
             figures.append(
                 _chart(
                     charts.precision_recall(own.pairs, threshold),
-                    f"{system.name}: precision and recall on the pairs above.",
+                    f"{system.name}: precision and recall of the pairs in the table.",
                 )
             )
-            figures.append(_chart(charts.reliability(own.pairs), f"{system.name}: reliability on the pairs above."))
+            figures.append(
+                _chart(charts.reliability(own.pairs), f"{system.name}: reliability on the pairs in the table.")
+            )
     return f'<h3>Charts</h3><div class="charts">{"".join(figures)}</div>' if figures else ""
 
 
