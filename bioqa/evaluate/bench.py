@@ -12,6 +12,7 @@ from bioqa.evaluate.environment import environment
 from bioqa.evaluate.judge import COMPILING, check_measures
 from bioqa.evaluate.ranking import telling_compilation
 from bioqa.evaluate.report import page
+from bioqa.evaluate.rerankers import SuiteReranker
 from bioqa.evaluate.results import CollectionResult, Details, SuiteResult, as_json
 from bioqa.evaluate.runs import open_output, qrels_lines, run_lines
 from bioqa.evaluate.suite import Suite
@@ -36,6 +37,8 @@ def run_suite(suite: Suite, out: str | Path, work: Work) -> SuiteResult:
     if work.questions is not None and work.questions < 1:
         raise UsageError(f"The number of questions must be 1 or more, not {work.questions}.")
     collections = [read_collection(spec) for spec in suite.collections]
+    for spec in suite.rerankers:
+        SuiteReranker(spec).check()
     _make(out)
     results: list[CollectionResult] = []
     values: dict[str, Values] = {}

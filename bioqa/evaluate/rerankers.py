@@ -25,6 +25,13 @@ class SuiteReranker:
         self.spec = spec
         self.name, self.folder = locate(spec.model or spec.name)
 
+    def check(self) -> None:
+        """Raise ModelError where the folder is no cross-encoder's or bioqa.json is damaged; the weights are not looked at."""
+        from bioqa.rerank.settings import read_settings
+
+        read_settings(self.name, self.folder)
+        _ = self.decision, self.bm25_weight
+
     @cached_property
     def loaded(self) -> "Reranker":
         """The reranker itself.
@@ -48,7 +55,8 @@ class SuiteReranker:
         files = sorted(file for file in self.folder.iterdir() if file.suffix in CONTENT and file.name != FILE)
         content = [[file.name, digest(file)] for file in files]
         libraries = [metadata.version(name) for name in ("torch", "transformers", "tokenizers")]
-        return fingerprint(content, self.spec.options(), resolve_device(self.spec.device), libraries)
+        devices = [resolve_device(name) for name in self.spec.device.split(",")]
+        return fingerprint(content, self.spec.options(), devices, libraries)
 
     def facts(self) -> dict[str, Any]:
         """What it runs on, for the report."""

@@ -19,7 +19,8 @@
     depth = 100
 
 Every first stage is run on every collection, alone and with every reranker: these are the systems. A value may hold
-``${VARIABLE}`` of the environment; paths are relative to the file's folder.
+``${VARIABLE}`` of the environment; paths are relative to the file's folder. A table's keys are the fields of ``CollectionSpec``,
+``FirstStageSpec`` and ``RerankerSpec``, those at the top the fields of ``Suite``, with "-" for "_".
 """
 
 import os
@@ -69,7 +70,9 @@ class FirstStageSpec:
 
 @dataclass(frozen=True, slots=True)
 class RerankerSpec:
-    """A reranker: ``model`` is its name or folder ("" : ``name``), ``depth`` how many candidates it scores.
+    """A reranker: ``model`` is its name or folder ("": ``name``), ``depth`` how many candidates it scores.
+
+    A folder that begins with "." is relative to the suite's file.
 
     ``bm25_weight`` is added to the logit times the BM25 score; None takes what the model folder says. ``engine`` "" leaves the
     choice to the reranker, as do ``max_length`` None and ``device`` "auto".
@@ -261,7 +264,7 @@ def _fill(spec: type[_Spec], table: Mapping[str, Any], where: str, folder: Path 
             listed = ", ".join(one.replace("_", "-") for one in known if one not in _LISTS | {"written"})
             raise UsageError(f"{where}: there is no setting {key!r}. There are {listed}.")
         values[name] = _value(hints[name], value, f"{where}: {key}")
-        if name in _PATHS and folder is not None:
+        if folder is not None and (name in _PATHS or (name == "model" and value.startswith("."))):
             values[name] = _resolved(values[name], folder)
     missing = [n for n, one in known.items() if one.default is one.default_factory is MISSING and n not in values]
     if missing:

@@ -157,11 +157,12 @@ def run_collection(suite: Suite, collection: Collection, work: Work) -> Collecti
         judged = fingerprint(collection.qrels)
         if work.questions is not None:
             collection = _limited(collection, work.questions)
-        first, reranked, passages, absent = {}, {}, 0, 0
+        with _open_index(path, suite.first_stages[0]) as index:
+            passages = len(index)
+            absent = sum(index.get(id) is None for of in relevant_of(collection).values() for id in of)
+        first, reranked = {}, {}
         for spec in suite.first_stages:
             with _open_index(path, spec) as index:
-                passages = len(index)
-                absent = sum(index.get(id) is None for of in relevant_of(collection).values() for id in of)
                 stage = _Stage(suite, collection, work, index, folder, asked, judged)
                 first[spec.name] = stage.first(spec)
                 for reranker in suite.rerankers:

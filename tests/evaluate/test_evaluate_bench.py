@@ -14,7 +14,7 @@ from bioqa.evaluate.ranking import means
 from bioqa.evaluate.runs import read_qrels, read_run
 from support import DEMO, REPOSITORY
 
-QUESTIONS, DEPTH, RERANKED = 4, 12, 5
+QUESTIONS, DEPTH, RERANKED = 4, 8, 3
 SUITE = REPOSITORY / "benchmarks" / "suites" / "demo.toml"
 MEASURES = ("ndcg@10", "bioasq-map@10", "mrr@10", "recall@20")
 

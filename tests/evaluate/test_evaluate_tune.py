@@ -63,7 +63,7 @@ def test_the_command_prints_the_grid_and_what_is_held_out(demo_index, bioqa, tmp
     options = ["--questions", FILE, "--k1", "0.6,0.9", "--b", "0.4", "--folds", "3"]
     shown = bioqa("index", "tune", demo_index, *options)
     assert shown.code == 0, shown.err
-    for part in ("k1 \\ b      0.4", "fold 3:", "Held out: 0.", "default (k1 0.9, b 0.4)", "which flatters"):
+    for part in ("k1 \\ b       0.4", "fold 3:", "Held out: 0.", "default (k1 0.9, b 0.4)", "which flatters"):
         assert part in shown.out
     found = json.loads(bioqa("index", "tune", demo_index, *options, "--json").out)
     assert len(found["grid"]) == 2
