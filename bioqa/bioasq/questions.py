@@ -45,6 +45,11 @@ def document_url(id: str) -> str:
     return PUBMED_URL + id
 
 
+def is_pmid(text: str) -> bool:
+    """Whether the text is a PubMed id: a number in ASCII digits that does not begin with 0."""
+    return text.isascii() and text.isdecimal() and text[0] != "0"
+
+
 def snippet_record(snippet: Snippet) -> dict[str, Any]:
     """A snippet as BioASQ writes it."""
     return {

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
 from bioqa.bioasq.measures import LIMIT
-from bioqa.bioasq.questions import TYPES, document_url, snippet_record
+from bioqa.bioasq.questions import TYPES, document_url, is_pmid, snippet_record
 from bioqa.errors import QuestionError, UsageError
 from bioqa.types import Hit, Question
 
@@ -19,6 +20,7 @@ def write_submission(
     """Answer the questions into ``out``, one at a time; gives the ids of those that no article was found for.
 
     Each question has its 10 best documents and, of their answer sentences (``engine.sentences`` for each), the 10 most probable.
+    Letting all sentences of an article stand, and not its best two, raised the F1 of snippets on the demo questions.
     ``advance`` is called after each question.
 
     Raises:
@@ -47,18 +49,19 @@ def write_submission(
 def submission_record(question: Question, hits: Iterable[Hit]) -> dict[str, Any]:
     """A question as a phase A file has it: of the hits the first 10, of their snippets the 10 most probable, best first.
 
-    Snippets without a probability keep the order of the hits.
+    Snippets without a probability: the best of each hit, then the second best of each, and so on.
 
     Raises:
         UsageError: an article's id is no PMID.
     """
     hits = list(hits)[:LIMIT]
     for hit in hits:
-        if not (hit.article.id.isascii() and hit.article.id.isdecimal()):
+        if not is_pmid(hit.article.id):
             raise UsageError(
                 f"BioASQ names articles by PMID, and {hit.article.id!r} is none. Search an index of PubMed."
             )
-    snippets = sorted((s for hit in hits for s in hit.snippets), key=lambda s: -(s.probability or 0.0))
+    ranks = zip_longest(*(hit.snippets for hit in hits))
+    snippets = sorted((s for rank in ranks for s in rank if s), key=lambda s: -(s.probability or 0.0))
     return {
         "id": question.id,
         "body": question.body,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.engine import RerankerOptions, check_positive, open_engine, reranker_options
+from bioqa.cli.engine import RerankerOptions, open_engine, reranker_options
 from bioqa.cli.first_stage import GroupedCommand, StageOptions, check_queries, first_stage_options, tell_left_out
 from bioqa.cli.output import first_few, note, progress_bar
 from bioqa.errors import QuestionError
@@ -26,23 +26,22 @@ def command() -> None:
 @click.argument("index", type=click.Path(path_type=Path))
 @click.argument("questions", type=click.Path(path_type=Path))
 @click.option("--out", required=True, metavar="FILE", help="Where to write the submission (- for standard output).")
-@click.option("--sentences", default=3, show_default=True, help="Sentences per article that may become snippets.")
 @reranker_options
 @first_stage_options
-def submit(index: Path, questions: Path, out: str, sentences: int, **given: Any) -> None:
-    """Answer QUESTIONS, a BioASQ file, from INDEX into a phase A submission.
+def submit(index: Path, questions: Path, out: str, **given: Any) -> None:
+    """Answer QUESTIONS from INDEX: a phase A submission.
 
-    Each question gets its 10 best documents, and of their sentences the 10 that answer most probably as snippets. --until keeps out
-    what was published after a given day.
+    QUESTIONS is a BioASQ file. Each question gets its 10 best documents, and of their sentences the 10 that answer most
+    probably as snippets. --until keeps out what was published after a given day.
     """
+    from bioqa.bioasq.measures import LIMIT
     from bioqa.bioasq.questions import read_questions
     from bioqa.bioasq.submission import write_submission
     from bioqa.evaluate.runs import open_output
 
     stage, reranking = StageOptions.take(given), RerankerOptions.take(given)
-    check_positive("--sentences", sentences)
     asked = read_questions(questions)
-    with open_engine(index, None, stage, reranking, sentences=sentences) as engine:
+    with open_engine(index, None, stage, reranking, sentences=LIMIT) as engine:
         if stage.syntax != "words":
             check_queries(engine.index, asked)
         with open_output(out) as file, progress_bar("questions", len(asked)) as bar:
@@ -59,10 +58,11 @@ def submit(index: Path, questions: Path, out: str, sentences: int, **given: Any)
 @click.option("--index", type=click.Path(path_type=Path), help="Hold the snippets against the articles of this index.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def validate(file: Path, gold: bool, index: Path | None, as_json: bool) -> None:
-    """Check FILE, a phase A submission; the exit code is 0 only if it is valid.
+    """Check FILE; the exit code is 0 only if it is valid.
 
-    Checked are ids, bodies, types, URLs, the limits of 10 documents and 10 snippets, duplicates, and that each snippet's text is as
-    long as its offsets say; with --index also that it is the article's text there.
+    FILE is a phase A submission, or with --gold a gold file. Checked are ids, bodies, types, URLs, the limits of 10 documents
+    and 10 snippets, duplicates, and that each snippet's text is as long as its offsets say; with --index also that it is the
+    article's text there.
     """
     from bioqa.bioasq.validate import validate as check
 
@@ -95,10 +95,11 @@ def validate(file: Path, gold: bool, index: Path | None, as_json: bool) -> None:
 @click.option("--per-question", is_flag=True, help="Show the values of each question, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(gold: Path, system: Path, edition: int, per_question: bool, as_json: bool) -> None:
-    """Score SYSTEM, a phase A file, against GOLD by the official measures for documents and snippets.
+    """Score SYSTEM against GOLD by the official measures.
 
-    The values are those of the organisers' evaluator. As there, questions of GOLD that SYSTEM leaves out count nowhere. Systems are
-    ranked by the MAP of documents, and since BioASQ 9 by the F1 of snippets.
+    Both are phase A files; documents and snippets are scored. The values are those of the organisers' evaluator. As there,
+    questions of GOLD that SYSTEM leaves out count nowhere. Systems are ranked by the MAP of documents, and since BioASQ 9 by
+    the F1 of snippets.
     """
     from bioqa.bioasq.answers import read_answers
     from bioqa.bioasq.measures import LIMIT
