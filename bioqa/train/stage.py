@@ -24,7 +24,7 @@ from bioqa.train.batches import EpochBatchSampler, HandOver, TokenizingCollator
 from bioqa.train.examples import Examples, labels, lengths, make_examples, shape
 from bioqa.train.folder import FACTS, RunFolder
 from bioqa.train.losses import LOSSES, make_loss
-from bioqa.train.progress import Clock, Progress
+from bioqa.train.progress import Clock, Progress, SetEpoch
 from bioqa.train.recipe import Stage, TrainingSettings
 
 if TYPE_CHECKING:
@@ -51,10 +51,15 @@ class PairTrainer(CrossEncoderTrainer):  # type: ignore[misc]
 
     def get_batch_sampler(self, dataset: "Dataset", batch_size: int, drop_last: bool, **_: Any) -> EpochBatchSampler:
         """The batches of the training set, and of dev for its loss."""
-        sections = self._sections if dataset is self.train_dataset else (np.arange(len(dataset)),)
+        trains = dataset is self.train_dataset
+        sections = self._sections if trains else (np.arange(len(dataset)),)
         grouped = self._settings.group_by_length
         tokens = lengths(dataset, self.model.tokenizer, self._max_length) if grouped else None
-        return EpochBatchSampler(sections, tokens, batch_size, drop_last=drop_last, seed=self._settings.seed)
+        drop_last = drop_last and trains  # under torchrun the library would have parts of dev left out
+        sampler = EpochBatchSampler(sections, tokens, batch_size, drop_last=drop_last, seed=self._settings.seed)
+        if trains:
+            self.add_callback(SetEpoch(sampler))
+        return sampler
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
         """The loss of a batch; its tokens are handed to the loss where they were made ahead."""
@@ -221,6 +226,7 @@ def _arguments(stage: Stage, folder: Path, workers: int) -> CrossEncoderTraining
         greater_is_better=True if settings.best_checkpoint else None,
         seed=settings.seed,
         dataloader_num_workers=workers,
+        ddp_find_unused_parameters=False,  # with it, torch takes every weight for one that is used twice
         use_cpu=not torch.cuda.is_available(),
         report_to="none",
         disable_tqdm=True,
