@@ -163,7 +163,7 @@ def _trainer(
     if settings.early_stopping:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping))
     if settings.gradient_checkpointing:
-        model.model.gradient_checkpointing_enable({"use_reentrant": False})
+        _checkpoint_activations(model.model)
     workers = _workers(stage)
     options: dict[str, Any] = {}
     if workers and LOSSES[stage.loss.name].example == "pair":
@@ -186,6 +186,12 @@ def _trainer(
     for printing in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(printing)
     return trainer
+
+
+def _checkpoint_activations(model: Any) -> None:
+    """Compute activations again in the backward pass; transformers 5 has another name for it."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def _workers(stage: Stage) -> int:

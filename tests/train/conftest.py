@@ -49,8 +49,8 @@ def recipe(data: Path) -> Callable[..., Recipe]:
     return make
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="package")
+def trained(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that was trained until it tells relevant passages from others."""
     folder = tmp_path_factory.mktemp("trained")
     raw = {

@@ -1,6 +1,7 @@
 """The model card of a trained model has what the published cards have."""
 
 import json
+import re
 
 import pytest
 
@@ -13,7 +14,7 @@ def card(trained):
 def section(card, heading):
     """The text below a heading, up to the next one."""
     assert card.count(f"\n{heading}\n") == 1, heading
-    return card.split(f"\n{heading}\n")[1].split("\n#")[0]
+    return re.split(r"\n##+ ", card.split(f"\n{heading}\n")[1])[0]
 
 
 @pytest.mark.parametrize(
