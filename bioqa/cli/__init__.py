@@ -15,6 +15,7 @@ COMMANDS = {
     "index": ("bioqa.cli.index", "Build a BM25 index, keep it current, check it, tell what it holds."),
     "search": ("bioqa.cli.search", "Answer questions: ranked articles with the sentences that answer."),
     "pairs": ("bioqa.cli.pairs", "Build training pairs with hard negatives, describe them, check for leaks."),
+    "eval": ("bioqa.cli.eval", "Measure runs against relevance judgements, or scores against labels."),
     "show": ("bioqa.cli.show", "Show one article of an index."),
     "train": ("bioqa.cli.train", "Train a reranker by a recipe, with its model card, threshold and curves."),
     "demo": ("bioqa.cli.demo", "Build the demo index and answer three questions."),

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
     from tqdm import tqdm
+
+    from bioqa.evaluate.tables import Table
 
 
 def note(text: str) -> None:
@@ -28,15 +30,18 @@ def progress_bar(unit: str, total: int | None) -> "tqdm[Any]":
     return tqdm(total=total, unit=f" {unit}", file=sys.stderr, disable=None, leave=False, dynamic_ncols=True)
 
 
-def console() -> "Console":
-    """A rich console on standard output that colours no words of its own accord, and leaves a closed pipe to the caller."""
+def console(file: TextIO | None = None) -> "Console":
+    """A rich console on ``file``, else standard output.
+
+    It colours no words of its own accord, and leaves a closed pipe to the caller.
+    """
     from rich.console import Console
 
     class PipeConsole(Console):
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    return PipeConsole(highlight=False, soft_wrap=False, emoji=False, markup=False)
+    return PipeConsole(file=file, highlight=False, soft_wrap=False, emoji=False, markup=False)
 
 
 def human_bytes(size: int) -> str:
@@ -107,6 +112,21 @@ def highlighted_abstract(article: Article, snippets: Sequence[Snippet] = ()) -> 
         text.stylize("bold", section.begin, section.text_begin)
     borders = [section.begin for section in article.sections if section.begin]
     return Text("\n").join(text.divide(borders)) if borders else text
+
+
+def print_table(out: "Console", table: "Table", title: str = "") -> None:
+    """A table of results as people read it."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+
+    shown = RichTable(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(table.columns):
+        width = max((len(column.text(row[number])) for row in table.rows), default=0) if column.numeric else None
+        justify: Literal["left", "right"] = "right" if column.numeric else "left"
+        shown.add_column(column.name, justify=justify, overflow="fold", min_width=width)
+    for row in table.texts():
+        shown.add_row(*row)
+    out.print(shown)
 
 
 def snippet_json(snippet: Snippet) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from statistics import fmean
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from bioqa.errors import QuestionError, UsageError
+from bioqa.evaluate.lazy_ranx import ranx_metrics
 from bioqa.evaluate.runs import Qrels, RunScores
 
 if TYPE_CHECKING:
@@ -132,7 +134,7 @@ def evaluate(qrels: Qrels, run: RunScores, measures: Sequence[str]) -> dict[str,
 
 def means(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """The mean over all queries of each measure that ``evaluate`` gave."""
-    return {name: sum(of.values()) / len(of) for name, of in values.items()}
+    return {name: fmean(of.values()) for name, of in values.items()}
 
 
 def _check(qrels: Qrels, run: RunScores) -> None:
@@ -224,8 +226,7 @@ _RANX = Lock()  # Its threads end the process where two callers use them at a ti
 
 def _values(block: _Block, measure: Measure) -> "NDArray[np.float64]":
     """The measure of each query of the block."""
-    from ranx import metrics
-
+    metrics = ranx_metrics()
     function: Callable[..., Any] = getattr(metrics, _KINDS[measure.kind].function)
     with _RANX:
         if measure.kind == "Bpref":

@@ -16,7 +16,7 @@ _LATEX = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's heading, and how its numbers are shown: a format specification, or "p" for a p-value."""
+    """A column's heading, and how its fractions are shown: a format specification, or "p" for a p-value."""
 
     name: str
     form: str = ""
@@ -25,7 +25,7 @@ class Column:
         """The cell as people read it."""
         if cell is None:
             return ""
-        if isinstance(cell, str) or not self.form:
+        if not isinstance(cell, float) or not self.form:
             return str(cell)
         if self.form == "p":
             return "<0.0001" if cell < 0.0001 else f"{cell:.4f}"

@@ -1,0 +1,142 @@
+"""Scored pairs judged by their labels: at a frozen threshold, and beside it in the way of published cards."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bioqa.errors import ModelError, UsageError
+from bioqa.evaluate.classification import (
+    CALIBRATION_BINS,
+    Classification,
+    Published,
+    are_probabilities,
+    classify,
+    published,
+)
+from bioqa.evaluate.scored import ScoredPairs
+from bioqa.evaluate.tables import Column, Table
+
+PUBLISHED = "best threshold of this set (as published cards report; optimistic)"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationReport:
+    """``frozen`` has the measures at a threshold that ``origin`` tells the source of; ``best`` those that published cards report.
+
+    ``scale`` is what the scores and both blocks' thresholds are: "probability", or "logit", whose logistic function calibration
+    is judged by.
+    """
+
+    frozen: Classification
+    origin: str
+    best: Published
+    scale: str
+    pairs: ScoredPairs
+
+    @property
+    def title(self) -> str:
+        """What the measures at the frozen threshold are to be called."""
+        return f"at the frozen threshold ({self.origin})" if self.origin else "at probability 0.5 (no threshold given)"
+
+
+def judge_pairs(
+    pairs: ScoredPairs, *, threshold: float | None = None, model: str | Path | None = None, scale: str | None = None
+) -> ClassificationReport:
+    """Judge scored pairs at ``threshold``, on the scale of the scores; else at that of a model folder; else at probability 0.5.
+
+    ``scale`` is "probability" or "logit"; None takes scores that all lie in 0 to 1 for probabilities, others for logits.
+
+    Raises:
+        UsageError: both a threshold and a model, or scores called probabilities that are not.
+        ModelError: the model folder carries no threshold.
+    """
+    if threshold is not None and model is not None:
+        raise UsageError("Give a threshold or a model that carries one, not both.")
+    within = are_probabilities(pairs.scores)
+    if scale == "probability" and not within:
+        raise UsageError("The scores are no probabilities: some lie outside 0 to 1.")
+    scale = scale or ("probability" if within else "logit")
+    origin = "given" if threshold is not None else f"of {model}" if model is not None else ""
+    if threshold is None:
+        threshold = _on_scale(scale, 0.5 if model is None else model_threshold(model))
+    frozen = classify(pairs.labels, pairs.scores, threshold, probabilities=_probabilities(pairs, scale))
+    return ClassificationReport(frozen, origin, published(pairs.labels, pairs.scores), scale, pairs)
+
+
+def model_threshold(folder: str | Path) -> float:
+    """The threshold of a probability that a model folder carries: "threshold" in its bioqa.json.
+
+    Raises:
+        ModelError: there is none, or it is not a number between 0 and 1.
+    """
+    path = Path(folder) / "bioqa.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise ModelError(
+            f"{path} cannot be read, so {folder} carries no threshold. Name a folder that `bioqa train` made."
+        ) from None
+    except ValueError as problem:
+        raise ModelError(f"{path} is not JSON ({problem}).") from None
+    value = content.get("threshold") if isinstance(content, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise ModelError(f"{path} has no threshold between 0 and 1 (found {value!r}). Give one with --threshold.")
+    return float(value)
+
+
+def _on_scale(scale: str, probability: float) -> float:
+    return math.log(probability / (1 - probability)) if scale == "logit" else probability
+
+
+def _probabilities(pairs: ScoredPairs, scale: str) -> Any:
+    from scipy.special import expit
+
+    return expit(pairs.scores) if scale == "logit" else pairs.scores
+
+
+def plot_report(report: ClassificationReport, folder: str | Path) -> list[Path]:
+    """Write the pictures of the report into a folder, all over probabilities; see ``plots.write_plots``."""
+    from scipy.special import expit
+
+    from bioqa.evaluate.plots import write_plots
+
+    threshold = float(expit(report.frozen.threshold)) if report.scale == "logit" else report.frozen.threshold
+    return write_plots(report.pairs.labels, _probabilities(report.pairs, report.scale), threshold, folder)
+
+
+def classification_table(report: ClassificationReport) -> Table:
+    """Both blocks side by side; that of published cards has accuracy and F1 each at a threshold of its own."""
+    at, best = report.frozen, report.best
+    rows = [
+        ("Threshold", at.threshold, None, None),
+        ("Accuracy", at.accuracy, best.accuracy, best.accuracy_threshold),
+        ("F1", at.f1, best.f1, best.f1_threshold),
+        ("Precision", at.precision, best.precision, best.f1_threshold),
+        ("Recall", at.recall, best.recall, best.f1_threshold),
+        ("Average precision", at.average_precision, best.average_precision, None),
+        ("ROC-AUC", at.roc_auc, None, None),
+        ("MCC", at.mcc, None, None),
+        (f"Calibration error ({CALIBRATION_BINS} bins)", at.calibration_error, None, None),
+        ("Brier score", at.brier, None, None),
+        ("True positives", at.true_positives, None, None),
+        ("False positives", at.false_positives, None, None),
+        ("True negatives", at.true_negatives, None, None),
+        ("False negatives", at.false_negatives, None, None),
+        ("Pairs", at.n, None, None),
+        ("Share positive", at.positives / at.n, None, None),
+    ]
+    columns = [Column("Measure"), *(Column(name, ".4f") for name in (report.title, PUBLISHED, "that threshold"))]
+    return Table(columns, rows)
+
+
+def classification_json(report: ClassificationReport) -> dict[str, Any]:
+    """The report as JSON."""
+    return {
+        "label_column": report.pairs.label_column,
+        "score_column": report.pairs.score_column,
+        "scale": report.scale,
+        "frozen": {"name": report.title, **asdict(report.frozen)},
+        "published": {"name": PUBLISHED, **report.best._asdict()},
+    }

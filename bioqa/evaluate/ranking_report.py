@@ -1,0 +1,164 @@
+"""Run files judged by the same qrels and compared, as tables and JSON."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bioqa.errors import QuestionError, UsageError
+from bioqa.evaluate.ranking import evaluate, means, parse_measure
+from bioqa.evaluate.runs import Qrels, RunScores, read_qrels, read_run
+from bioqa.evaluate.significance import Difference, Values, compare_runs
+from bioqa.evaluate.tables import Cell, Column, Table
+
+SIGNIFICANCE = 0.05
+"""The level that a p-value, corrected, must stay below to be marked."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankingReport:
+    """``runs`` has each run's values by its name; the first is the baseline that ``differences`` are from.
+
+    ``test`` and ``correction`` say how the p-values came about; ``remarks`` is what a reader should know of the files, in
+    sentences.
+    """
+
+    qrels: str
+    queries: int
+    measures: tuple[str, ...]
+    runs: Mapping[str, Values]
+    test: str
+    correction: str | None
+    differences: tuple[Difference, ...]
+    remarks: tuple[str, ...]
+
+
+def judge_runs(
+    qrels_path: str | Path,
+    run_paths: Sequence[str | Path],
+    measures: Sequence[str],
+    *,
+    test: str = "student",
+    correction: str | None = "holm",
+) -> RankingReport:
+    """Judge run files by a file of relevance judgements, and compare all but the first with the first.
+
+    Raises:
+        UsageError: an unknown measure, test or correction, or a run or measure named twice.
+        QuestionError: a file cannot be read, or no query of a run is in the qrels.
+    """
+    for name in measures:
+        parse_measure(name)
+    if len(set(measures)) < len(measures):
+        raise UsageError("A measure is named twice.")
+    names = _names([Path(path) for path in run_paths])
+    qrels = read_qrels(qrels_path)
+    values: dict[str, Values] = {}
+    remarks = _qrels_remarks(str(qrels_path), qrels)
+    for name, path in names.items():
+        run = read_run(path)
+        values[name] = _judge(path, qrels, run, measures)
+        remarks += _run_remarks(name, run, qrels)
+    baseline, *others = values
+    differences = compare_runs(values[baseline], {name: values[name] for name in others}, test, correction)
+    return RankingReport(
+        str(qrels_path), len(qrels), tuple(measures), values, test, correction, tuple(differences), tuple(remarks)
+    )
+
+
+def _judge(path: Path, qrels: Qrels, run: RunScores, measures: Sequence[str]) -> Values:
+    try:
+        return evaluate(qrels, run, measures)
+    except QuestionError as problem:
+        raise QuestionError(f"{path}: {problem}") from None
+
+
+def _names(paths: Sequence[Path]) -> dict[str, Path]:
+    """What each run is called: its file's name, or its path where two files have one name."""
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError("A run is named twice; compare it with other runs.")
+    short = [path.name for path in paths]
+    return {path.name if short.count(path.name) == 1 else str(path): path for path in paths}
+
+
+def _qrels_remarks(name: str, qrels: Qrels) -> list[str]:
+    barren = [query for query, row in qrels.items() if not any(relevance > 0 for relevance in row.values())]
+    return [f"{_some(barren, len(qrels))} of {name} have no relevant document and count 0."] if barren else []
+
+
+def _run_remarks(name: str, run: RunScores, qrels: Qrels) -> list[str]:
+    unknown = [query for query in run if query not in qrels]
+    missing = [query for query in qrels if query not in run]
+    remarks = [f"{_some(unknown, len(run))} of {name} are not in the qrels and were left out."] if unknown else []
+    return remarks + ([f"{_some(missing, len(qrels))} have no result in {name} and count 0."] if missing else [])
+
+
+def _some(queries: Sequence[str], all: int) -> str:
+    return f"{len(queries):,} of {all:,} queries ({', '.join(queries[:3])}{', …' if len(queries) > 3 else ''})"
+
+
+def means_table(report: RankingReport) -> Table:
+    """A row for each measure and run: the mean over all queries and, where runs are compared, the change from the baseline."""
+    if not report.differences:
+        (values,) = report.runs.values()
+        return Table([Column("Measure"), Column("Mean", ".4f")], list(means(values).items()))
+    columns = [
+        Column("Measure"),
+        Column("Run"),
+        Column("Mean", ".4f"),
+        Column("Change", "+.4f"),
+        Column("p", "p"),
+        *([Column(f"p ({report.correction})", "p")] if report.correction else []),
+        Column(""),
+        Column("+ / = / −", "s"),
+    ]
+    differences = {(one.measure, one.run): one for one in report.differences}
+    rows: list[Sequence[Cell]] = []
+    for measure in report.measures:
+        for run, values in report.runs.items():
+            mean = means(values)[measure]
+            compared = _comparison(differences.get((measure, run)), report.correction)
+            rows.append([measure, run, mean, *(compared or [None] * (len(columns) - 3))])
+    return Table(columns, rows)
+
+
+def _comparison(one: Difference | None, correction: str | None) -> list[Cell]:
+    if one is None:
+        return []
+    counts = f"{one.better} / {one.equal} / {one.worse}"
+    return [one.difference, one.p, *([one.corrected] if correction else []), _mark(one), counts]
+
+
+def _mark(one: Difference) -> str:
+    """An arrow where the run differs significantly from the baseline."""
+    if one.corrected >= SIGNIFICANCE:
+        return ""
+    return "↑" if one.difference > 0 else "↓"
+
+
+def per_query_table(report: RankingReport) -> Table:
+    """A row for each query and run with its values, and a last one for each run with the means."""
+    several = len(report.runs) > 1
+    columns = [Column("Query"), *([Column("Run")] if several else [])]
+    rows: list[Sequence[Cell]] = []
+    for query in next(iter(next(iter(report.runs.values())).values())):
+        for run, values in report.runs.items():
+            rows.append([query, *([run] if several else []), *(values[name][query] for name in report.measures)])
+    for run, values in report.runs.items():
+        rows.append(["all", *([run] if several else []), *means(values).values()])
+    return Table([*columns, *(Column(name, ".4f") for name in report.measures)], rows)
+
+
+def ranking_json(report: RankingReport, *, per_query: bool = False) -> dict[str, Any]:
+    """The report as JSON, with every query's values on request."""
+    runs = [
+        {"run": run, "means": means(values), **({"per_query": values} if per_query else {})}
+        for run, values in report.runs.items()
+    ]
+    found: dict[str, Any] = {"qrels": report.qrels, "queries": report.queries, "runs": runs}
+    if report.differences:
+        found |= {"baseline": runs[0]["run"], "test": report.test, "correction": report.correction}
+        found["differences"] = [
+            {**asdict(one), "significant": one.corrected < SIGNIFICANCE} for one in report.differences
+        ]
+    return {**found, "remarks": list(report.remarks)}
