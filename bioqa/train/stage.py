@@ -134,7 +134,7 @@ def train_stage(
     set_seed(stage.training.seed)
     model = load_base(stage.model, folder.result(number - 1) if number > 1 else None)
     _freeze(model, stage.model.freeze)
-    trainer = _trainer(stage, model, folder.stage(number), train, dev, progress=progress)
+    trainer = make_trainer(stage, model, folder.stage(number), pairs, progress=progress)
     last = folder.last_checkpoint(number)
     with _quiet():
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
@@ -152,9 +152,16 @@ def _freeze(model: CrossEncoder, names: tuple[str, ...]) -> None:
             weight.requires_grad_(False)
 
 
-def _trainer(
-    stage: Stage, model: CrossEncoder, folder: Path, train: "pa.Table", dev: "pa.Table | None", *, progress: bool
+def make_trainer(
+    stage: Stage,
+    model: CrossEncoder,
+    folder: Path,
+    pairs: "tuple[pa.Table, pa.Table | None]",
+    *,
+    progress: bool = False,
 ) -> PairTrainer:
+    """The trainer of a stage for ``model``, with its checkpoints in ``folder``; for ``pairs`` see ``train_stage``."""
+    train, dev = pairs
     settings = stage.training
     examples = make_examples(train, stage)
     callbacks: list[Any] = [Clock()]

@@ -50,7 +50,10 @@ def test_measures_and_threshold(trained, card):
 
 
 def test_data_statistics_and_samples(card):
-    assert "| training | 360 | 33.3% |" in section(card, "### Data Statistics")
+    statistics = section(card, "### Data Statistics")
+    assert "| training | 360 | 60 | 33.3% |" in statistics
+    assert "| 240 bm25, 120 gold |" in statistics
+    assert [statistics.count(f"\n| {use} |") for use in ("training", "dev")] == [4, 4]
     for dataset, rows in (("#### train", "Size: 360 training samples"), ("#### dev", "Size: 120 evaluation samples")):
         text = section(card, dataset)
         assert rows in text

@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from training_files import pairs
 
-from bioqa.errors import ModelError, OutputError, PairsError, TrainingError, UsageError
+from bioqa.errors import LeakError, ModelError, OutputError, PairsError, TrainingError, UsageError
 from bioqa.train.losses import LOSSES
 from bioqa.train.pairs import write_pairs
 from bioqa.train.trainer import train
@@ -22,7 +22,16 @@ from support import REPOSITORY
 from tiny_models import build
 
 PNG = b"\x89PNG\r\n"
-FILES = {"README.md", "bioqa.json", "config.json", "curves.png", "model.safetensors", "recipe.toml", "training.json"}
+FILES = {
+    "reliability.png",
+    "README.md",
+    "bioqa.json",
+    "config.json",
+    "curves.png",
+    "model.safetensors",
+    "recipe.toml",
+    "training.json",
+}
 
 
 def weights(folder):
@@ -235,8 +244,12 @@ def test_columns_by_name(recipe, data, tmp_path):
     table = pq.read_table(data / "train.parquet").select(["question", "passage", "label"])
     pq.write_table(table.rename_columns(["left", "right", "same"]), tmp_path / "own.parquet")
     columns = {"question": "left", "passage": "right", "label": "same", "dev": ""}
-    out = train(recipe(data={"train": str(tmp_path / "own.parquet"), **columns}), tmp_path / "model").folder
-    assert "| training | 144 | 33.3% |" in (out / "README.md").read_text()
+    files = {"train": str(tmp_path / "own.parquet"), **columns}
+    dev = str(data / "dev.parquet")
+    with pytest.raises(UsageError, match=r"data.leak_check cannot be done on files with other columns"):
+        train(recipe(data={**files, "dev": dev}), tmp_path / "model")
+    out = train(recipe(data=files), tmp_path / "model").folder
+    assert "| training | 144 | 24 | 33.3% |" in (out / "README.md").read_text()
 
 
 def test_a_bi_encoder_as_base(recipe, tmp_path):
@@ -249,3 +262,11 @@ def test_a_bi_encoder_as_base(recipe, tmp_path):
     )
     out = train(recipe(model={"base": str(tmp_path / "base")}), tmp_path / "model").folder
     assert json.loads((Path(out) / "config.json").read_text())["architectures"] == ["BertForSequenceClassification"]
+
+
+def test_leaks_into_training_are_refused(recipe, data, tmp_path):
+    path = tmp_path / "test.parquet"
+    write_pairs(path, [*pairs(3, seed=9), *pairs(2, seed=1)])
+    with pytest.raises(LeakError, match=r"2 question\(s\) of .*test.parquet in .*train.parquet; 12 passage\(s\) of"):
+        train(recipe(data={"held_out": str(path)}), tmp_path / "model")
+    assert train(recipe(data={"held_out": str(path), "leak_check": "none"}), tmp_path / "other").new
