@@ -14,6 +14,7 @@ COMMANDS = {
     "fetch": ("bioqa.cli.fetch", "Download PubMed's baseline and update files."),
     "index": ("bioqa.cli.index", "Build a BM25 index, keep it current, check it, tell what it holds."),
     "search": ("bioqa.cli.search", "Answer questions: ranked articles with the sentences that answer."),
+    "pairs": ("bioqa.cli.pairs", "Build training pairs with hard negatives, describe them, check for leaks."),
     "eval": ("bioqa.cli.eval", "Measure runs against relevance judgements, or scores against labels."),
     "show": ("bioqa.cli.show", "Show one article of an index."),
     "bench": ("bioqa.cli.bench", "Run a benchmark suite, compare two results."),

@@ -1,6 +1,7 @@
 """BM25 over a Lucene index on disk, with Anserini's analyzer and bag-of-words query: the scores are Pyserini's."""
 
 import os
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,6 +183,19 @@ class Index:
         """The article with that id, or None."""
         hits = self._searcher.search(term_query(ID, id), 1).scoreDocs
         return from_json(self._searcher.storedFields().document(hits[0].doc).get(RAW)) if hits else None
+
+    def sample(self, count: int, rng: random.Random) -> list[Article]:
+        """So many different articles at random, all of them where there are fewer."""
+        live = java("org.apache.lucene.index.MultiBits").getLiveDocs(self._reader)  # None where nothing was deleted
+        found: list[Article] = []
+        stored = self._searcher.storedFields()
+        tried: set[int] = set()
+        while len(found) < min(count, len(self)):
+            number = rng.randrange(int(self._reader.maxDoc()))
+            if number not in tried and (live is None or live.get(number)):
+                found.append(from_json(stored.document(number).get(RAW)))
+            tried.add(number)
+        return found
 
     def info(self) -> IndexInfo:
         """Documents, fields, sources, dates and size of this commit."""

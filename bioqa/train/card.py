@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioqa.rerank.activations import SCALES
-from bioqa.train.examples import labels, make_examples, shape
+from bioqa.train.examples import make_examples, shape
 from bioqa.train.finish import Finished, Judgement
 from bioqa.train.losses import make_loss
 from bioqa.train.recipe import Recipe
 from bioqa.train.stage import DEV, METRIC
+from bioqa.train.statistics import describe
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from sentence_transformers import CrossEncoder
+
+
+LONGEST = 300
+"""Characters of a text in a table."""
 
 
 def write_card(path: Path, finished: Finished) -> None:
@@ -151,32 +155,32 @@ other data must be judged at this threshold, not at their own best:
 Calibration: {how}. Expected calibration error on dev: {judgement.ece_before:.4f} before, {measures.calibration_error:.4f} after,
 the latter by fits to other questions than those judged.
 
+![Reliability on dev, before and after calibration](reliability.png)
+
 The table under Evaluation is in the way of published cards: each measure at the threshold that is best on the evaluated pairs.
 """
 
 
 def _statistics(finished: Finished) -> str:
     """All rows of the last stage's files, where the library looks at the first hundred."""
-    rows = []
+    rows, samples = [], []
     for use, table in (("training", finished.train), ("dev", finished.dev)):
         if table is not None:
-            rows.append(
-                [use, f"{len(table):,}", f"{(labels(table) >= 0.5).mean():.1%}", *(_span(table, c) for c in COLUMNS)]
-            )
-    header = ["pairs", "rows", "relevant", *(f"{column}, characters (min / mean / max)" for column in COLUMNS)]
+            found = describe(table.to_batches())
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in found.kinds.items())
+            spans = [f"{one.min:,} / {one.mean:,.0f} / {one.max:,}" for one in (found.question, found.passage)]
+            rows.append([use, f"{found.rows:,}", f"{found.questions:,}", f"{found.positive_share:.1%}", *spans, kinds])
+            samples += [[use, *map(_cell, (one.question, one.passage)), f"{one.label:g}"] for one in found.samples]
+    spans = [f"{column}, characters (min / mean / max)" for column in ("question", "passage")]
     title = "### Data Statistics" + (f" (stage {stages})" if (stages := len(finished.recipe.stages)) > 1 else "")
-    return f"{title}\n\n{_table(header, rows)}\n"
+    about = _table(["pairs", "rows", "questions", "relevant", *spans, "kinds"], rows)
+    return f"{title}\n\n{about}\n\n{_table(['pairs', 'question', 'passage', 'label'], samples)}\n"
 
 
-COLUMNS = ("question", "passage")
-
-
-def _span(table: "pa.Table", column: str) -> str:
-    import pyarrow.compute as pc
-
-    length = pc.utf8_length(table.column(column))
-    extremes = pc.min_max(length).as_py()
-    return f"{extremes['min']:,} / {pc.mean(length).as_py():,.0f} / {extremes['max']:,}"
+def _cell(text: str) -> str:
+    """A text that fits in a cell of a table."""
+    text = " ".join(text.split()).replace("|", "\\|")
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _hardware(facts: Sequence[dict[str, Any]]) -> str:

@@ -1,9 +1,11 @@
-"""Training curves as a picture."""
+"""Training curves and reliability as pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bioqa.evaluate.plots import reliability
+from bioqa.train.finish import Judgement
 from bioqa.train.stage import METRIC
 
 Points = tuple[list[int], list[float]]
@@ -14,12 +16,10 @@ def draw_curves(path: Path, stages: Sequence[dict[str, Any]]) -> None:
 
     ``stages`` are their facts (see ``stage.train_stage``). Dashed lines part stages; a ring marks the checkpoint that was kept.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 6), layout="constrained")
-    FigureCanvasAgg(figure)
     loss, precision = figure.subplots(2, 1, sharex=True)
     evaluated = False
     start = 0
@@ -52,6 +52,21 @@ def draw_curves(path: Path, stages: Sequence[dict[str, Any]]) -> None:
         axes.legend()
     if not evaluated:
         precision.text(0.5, 0.5, "not evaluated on dev", ha="center", va="center", transform=precision.transAxes)
+    figure.savefig(path, dpi=120)
+
+
+def draw_reliability(path: Path, judgement: Judgement) -> None:
+    """Draw how often pairs of a probability are relevant, before calibration and after."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.4, 4.4), layout="constrained")
+    before, after = figure.subplots(1, 2)
+    for axes, title, probabilities in (
+        (before, "Reliability on dev before calibration", judgement.raw),
+        (after, "after (fitted to other questions)", judgement.calibrated),
+    ):
+        reliability(axes, judgement.labels, probabilities)
+        axes.set_title(title)
     figure.savefig(path, dpi=120)
 
 

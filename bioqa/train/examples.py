@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bioqa.errors import PairsError
+from bioqa.errors import LeakError, PairsError, UsageError
 from bioqa.train.curriculum import epoch_rows
+from bioqa.train.leaks import find_leaks
 from bioqa.train.losses import LOSSES
 from bioqa.train.pairs import read_pairs
 
@@ -63,6 +65,26 @@ def _both_classes(table: "pa.Table", files: tuple[str, ...], use: str) -> "pa.Ta
         found = "no positive pair" if positive == 0 else "no negative pair"
         raise PairsError(f"{', '.join(files)}: {found} among {len(table):,} ({use}). Both are needed.")
     return table
+
+
+def check_leaks(data: "DataSettings") -> None:
+    """Raise LeakError where questions or passages of ``dev`` or ``held_out`` stand in ``train``, as ``leak_check`` asks."""
+    held = (*data.dev, *data.held_out)
+    if data.leak_check == "none" or not held:
+        return
+    if data.columns is not None:
+        raise UsageError(
+            'data.leak_check cannot be done on files with other columns. Turn them into pairs files with "bioqa pairs build", '
+            'or set data.leak_check = "none".'
+        )
+    own = {Path(file) for file in data.train}
+    found = find_leaks((*data.train, *held), passages=data.leak_check == "all")
+    leaks = [leak for leak in found if leak.first in own and leak.second not in own]
+    if leaks:
+        shared = "; ".join(f"{leak.count:,} {leak.kind}(s) of {leak.second} in {leak.first}" for leak in leaks)
+        raise LeakError(
+            f"{shared}, such as {leaks[0].samples[0][1][:80]!r}. Build the training pairs with --exclude, or set data.leak_check."
+        )
 
 
 def labels(table: "pa.Table") -> NDArray[np.float64]:

@@ -57,7 +57,7 @@ class Finished:
 def finish(recipe: Recipe, folder: RunFolder, train: "pa.Table", dev: "pa.Table | None") -> None:
     """Write the finished model of a training whose stages are all done. ``train`` and ``dev`` are the last stage's pairs."""
     from bioqa.train.card import write_card
-    from bioqa.train.curves import draw_curves
+    from bioqa.train.curves import draw_curves, draw_reliability
 
     last = len(recipe.stages)
     facts = [folder.facts(number) or {} for number in range(1, last + 1)]
@@ -69,6 +69,8 @@ def finish(recipe: Recipe, folder: RunFolder, train: "pa.Table", dev: "pa.Table 
     (part / RECIPE).write_text(recipe.to_toml(), encoding="utf-8")
     (part / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     draw_curves(part / "curves.png", facts)
+    if judgement is not None:
+        draw_reliability(part / "reliability.png", judgement)
     write_card(part / "README.md", Finished(recipe, folder.path.name, model, facts, judgement, train, dev))
     folder.publish(part, keep_checkpoints=recipe.stages[-1].training.keep_checkpoints > 0)
 

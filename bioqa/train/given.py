@@ -82,8 +82,8 @@ def _json_records(path: Path) -> Iterator[_Record]:
 
 def _csv_records(path: Path, delimiter: str, columns: Sequence[str] | None) -> Iterator[_Record]:
     lines = (_decoded(path, number, line) + "\n" for number, line in read_lines(path))
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE  # tab-separated text knows no quotes
-    rows = csv.reader(lines, delimiter=delimiter, quoting=quoting)
+    plain = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)  # tab-separated text knows no quotes
+    rows = csv.reader(lines) if delimiter == "," else plain
     header = next(rows)
     if columns is None and len(header) == 3 and _is_number(header[2]):
         yield "line 1", dict(zip((QUESTIONS[0], PASSAGES[0], LABELS[0]), header, strict=True))
@@ -139,12 +139,11 @@ def _pairs(path: Path, records: Iterator[_Record], columns: Sequence[str] | None
 
 def _columns(path: Path, record: Mapping[str, Any], columns: Sequence[str] | None) -> tuple[str, str, str]:
     """The names of the columns of question, passage and label."""
-    present = {name.lower(): name for name in reversed(record)}
-    chosen = (
-        [[name] for name in columns] if columns else [[present.get(n, "") for n in k] for k in (QUESTIONS, PASSAGES)]
-    )
-    if not columns:
-        chosen.append([present.get(name, "") for name in LABELS])
+    if columns:
+        chosen = [[name] for name in columns]
+    else:
+        present = {str(name).lower(): name for name in record}
+        chosen = [[present.get(name, "") for name in usual] for usual in (QUESTIONS, PASSAGES, LABELS)]
     found = [next((name for name in names if name in record), None) for names in chosen]
     question, passage, label = found
     if question is None or passage is None or label is None:

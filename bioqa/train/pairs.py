@@ -47,8 +47,8 @@ def schema(made: Mapping[str, Any] | None = None) -> "pa.Schema":
 
     types = {"label": pa.float64(), "rank": pa.int32()}
     fields = [pa.field(name, types.get(name, pa.string()), nullable=False) for name in Pair._fields]
-    metadata = {METADATA_KEY: json.dumps(made, ensure_ascii=False, sort_keys=True).encode()} if made else None
-    return pa.schema(fields, metadata=metadata)
+    columns = pa.schema(fields)
+    return columns.with_metadata({METADATA_KEY: json.dumps(made, sort_keys=True).encode()}) if made else columns
 
 
 class PairWriter:
@@ -158,6 +158,11 @@ def read_batches(path: str | Path, columns: Sequence[str] | None = None) -> "Ite
         yield batch
     if not rows:
         raise PairsError(f"{path} holds no pair. Check that it is the right file.")
+
+
+def values(batch: "pa.RecordBatch", name: str) -> list[Any]:
+    """A column of a batch as a list."""
+    return batch.column(name).to_pylist()
 
 
 def is_pairs_file(path: Path) -> bool:

@@ -57,6 +57,18 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             self._bar.close()
 
 
+class SetEpoch(TrainerCallback):  # type: ignore[misc]
+    """Tells a batch sampler its epoch; the trainer's own way does not reach it in a run that goes on under torchrun."""
+
+    def __init__(self, sampler: Any) -> None:
+        """``sampler`` has a method ``set_epoch``."""
+        self._sampler = sampler
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Set the epoch that begins, or that a run goes on in."""
+        self._sampler.set_epoch(int(state.epoch or 0))
+
+
 class Clock(TrainerCallback, ExportableState):  # type: ignore[misc]
     """Seconds of training over all the processes that a run took; it is part of every checkpoint."""
 

@@ -24,6 +24,7 @@ from bioqa.train.losses import LOSSES
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 SCHEDULES = ("linear", "cosine", "constant_with_warmup")
+LEAK_CHECKS = ("all", "questions", "none")
 CALIBRATIONS = ("platt", "temperature", "none")
 
 
@@ -52,8 +53,8 @@ class DataSettings:
     """``train``, ``dev`` and ``held_out``: files of pairs, as paths from the working directory. Without ``dev`` no threshold is
     chosen. ``question``, ``passage``, ``label``: columns of the files, all three or none. ``max_rows``: so many training rows,
     drawn at random (0: all). ``curriculum``: share of each question's drawn negatives that is left in the last epoch, the
-    hardest (1: all of them in every epoch; see ``curriculum.epoch_rows``). ``leak_check``: refuse to train where questions or
-    passages of ``dev`` or ``held_out`` stand in ``train``.
+    hardest (1: all of them in every epoch; see ``curriculum.epoch_rows``). ``leak_check``: refuse to train where "questions" of
+    ``dev`` or ``held_out``, or nearly the same, stand in ``train``; "all": or passages.
     """
 
     train: tuple[str, ...] = ()
@@ -64,7 +65,7 @@ class DataSettings:
     label: str = ""
     max_rows: int = _key(0, low=0)
     curriculum: float = _key(1.0, low=0.01, high=1.0)
-    leak_check: bool = True
+    leak_check: str = _key("all", of=LEAK_CHECKS)
 
     @property
     def columns(self) -> tuple[str, str, str] | None:

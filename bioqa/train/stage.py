@@ -24,7 +24,7 @@ from bioqa.train.batches import EpochBatchSampler, HandOver, TokenizingCollator
 from bioqa.train.examples import Examples, labels, lengths, make_examples, shape
 from bioqa.train.folder import FACTS, RunFolder
 from bioqa.train.losses import LOSSES, make_loss
-from bioqa.train.progress import Clock, Progress
+from bioqa.train.progress import Clock, Progress, SetEpoch
 from bioqa.train.recipe import Stage, TrainingSettings
 
 if TYPE_CHECKING:
@@ -51,10 +51,15 @@ class PairTrainer(CrossEncoderTrainer):  # type: ignore[misc]
 
     def get_batch_sampler(self, dataset: "Dataset", batch_size: int, drop_last: bool, **_: Any) -> EpochBatchSampler:
         """The batches of the training set, and of dev for its loss."""
-        sections = self._sections if dataset is self.train_dataset else (np.arange(len(dataset)),)
+        trains = dataset is self.train_dataset
+        sections = self._sections if trains else (np.arange(len(dataset)),)
         grouped = self._settings.group_by_length
         tokens = lengths(dataset, self.model.tokenizer, self._max_length) if grouped else None
-        return EpochBatchSampler(sections, tokens, batch_size, drop_last=drop_last, seed=self._settings.seed)
+        drop_last = drop_last and trains  # under torchrun the library would have parts of dev left out
+        sampler = EpochBatchSampler(sections, tokens, batch_size, drop_last=drop_last, seed=self._settings.seed)
+        if trains:
+            self.add_callback(SetEpoch(sampler))
+        return sampler
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
         """The loss of a batch; its tokens are handed to the loss where they were made ahead."""
@@ -129,7 +134,7 @@ def train_stage(
     set_seed(stage.training.seed)
     model = load_base(stage.model, folder.result(number - 1) if number > 1 else None)
     _freeze(model, stage.model.freeze)
-    trainer = _trainer(stage, model, folder.stage(number), train, dev, progress=progress)
+    trainer = make_trainer(stage, model, folder.stage(number), pairs, progress=progress)
     last = folder.last_checkpoint(number)
     with _quiet():
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
@@ -147,9 +152,16 @@ def _freeze(model: CrossEncoder, names: tuple[str, ...]) -> None:
             weight.requires_grad_(False)
 
 
-def _trainer(
-    stage: Stage, model: CrossEncoder, folder: Path, train: "pa.Table", dev: "pa.Table | None", *, progress: bool
+def make_trainer(
+    stage: Stage,
+    model: CrossEncoder,
+    folder: Path,
+    pairs: "tuple[pa.Table, pa.Table | None]",
+    *,
+    progress: bool = False,
 ) -> PairTrainer:
+    """The trainer of a stage for ``model``, with its checkpoints in ``folder``; for ``pairs`` see ``train_stage``."""
+    train, dev = pairs
     settings = stage.training
     examples = make_examples(train, stage)
     callbacks: list[Any] = [Clock()]
@@ -158,7 +170,7 @@ def _trainer(
     if settings.early_stopping:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping))
     if settings.gradient_checkpointing:
-        model.model.gradient_checkpointing_enable({"use_reentrant": False})
+        _checkpoint_activations(model.model)
     workers = _workers(stage)
     options: dict[str, Any] = {}
     if workers and LOSSES[stage.loss.name].example == "pair":
@@ -181,6 +193,12 @@ def _trainer(
     for printing in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(printing)
     return trainer
+
+
+def _checkpoint_activations(model: Any) -> None:
+    """Compute activations again in the backward pass; transformers 5 has another name for it."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def _workers(stage: Stage) -> int:
@@ -221,6 +239,7 @@ def _arguments(stage: Stage, folder: Path, workers: int) -> CrossEncoderTraining
         greater_is_better=True if settings.best_checkpoint else None,
         seed=settings.seed,
         dataloader_num_workers=workers,
+        ddp_find_unused_parameters=False,  # with it, torch takes every weight for one that is used twice
         use_cpu=not torch.cuda.is_available(),
         report_to="none",
         disable_tqdm=True,

@@ -35,7 +35,7 @@ def train(recipe: Recipe, output: str | Path, *, fresh: bool = False, progress: 
     import torch
     from accelerate import PartialState
 
-    from bioqa.train.examples import read_dev, read_train
+    from bioqa.train.examples import check_leaks, read_dev, read_train
     from bioqa.train.finish import finish
     from bioqa.train.stage import check_precision, train_stage
 
@@ -46,6 +46,8 @@ def train(recipe: Recipe, output: str | Path, *, fresh: bool = False, progress: 
     with processes.main_process_first():
         first = processes.is_main_process
         folder = RunFolder(output, recipe, fresh=fresh and first, writes=first)
+        for stage in recipe.stages if first and not folder.finished else ():
+            check_leaks(stage.data)
     if folder.finished:
         return Trained(folder.path, new=False)
     for number, stage in enumerate(recipe.stages, start=1):
