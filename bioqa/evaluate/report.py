@@ -56,7 +56,7 @@ figcaption { font-size: .84rem; color: var(--muted) }
 .example li b { display: block }
 .tag { color: var(--gain); font-weight: 700; font-size: .75rem; letter-spacing: .04em; text-transform: uppercase }
 pre { background: var(--soft); padding: .8rem 1rem; border-radius: 6px; font-size: .8rem; overflow-x: auto; white-space: pre-wrap }
-@media (max-width: 50rem) { .example .sides { grid-template-columns: 1fr } }
+@media screen and (max-width: 50rem) { .example .sides { grid-template-columns: 1fr } }
 @media print {
   body { font-size: 10pt } main { max-width: none; padding: 0 } nav { display: none }
   .scroll { overflow: visible } h2, h3, h4 { break-after: avoid } tr { break-inside: avoid }
@@ -65,7 +65,8 @@ pre { background: var(--soft); padding: .8rem 1rem; border-radius: 6px; font-siz
 """
 NOTES = (
     "Only what the first stage retrieved is ranked and reranked. Relevant passages that it missed are never added; they lower "
-    "every measure of a system, as they do for a person who searches.",
+    "every measure of a system, as they do for a person who searches. A reranked list holds the candidates that were reranked, "
+    "no others.",
     "Questions without a relevant passage are left out; a question without results counts 0. Ties are broken as trec_eval breaks "
     "them. bioqa’s own run files and qrels beside this page give the same figures with `bioqa eval`.",
     "bioasq-map@10 is BioASQ’s mean average precision: the first 10 results, divided by 10 or by the relevant passages where these "
@@ -73,7 +74,7 @@ NOTES = (
     "Differences are from the baseline, p-values from a paired two-sided t-test over questions, corrected for all comparisons with "
     "the baseline on the collection.",
     "Latency is wall time for one question at a time; reranking includes reading the candidates’ texts, and excludes loading the "
-    "model.",
+    "model. Systems that differ by the weight of BM25 alone share scores and times.",
 )
 _HEADS = {
     "accuracy": "accuracy",
@@ -166,7 +167,7 @@ def _collection(result: SuiteResult, one: CollectionResult, details: Mapping[str
         _ranking(result, one),
         _costs(one),
         _optimistic(one),
-        _classification(one),
+        _classification(one, result.settings["negatives"]),
         _charts(result, one, details),
         _examples(result, one, details),
         "</section>",
@@ -296,7 +297,7 @@ def _optimistic(one: CollectionResult) -> str:
     )
 
 
-def _classification(one: CollectionResult) -> str:
+def _classification(one: CollectionResult, negatives: int) -> str:
     found = [(system, system.classification) for system in one.systems if system.classification is not None]
     if not found:
         return ""
@@ -315,7 +316,10 @@ def _classification(one: CollectionResult) -> str:
         "data; published model cards take what is best on the very pairs that they report, which flatters. The calibration error "
         f"is of probabilities that are {_calibrated(result.calibration)}."
     )
-    caption = f"{result.positives:,} relevant pairs, {result.negatives:,} others."
+    caption = (
+        f"{result.positives:,} relevant pairs and {result.negatives:,} others: {negatives} to each relevant one, or all candidates "
+        "where these are fewer."
+    )
     return f"<h3>Relevant or not</h3><p>{note}</p>" + _table(
         caption, ["System", "threshold", *_HEADS.values()], rows, text=(1,)
     )
