@@ -10,7 +10,8 @@ BioqaError                  exit code 1
 ├── IndexStateError         5   not an index, half built, of a newer format, locked, or already there
 ├── ModelError              6   a reranker cannot be loaded
 ├── OutputError             7   a result cannot be written
-└── SetupError              8   Java, a device or a package is missing on this machine
+├── SetupError              8   Java, a device or a package is missing on this machine
+└── TrainingError           9   a training diverged
 
 Each message is one or two sentences: what was wrong, where (file, line or record), what to do.
 """
@@ -74,3 +75,9 @@ class SetupError(BioqaError):
     """Something missing on this machine: a Java runtime, a device, a package."""
 
     exit_code = 8
+
+
+class TrainingError(BioqaError):
+    """A training whose loss is no longer a number."""
+
+    exit_code = 9

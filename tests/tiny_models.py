@@ -121,16 +121,24 @@ ARCHITECTURES: dict[str, tuple[str, Callable[[], Any], dict[str, Any]]] = {
 
 
 def build(
-    folder: Path, architecture: str = "bert-uncased", *, head: str = "SequenceClassification", labels: int = 1
+    folder: Path,
+    architecture: str = "bert-uncased",
+    *,
+    head: str = "SequenceClassification",
+    labels: int = 1,
+    **sizes: Any,
 ) -> Path:
-    """Write a model of ``architecture`` to ``folder`` in plain transformers layout; ``head`` "" leaves the head out."""
+    """Write a model of ``architecture`` to ``folder`` in plain transformers layout; ``head`` "" leaves the head out.
+
+    ``sizes`` are settings of its config beside or in place of the usual ones.
+    """
     import torch
     import transformers
 
     prefix, make_tokenizer, settings = ARCHITECTURES[architecture]
     tokenizer = make_tokenizer()
     options = {"vocab_size": len(tokenizer), "max_position_embeddings": POSITIONS, "initializer_range": 0.3, **SIZES}
-    config = getattr(transformers, f"{prefix}Config")(**(options | settings), num_labels=labels)
+    config = getattr(transformers, f"{prefix}Config")(**(options | settings | sizes), num_labels=labels)
     torch.manual_seed(7)
     model = getattr(transformers, f"{prefix}For{head}" if head else f"{prefix}Model")(config)
     model.save_pretrained(folder)

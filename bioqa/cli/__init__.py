@@ -18,7 +18,9 @@ COMMANDS = {
     "eval": ("bioqa.cli.eval", "Measure runs against relevance judgements, or scores against labels."),
     "pairs": ("bioqa.cli.pairs", "Build training pairs with hard negatives, describe them, check for leaks."),
     "show": ("bioqa.cli.show", "Show one article of an index."),
+    "bench": ("bioqa.cli.bench", "Run a benchmark suite, compare two results."),
     "bioasq": ("bioqa.cli.bioasq", "BioASQ's files: write a submission, check it, score it by the official measures."),
+    "train": ("bioqa.cli.train", "Train a reranker by a recipe, with its model card, threshold and curves."),
     "demo": ("bioqa.cli.demo", "Build the demo index and answer three questions."),
     "doctor": ("bioqa.cli.doctor", "Check Python, torch, Java, index and models; each problem with its remedy."),
 }

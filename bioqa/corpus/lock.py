@@ -20,14 +20,14 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other fetches out of the folder; the lock goes with the process, however that ends."""
+def locked(folder: Path, task: str = "fetch") -> Iterator[None]:
+    """Keep others with the same task out of the folder; the lock goes with the process, however that ends."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".fetch.lock").open("ab")
+        lock = (folder / f".{task}.lock").open("ab")
     with lock:
         if not try_lock(lock):
-            raise OutputError(f"Another fetch is at work in {folder}. Wait until it ends, or name another folder.")
+            raise OutputError(f"Another {task} is at work in {folder}. Wait until it ends, or name another folder.")
         yield
 
 

@@ -4,7 +4,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -30,6 +30,12 @@ def run_lines(question_id: str, results: Iterable[tuple[str, float]], tag: str) 
     """The lines of one question for (docid, score) results in rank order; white space, which parts columns, becomes "_"."""
     for rank, (docid, score) in enumerate(results, start=1):
         yield f"{_column(question_id)} Q0 {_column(docid)} {rank} {score:.6f} {_column(tag)}\n"
+
+
+def qrels_lines(question_id: str, grades: Mapping[str, int]) -> Iterator[str]:
+    """The judgements of one question as TREC writes them, ``qid 0 docid rel``; white space becomes "_"."""
+    for docid, grade in grades.items():
+        yield f"{_column(question_id)} 0 {_column(docid)} {grade}\n"
 
 
 @contextmanager

@@ -55,6 +55,6 @@ def activate(name: str, logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return _FUNCTIONS[name](logits.astype(np.float64)).astype(np.float32)
 
 
-def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The logistic function of each logit: float32, the same shape, 0 to 1."""
-    return activate("Sigmoid", logits)
+def probabilities(logits: NDArray[np.float32], a: float = 1.0, b: float = 0.0) -> NDArray[np.float32]:
+    """The logistic function of a·logit + b: float32, the same shape, 0 to 1."""
+    return activate("Sigmoid", (logits * np.float32(a) + np.float32(b)).astype(np.float32, copy=False))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bioqa.errors import BioqaError, ModelError, UsageError
 from bioqa.rerank import int8
+from bioqa.rerank.decision import Decision
 from bioqa.rerank.device import keep_memory, resolve_devices
 from bioqa.rerank.lengths import max_length as choose_length
 from bioqa.rerank.load_tokenizer import load_tokenizer, reason
@@ -36,6 +37,7 @@ class Model:
     networks: tuple[Network, ...]
     prompt: str
     activation: str
+    decision: Decision
     devices: tuple[str, ...]
     engine: str
     batch_tokens: int | None = None
@@ -71,7 +73,7 @@ def _load(name: str, folder: Path, places: tuple[str, ...], max_length: int | No
     )
     tokenizer = PairTokenizer(source.backend, length, source.padding, segments=source.segments, cut=source.cut)
     parts = (name, folder, tokenizer)
-    rest = (settings.prompt, settings.activation)
+    rest = (settings.prompt, settings.activation, settings.decision)
     if _takes_int8(engine, settings, places):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         try:

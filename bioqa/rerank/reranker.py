@@ -24,8 +24,8 @@ class Scores:
     """What a model made of n pairs, in the order they were given; arrays of shape (n,).
 
     ``logits`` float32, the raw output. ``scores`` float32, after the model's own activation (on ``Reranker.scale``).
-    ``probabilities`` float32, the logistic function of the logit. ``truncated`` bool, whether text was cut to the
-    maximum length. ``unread`` int64, the characters of the passage that were cut off.
+    ``probabilities`` float32, calibrated where the model is, else the logistic function of the logit. ``truncated``
+    bool, whether text was cut to the maximum length. ``unread`` int64, the characters of the passage that were cut off.
     """
 
     logits: NDArray[np.float32]
@@ -49,6 +49,8 @@ class Reranker:
     ``name`` is how the model was asked for, ``folder`` where it lies, ``max_length`` the tokens it reads of a pair
     (None: all), ``device`` torch's name of where it runs (those of several GPUs parted by commas), ``activation`` the
     saved activation and ``scale`` in words what ``score`` is on. ``engine`` is what runs it: one of ``models.ENGINES``.
+    ``threshold`` is the score from which on a passage counts as relevant, and ``calibration`` what makes a logit a probability,
+    both as training chose them on its dev pairs (None and the logistic function where it did not).
 
     On the engine "exact", scores equal ``sentence_transformers.CrossEncoder(folder, model_kwargs={"dtype":
     torch.float32}).predict`` to 1e-4. On "cpu-int8", which is chosen on a CPU for the models that it can run, they differ by the
@@ -77,6 +79,8 @@ class Reranker:
         self._workers = Workers(self.name, self._model.devices, self._model.networks)
         self.activation = self._model.activation
         self.scale = SCALES[self.activation]
+        self.threshold = self._model.decision.threshold
+        self.calibration = self._model.decision.calibration
 
     @property
     def label(self) -> str:
@@ -132,7 +136,8 @@ class Reranker:
             )
         truncated = np.array([pair.truncated for pair in tokens], dtype=np.bool_)
         unread = np.array([pair.unread for pair in tokens], dtype=np.int64)
-        return Scores(logits, activate(self.activation, logits), probabilities(logits), truncated, unread)
+        likely = probabilities(logits, self.calibration.a, self.calibration.b)
+        return Scores(logits, activate(self.activation, logits), likely, truncated, unread)
 
     def _score(self, question: str, passages: Sequence[str]) -> Scores:
         return self.score_pairs([(question, passage) for passage in passages])
@@ -148,7 +153,7 @@ class Reranker:
         return self._score(question, passages).scores
 
     def probabilities(self, question: str, passages: Sequence[str]) -> NDArray[np.float32]:
-        """The logistic function of the logits of n passages: float32 of shape (n,), 0 to 1."""
+        """The probabilities that n passages are relevant (see ``calibration``): float32 of shape (n,), 0 to 1."""
         return self._score(question, passages).probabilities
 
     def rank(

@@ -11,6 +11,7 @@ from typing import Any
 
 from bioqa.errors import ModelError
 from bioqa.rerank.activations import DEFAULT, activation_name
+from bioqa.rerank.decision import UNDECIDED, Decision, read_decision
 
 MODULE_FILES = [
     f"sentence_{kind}_config.json"
@@ -33,7 +34,7 @@ class Settings:
 
     ``config`` is config.json. ``activation`` is a key of ``activations.SCALES``. ``prompt`` is put before every
     question. ``max_length`` is the length in tokens that the folder sets apart from its tokenizer, or None.
-    ``lower_case`` asks for text to be lower-cased whatever the tokenizer does.
+    ``lower_case`` asks for text to be lower-cased whatever the tokenizer does. ``decision`` is bioqa.json.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Settings:
     prompt: str = ""
     max_length: int | None = None
     lower_case: bool = False
+    decision: Decision = UNDECIDED
 
 
 def read_settings(name: str, folder: Path) -> Settings:
@@ -65,6 +67,7 @@ def read_settings(name: str, folder: Path) -> Settings:
         prompt=_prompt(name, saved),
         max_length=_module_length(module),
         lower_case=bool(module.get("do_lower_case")),
+        decision=read_decision(folder),
     )
 
 

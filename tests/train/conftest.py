@@ -1,0 +1,72 @@
+"""Tiny base models, pairs files and recipes to train them by."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from training_files import write
+
+from bioqa.train.recipe import Recipe, parse_recipe
+from bioqa.train.trainer import train
+from tiny_models import build
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small are slower on several threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.parquet, dev.parquet (small) and a BERT without a head in base."""
+    folder = tmp_path_factory.mktemp("training")
+    write(folder / "train.parquet", 24, seed=1)
+    write(folder / "dev.parquet", 10, seed=2)
+    build(folder / "base", head="")
+    return folder
+
+
+@pytest.fixture
+def recipe(data: Path) -> Callable[..., Recipe]:
+    """A recipe that trains the BERT on the small files; sections of settings as keywords."""
+
+    def make(**sections: dict[str, object]) -> Recipe:
+        raw: dict[str, dict[str, object]] = {
+            "model": {"base": str(data / "base"), "max_length": 64},
+            "data": {"train": str(data / "train.parquet"), "dev": str(data / "dev.parquet")},
+            "training": {"learning_rate": 3e-3, "logging_steps": 2},
+        }
+        for name, section in sections.items():
+            raw[name] = {**raw.get(name, {}), **section} if isinstance(section, dict) else section
+        return parse_recipe(raw)
+
+    return make
+
+
+@pytest.fixture(scope="package")
+def trained(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that was trained until it tells relevant passages from others."""
+    folder = tmp_path_factory.mktemp("trained")
+    raw = {
+        "name": "cftr",
+        "description": "Which passages name CFTR?",
+        "model": {"base": str(build(folder / "base", head="")), "max_length": 64},
+        "data": {
+            "train": str(write(folder / "train.parquet", 60, seed=3)),
+            "dev": str(write(folder / "dev.parquet", 20, seed=4)),
+        },
+        "training": {
+            "learning_rate": 3e-3,
+            "epochs": 6,
+            "eval_steps": 23,
+            "best_checkpoint": True,
+            "logging_steps": 20,
+        },
+    }
+    return train(parse_recipe(raw), folder / "model").folder

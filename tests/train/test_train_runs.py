@@ -1,0 +1,272 @@
+"""Runs of a training: what it writes, going on after a kill, stages, losses, and ends that are none."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+from training_files import pairs
+
+from bioqa.errors import LeakError, ModelError, OutputError, PairsError, TrainingError, UsageError
+from bioqa.train.losses import LOSSES
+from bioqa.train.pairs import write_pairs
+from bioqa.train.trainer import train
+from support import REPOSITORY
+from tiny_models import build
+
+PNG = b"\x89PNG\r\n"
+FILES = {
+    "reliability.png",
+    "README.md",
+    "bioqa.json",
+    "config.json",
+    "curves.png",
+    "model.safetensors",
+    "recipe.toml",
+    "training.json",
+}
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def log(folder):
+    return [entry for stage in json.loads((folder / "training.json").read_text()) for entry in stage["log"]]
+
+
+def test_a_training_learns_and_keeps_the_best_checkpoint(trained):
+    entries = log(trained)
+    precision = [entry["eval_dev_average_precision"] for entry in entries if "eval_dev_average_precision" in entry]
+    assert len(precision) == 6
+    assert max(precision) > 0.8 > precision[0]
+    decision = json.loads((trained / "bioqa.json").read_text())
+    assert decision["dev"]["average_precision"] == pytest.approx(max(precision), abs=1e-6)
+    assert {file.name for file in trained.iterdir()} >= FILES
+    assert not (trained / "checkpoints").exists()
+    assert (trained / "curves.png").read_bytes().startswith(PNG)
+
+
+def test_a_training_that_was_killed_goes_on(recipe, data, tmp_path, monkeypatch):
+    made = recipe(training={"batch_size": 8, "epochs": 3, "eval_steps": 5, "best_checkpoint": True})  # 54 steps
+    whole = train(made, tmp_path / "whole").folder
+    (tmp_path / "recipe.toml").write_text(made.to_toml())
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "bioqa", "train", str(tmp_path / "recipe.toml"), "--out", str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    state = out / "checkpoints" / "stage-1" / "checkpoint-25" / "trainer_state.json"  # in the second epoch
+    while not state.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (out / "config.json").exists()
+    last = max(int(path.parent.name.rpartition("-")[2]) for path in out.glob("checkpoints/stage-1/checkpoint-*/*.json"))
+    torn = out / "checkpoints" / "stage-1" / "checkpoint-50"
+    torn.mkdir()  # as a kill within the writing of a checkpoint leaves it
+    (torn / "trainer_state.json").write_text('{"global_step": 50')
+
+    from bioqa.train.stage import PairTrainer
+
+    steps = []
+    monkeypatch.setattr(PairTrainer, "training_step", _counted(PairTrainer.training_step, steps))
+    train(made, out)
+    assert len(steps) == 54 - last
+    for name, weight in weights(whole).items():
+        np.testing.assert_allclose(weights(out)[name].numpy(), weight.numpy(), atol=1e-6, err_msg=name)
+    curve = [(entry["step"], entry["eval_loss"]) for entry in log(whole) if "eval_loss" in entry]
+    assert [
+        (entry["step"], pytest.approx(entry["eval_loss"], abs=1e-5)) for entry in log(out) if "eval_loss" in entry
+    ] == curve
+    assert not (out / "checkpoints").exists()
+
+
+def _counted(step, steps):
+    def counted(trainer, *arguments, **options):
+        steps.append(trainer.state.global_step)
+        return step(trainer, *arguments, **options)
+
+    return counted
+
+
+def test_a_folder_is_not_trained_over_unasked(recipe, tmp_path):
+    out = tmp_path / "model"
+    assert train(recipe(), out).new
+    before = weights(out)
+    assert not train(recipe(), out).new
+    changed = recipe(training={"learning_rate": 1e-3})
+    with pytest.raises(UsageError, match=r"other settings \(stage.1.training.learning_rate = 0.003, now 0.001\)"):
+        train(changed, out)
+    assert train(changed, out, fresh=True).new
+    assert any((weight != before[name]).any() for name, weight in weights(out).items())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("mine")
+    with pytest.raises(OutputError, match="is not empty and holds no training of bioqa"):
+        train(recipe(), tmp_path / "other", fresh=True)
+    assert [file.name for file in (tmp_path / "other").iterdir()] == ["letter.txt"]
+
+
+def test_stages_follow_each_other(recipe, tmp_path, monkeypatch):
+    second = {
+        "name": "hard",
+        "training": {"epochs": 2, "batch_size": 24},
+        "model": {"max_length": 32},
+        "loss": {"name": "ranknet"},
+    }
+    made = recipe(stage=[{"name": "first"}, second])
+    from bioqa.train import stage
+
+    begun = []
+    monkeypatch.setattr(stage, "load_base", _noted(stage.load_base, begun))
+    out = train(made, tmp_path / "model").folder
+    assert begun == [None, out / "checkpoints" / "stage-1" / "model"]
+    facts = json.loads((out / "training.json").read_text())
+    assert [(one["stage"], one["steps"]) for one in facts] == [("first", 9), ("hard", 4)]
+    card = (out / "README.md").read_text()
+    assert "| Stage |" in card
+    assert "RankNetLoss" in card
+    assert json.loads((out / "bioqa.json").read_text())["trained_on_tokens"] == 32
+
+
+def _noted(load, begun):
+    def noted(settings, folder):
+        begun.append(folder)
+        return load(settings, folder)
+
+    return noted
+
+
+@pytest.mark.parametrize("loss", sorted(set(LOSSES) - {"bce"}))
+def test_every_loss_trains(loss, recipe, tmp_path):
+    made = recipe(loss={"name": loss, "list_size": 4}, training={"batch_size": 12, "eval_steps": 4})
+    out = train(made, tmp_path / "model").folder
+    losses = [entry["loss"] for entry in log(out) if "loss" in entry]
+    assert losses
+    assert np.isfinite(losses).all()
+    assert LOSSES[loss].library in (out / "README.md").read_text()
+
+
+def test_a_curriculum_narrows_to_the_hardest_negatives(recipe, tmp_path, monkeypatch):
+    from bioqa.train.stage import PairTrainer
+
+    seen = []
+    monkeypatch.setattr(PairTrainer, "compute_loss", _recorded(PairTrainer.compute_loss, seen))
+    out = train(recipe(data={"curriculum": 0.25}, training={"epochs": 2, "batch_size": 8}), tmp_path / "model").folder
+    # 24 questions with 2 positives each, and 4 negatives in the first epoch, 1 in the last.
+    assert [len(seen), sum(seen[:18]), sum(seen[18:])] == [27, 24 * 6, 24 * 3]
+    assert json.loads((out / "training.json").read_text())[0]["steps"] == 27
+
+
+def _recorded(compute_loss, seen):
+    def recorded(trainer, model, inputs, *arguments, **options):
+        if model.training:
+            seen.append(len(inputs["question"]))
+        return compute_loss(trainer, model, inputs, *arguments, **options)
+
+    return recorded
+
+
+def test_early_stopping(recipe, tmp_path):
+    settings = {"learning_rate": 1e-9, "epochs": 20, "eval_steps": 2, "best_checkpoint": True, "early_stopping": 2}
+    out = train(recipe(training=settings), tmp_path / "model").folder
+    facts = json.loads((out / "training.json").read_text())[0]
+    assert facts["steps"] == facts["best_step"] + 4 < 20
+
+
+def test_other_ways_to_compute_the_same(recipe, tmp_path):
+    settings = {"batch_size": 8, "max_grad_norm": 0.0}
+    plain = weights(train(recipe(training=settings), tmp_path / "plain").folder)
+    for name, other in (("checkpointed", {"gradient_checkpointing": True}), ("workers", {"workers": 2})):
+        made = weights(train(recipe(training=settings | other), tmp_path / name).folder)
+        for key, weight in plain.items():
+            np.testing.assert_allclose(made[key].numpy(), weight.numpy(), atol=1e-5, err_msg=f"{name} {key}")
+
+
+def test_a_diverging_training_writes_no_model(recipe, data, tmp_path):
+    base = shutil.copytree(data / "base", tmp_path / "base")
+    broken = load_file(base / "model.safetensors")
+    broken["encoder.layer.1.output.dense.bias"][0] = float("inf")
+    save_file(broken, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        TrainingError,
+        match=r"the loss is no number from step 1 of 9 on. Try a lower training.learning_rate \(now 0.003",
+    ):
+        train(recipe(model={"base": str(base)}), tmp_path / "model")
+    assert [entry.name for entry in (tmp_path / "model").iterdir()] == ["checkpoints"]
+    assert not list((tmp_path / "model").rglob("*.safetensors"))
+
+
+def test_a_training_without_dev_pairs(recipe, tmp_path):
+    out = train(recipe(data={"dev": ""}), tmp_path / "model").folder
+    decision = json.loads((out / "bioqa.json").read_text())
+    assert decision == {"threshold": None, "calibration": None, "trained_on_tokens": 64}
+    assert "None: there were no dev pairs" in (out / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["train", "dev"])
+def test_pairs_of_one_class(name, recipe, tmp_path):
+    path = tmp_path / "one.parquet"
+    write_pairs(path, [pair for pair in pairs(5) if pair.label])
+    with pytest.raises(PairsError, match=rf"one.parquet: no negative pair among 10 \({name}\). Both are needed."):
+        train(recipe(data={name: str(path)}), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        ({"base": "no/such-model"}, ModelError, "The base model no/such-model cannot be loaded"),
+        ({"base": "package:no_such_package"}, ModelError, "The Python package no_such_package is not installed."),
+        ({"base": "package:click"}, ModelError, "The Python package click holds no model."),
+        ({"max_length": 65}, UsageError, "model.max_length is 65, but .* reads 64 tokens at most."),
+        (
+            {"freeze": ["encoder.layers"]},
+            UsageError,
+            "model.freeze: no weight of the base model has 'encoder.layers' in its name.",
+        ),
+    ],
+)
+def test_unusable_base_models(model, error, message, recipe, tmp_path):
+    with pytest.raises(error, match=message):
+        train(recipe(model=model), tmp_path / "model")
+
+
+def test_columns_by_name(recipe, data, tmp_path):
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(data / "train.parquet").select(["question", "passage", "label"])
+    pq.write_table(table.rename_columns(["left", "right", "same"]), tmp_path / "own.parquet")
+    columns = {"question": "left", "passage": "right", "label": "same", "dev": ""}
+    files = {"train": str(tmp_path / "own.parquet"), **columns}
+    dev = str(data / "dev.parquet")
+    with pytest.raises(UsageError, match=r"data.leak_check cannot be done on files with other columns"):
+        train(recipe(data={**files, "dev": dev}), tmp_path / "model")
+    out = train(recipe(data=files), tmp_path / "model").folder
+    assert "| training | 144 | 24 | 33.3% |" in (out / "README.md").read_text()
+
+
+def test_a_bi_encoder_as_base(recipe, tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    words = Transformer(str(build(tmp_path / "plain", head="")))
+    SentenceTransformer(modules=[words, Pooling(32)], device="cpu").save(
+        str(tmp_path / "base"), create_model_card=False
+    )
+    out = train(recipe(model={"base": str(tmp_path / "base")}), tmp_path / "model").folder
+    assert json.loads((Path(out) / "config.json").read_text())["architectures"] == ["BertForSequenceClassification"]
+
+
+def test_leaks_into_training_are_refused(recipe, data, tmp_path):
+    path = tmp_path / "test.parquet"
+    write_pairs(path, [*pairs(3, seed=9), *pairs(2, seed=1)])
+    with pytest.raises(LeakError, match=r"2 question\(s\) of .*test.parquet in .*train.parquet; 12 passage\(s\) of"):
+        train(recipe(data={"held_out": str(path)}), tmp_path / "model")
+    assert train(recipe(data={"held_out": str(path), "leak_check": "none"}), tmp_path / "other").new

@@ -1,0 +1,34 @@
+"""Small pairs files and recipes for tests of training."""
+
+import random
+from pathlib import Path
+
+from bioqa.train.pairs import Pair, write_pairs
+from tiny_models import WORDS
+
+RECIPES = Path(__file__).resolve().parents[2] / "benchmarks" / "recipes"
+
+
+def pairs(questions: int, seed: int = 0) -> list[Pair]:
+    """Two relevant and four other passages a question; the word "CFTR" is in all of the former and in none of the latter."""
+    rng = random.Random(seed)
+    other = [word for word in WORDS if word != "CFTR"]
+    made = []
+    for number in range(questions):
+        question = f"{' '.join(rng.sample(other, 6))} {seed} {number}?"
+        for place in range(6):
+            relevant = place < 2
+            words = rng.choices(other, k=rng.randint(4, 24))
+            if relevant:
+                words.insert(rng.randint(0, len(words)), "CFTR CFTR")
+            kind, rank = ("gold", 0) if relevant else ("bm25", place - 1)
+            made.append(
+                Pair(question, " ".join(words), float(relevant), f"{seed}-{number}", str(len(made)), kind, rank)
+            )
+    return made
+
+
+def write(path: Path, questions: int, seed: int = 0) -> Path:
+    """A pairs file of six pairs a question."""
+    write_pairs(path, pairs(questions, seed))
+    return path
