@@ -46,9 +46,11 @@ class _Ranked:
     probability: float | None = None
     sentences: tuple[Snippet, ...] = ()
 
+    weight: float = 0.0
+
     @property
     def score(self) -> float:
-        return self.candidate.score if self.logit is None else self.logit
+        return self.candidate.score if self.logit is None else self.logit + self.weight * self.candidate.score
 
 
 class SearchEngine:
@@ -57,6 +59,7 @@ class SearchEngine:
     ``depth`` is how many candidates are reranked: 50 on CPU and 100 on GPU where it is None, and never fewer than the results
     asked for. ``sentences`` is how many answer sentences each hit gets; ``explain`` has each hit say how its BM25 score came
     about. ``long`` and ``overlap`` say how articles longer than the reranker reads are scored (``rerank.long.LONG``).
+    Articles are ranked by logit + ``bm25_weight`` × BM25 score; None takes the weight that the reranker's folder names.
     ``coverage`` counts the articles reranked so far, and the text of them that was not read.
     """
 
@@ -70,6 +73,7 @@ class SearchEngine:
         explain: bool = False,
         long: str = "max",
         overlap: int = 0,
+        bm25_weight: float | None = None,
     ) -> None:
         check_long(long, overlap)
         if depth is not None and depth < 1:
@@ -82,6 +86,9 @@ class SearchEngine:
         self.long = long
         self.overlap = overlap
         self.coverage = Coverage()
+        if bm25_weight is not None and not 0 <= bm25_weight < float("inf"):
+            raise UsageError(f"The weight of BM25 must be 0 or more, not {bm25_weight:g}.")
+        self.bm25_weight = bm25_weight if bm25_weight is not None else reranker.bm25_weight if reranker else 0.0
 
     def search(self, question: str, top: int = 10) -> list[Hit]:
         """The ``top`` best articles for the question, best first, each with its answer sentences.
@@ -138,7 +145,7 @@ class SearchEngine:
         scores = score_articles(self.reranker, question, articles, long=self.long, overlap=self.overlap)
         self.coverage.add(scores)
         ranked = [
-            _Ranked(candidate, article, float(logit), float(probability), best)
+            _Ranked(candidate, article, float(logit), float(probability), best, self.bm25_weight)
             for candidate, article, logit, probability, best in zip(
                 candidates, articles, scores.logits, scores.probabilities, scores.best, strict=True
             )

@@ -86,6 +86,11 @@ _ENGINE_OPTIONS = (
         type=int,
         help="Candidates to rerank.  [default: 50 on CPU, 100 on GPU, at least the results asked for]",
     ),
+    click.option(
+        "--bm25-weight",
+        type=float,
+        help="Rank by logit + this times the BM25 score.  [default: what the model's folder says, else 0]",
+    ),
 )
 
 
@@ -103,6 +108,7 @@ class EngineOptions:
 
     no_rerank: bool
     rerank_depth: int | None
+    bm25_weight: float | None
     model: RerankerOptions
 
     @classmethod
@@ -114,7 +120,7 @@ class EngineOptions:
         """
         depth: int | None = given.pop("rerank_depth")
         check_positive("--rerank-depth", depth)
-        return cls(given.pop("no_rerank"), depth, RerankerOptions.take(given))
+        return cls(given.pop("no_rerank"), depth, given.pop("bm25_weight"), RerankerOptions.take(given))
 
 
 def check_positive(option: str, value: int | None) -> None:
@@ -151,8 +157,10 @@ def open_engine(
                 explain=explain,
                 long=options.model.long,
                 overlap=options.model.overlap,
+                bm25_weight=options.bm25_weight,
             )
             yield engine
     if engine.reranker is not None:
         read = coverage_text(engine.coverage, engine.reranker.max_length)
-        note(f"Reranked {engine.coverage.scored:,} BM25 candidates with {engine.reranker.label}; {read}.")
+        ranked = f", ranked by logit + {engine.bm25_weight:g} × BM25" if engine.bm25_weight else ""
+        note(f"Reranked {engine.coverage.scored:,} BM25 candidates with {engine.reranker.label}{ranked}; {read}.")

@@ -157,7 +157,7 @@ def snippet_json(snippet: Snippet) -> dict[str, Any]:
 
 
 def hit_json(hit: Hit) -> dict[str, Any]:
-    """A hit as JSON: ``score`` orders the list; it is the reranker's logit, or BM25 where none ran."""
+    """A hit as JSON: ``score`` orders the list: the logit plus the weight times BM25, or BM25 where no reranker ran."""
     article = hit.article
     record = {
         "rank": hit.rank,

@@ -1,10 +1,8 @@
 """The rerankers of a suite: loaded only where something is to be scored, and known by their content."""
 
-import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bioqa.errors import ModelError
 from bioqa.evaluate.collection import digest, fingerprint
 from bioqa.evaluate.suite import RerankerSpec
 from bioqa.rerank.decision import FILE, Decision, read_decision
@@ -30,7 +28,7 @@ class SuiteReranker:
         from bioqa.rerank.settings import read_settings
 
         read_settings(self.name, self.folder)
-        _ = self.decision, self.bm25_weight
+        _ = self.decision
 
     @cached_property
     def loaded(self) -> "Reranker":
@@ -78,15 +76,7 @@ class SuiteReranker:
 
     @property
     def bm25_weight(self) -> float:
-        """The suite's weight of BM25, else that of the model folder, else 0.
-
-        Raises:
-            ModelError: the folder's is no number.
-        """
+        """The suite's weight of BM25, else that of the model folder."""
         if self.spec.bm25_weight is not None:
             return self.spec.bm25_weight
-        path = self.folder / FILE
-        weight = json.loads(path.read_text(encoding="utf-8")).get("bm25_weight", 0.0) if path.is_file() else 0.0
-        if isinstance(weight, bool) or not isinstance(weight, int | float):
-            raise ModelError(f"{path}: bm25_weight must be a number, not {weight!r}.")
-        return float(weight)
+        return self.decision.bm25_weight

@@ -50,7 +50,8 @@ class Reranker:
     (None: all), ``device`` torch's name of where it runs (those of several GPUs parted by commas), ``activation`` the
     saved activation and ``scale`` in words what ``score`` is on. ``engine`` is what runs it: one of ``models.ENGINES``.
     ``threshold`` is the score from which on a passage counts as relevant, and ``calibration`` what makes a logit a probability,
-    both as training chose them on its dev pairs (None and the logistic function where it did not).
+    both as training chose them on its dev pairs (None and the logistic function where it did not). ``bm25_weight`` is what the BM25
+    score counts for beside the logit in ``SearchEngine``.
 
     On the engine "exact", scores equal ``sentence_transformers.CrossEncoder(folder, model_kwargs={"dtype":
     torch.float32}).predict`` to 1e-4. On "cpu-int8", which is chosen on a CPU for the models that it can run, they differ by the
@@ -81,6 +82,7 @@ class Reranker:
         self.scale = SCALES[self.activation]
         self.threshold = self._model.decision.threshold
         self.calibration = self._model.decision.calibration
+        self.bm25_weight = self._model.decision.bm25_weight
 
     @property
     def label(self) -> str:
@@ -136,8 +138,11 @@ class Reranker:
             )
         truncated = np.array([pair.truncated for pair in tokens], dtype=np.bool_)
         unread = np.array([pair.unread for pair in tokens], dtype=np.int64)
-        likely = probabilities(logits, self.calibration.a, self.calibration.b)
-        return Scores(logits, activate(self.activation, logits), likely, truncated, unread)
+        return Scores(logits, activate(self.activation, logits), self.calibrated(logits), truncated, unread)
+
+    def calibrated(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The probabilities that logits stand for: float32 of the same shape."""
+        return probabilities(logits, self.calibration.a, self.calibration.b)
 
     def _score(self, question: str, passages: Sequence[str]) -> Scores:
         return self.score_pairs([(question, passage) for passage in passages])

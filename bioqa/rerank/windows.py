@@ -92,17 +92,21 @@ def score_questions(
     found = []
     start = 0
     for (_, articles), own in zip(asked, parts, strict=True):
-        found.append(_combined(scores, start, articles, own, mean=long == "mean"))
+        found.append(_combined(reranker, scores, start, articles, own, mean=long == "mean"))
         start += sum(len(part.windows) for part in own)
     return found
 
 
 def _combined(
-    scores: "Scores", start: int, articles: Sequence[Article], parts: Sequence[_Parts], *, mean: bool
+    reranker: "Reranker",
+    scores: "Scores",
+    start: int,
+    articles: Sequence[Article],
+    parts: Sequence[_Parts],
+    *,
+    mean: bool,
 ) -> ArticleScores:
     """The scores of articles from those of their windows, which begin at ``start``."""
-    from bioqa.rerank.activations import probabilities
-
     counts = np.array([len(part.windows) for part in parts], dtype=np.int64)
     unread = np.array([part.skipped for part in parts], dtype=np.int64)
     logits = np.zeros(len(parts), dtype=np.float32)
@@ -114,7 +118,7 @@ def _combined(
         best.append(part.windows[int(own.argmax())].sentences)
         start += int(count)
     characters = np.array([len(article.default_text()) for article in articles], dtype=np.int64)
-    return ArticleScores(logits, probabilities(logits), counts, characters, unread, best)
+    return ArticleScores(logits, reranker.calibrated(logits), counts, characters, unread, best)
 
 
 def _parts(
