@@ -15,23 +15,13 @@ CARD = REPOSITORY / "bioqa" / "rerank" / "default" / "README.md"
 RESULTS = REPOSITORY / "benchmarks" / "results"
 
 
-def _commands(command: click.Command, name: str) -> list[str]:
-    settings = {"max_content_width": 100, "terminal_width": 100, "help_option_names": ["-h", "--help"]}
-    with click.Context(command, info_name=name, **settings) as context:
-        blocks = [f"```text\n{command.get_help(context).rstrip()}\n```"]
-        if isinstance(command, click.Group):
-            for part in command.list_commands(context):
-                inner = command.get_command(context, part)
-                assert inner is not None
-                blocks += _commands(inner, f"{name} {part}")
-    return blocks
-
-
 def commands() -> str:
-    """The help of every command."""
+    """The help of bioqa itself."""
     from bioqa.cli import cli
 
-    return "\n\n".join(_commands(cli, "bioqa"))
+    settings = {"max_content_width": 100, "terminal_width": 100, "help_option_names": ["-h", "--help"]}
+    with click.Context(cli, info_name="bioqa", **settings) as context:
+        return f"```text\n{cli.get_help(context).rstrip()}\n```"
 
 
 def results() -> str:
