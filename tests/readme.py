@@ -48,7 +48,8 @@ def startup() -> str:
         rows.append(f"| `{name}` | {figures['wall_s']:.2f} s | {figures['peak_mib']:.0f} MiB |")
     machine = found["environment"]
     return "\n".join(rows) + (
-        f"\n\nBM25 search starts and answers {found['pyserini_over_bioqa_bm25']:.1f} times as fast as Pyserini's command line "
+        f"\n\nBM25 search starts and answers {found['pyserini_over_bioqa_bm25']:.1f} times as "
+        f"fast as Pyserini's command line "
         f"({machine['cores']} cores, {machine['processor']}, {machine['date']})."
     )
 
@@ -97,9 +98,78 @@ def building() -> str:
     return (
         _table([f"{found['citations']:,} citations", "time", "citations/s", "peak memory"], rows)
         + f"\n\nThat is {ratios['pyserini / bioqa']:.1f} times as fast as the loop in Pyserini's documentation and "
-        f"{ratios['pyserini, parsing in parallel, text and positions kept / bioqa']:.1f} times as fast as the best that can be "
-        f"made of it for the same content, and {over['lxml']:.2f} times (with expat {over['expat']:.2f} times) what unpacking, "
+        f"{ratios['pyserini, parsing in parallel, text and positions kept / bioqa']:.1f} times as "
+        f"fast as the best that can be "
+        f"made of it for the same content, and {over['lxml']:.2f} times (with expat "
+        f"{over['expat']:.2f} times) what unpacking, "
         f"parsing and Lucene take by themselves ({_machine(found)}; `benchmarks/index_build.py`)."
+    )
+
+
+def searching() -> str:
+    """Latency of BM25 search, at each depth and at each size of the index."""
+    found = _read("search_latency")
+    depths = list(found["latency"])
+    rows = [
+        [name, *(f"{found['latency'][depth][name][key]:.2f} ms" for key in ("mean_ms", "batch_ms") for depth in depths)]
+        for name in found["latency"][depths[0]]
+    ]
+    first = found["first_query_of_a_process"]["wall_s"]
+    same = found["share_of_questions_ranked_as_pyserini"]["top 10"]
+    return (
+        _table(["a question", *depths, *(f"{depth}, batch" for depth in depths)], rows)
+        + f"\n\nThe {found['questions']} questions of the BioASQ test split over {found['documents']:,} abstracts, ids included; "
+        f"batches on {found['batch_threads']} threads. Pyserini searches the same index, and has "
+        f"the same first ten for {same:.1%} of "
+        f"the questions. The first answer of a new process takes {first:.2f} s "
+        f"({_machine(found)}; `benchmarks/search_latency.py`)."
+    )
+
+
+def growing() -> str:
+    """Building and searching at growing sizes."""
+    found = _read("scale")
+    rows = [
+        [
+            f"{one['citations']:,}",
+            f"{one['citations_per_s']:,}",
+            f"{one['index_bytes_per_citation']:,}",
+            f"{one['build_peak_private_mib']:,} MiB",
+            *(
+                f"{one['latency'][depth][key]:.1f} ms"
+                for depth in ("top 10", "top 100")
+                for key in ("p50_ms", "p95_ms")
+            ),
+        ]
+        for one in found["sizes"]
+    ]
+    columns = ["citations", "citations/s", "bytes each", "peak memory", "top 10 p50", "p95", "top 100 p50", "p95"]
+    far = found["projection"]
+    return (
+        _table(columns, rows)
+        + f"\n\nProjected from there, not measured, for {far['citations']:,} citations on this machine: "
+        f"{far['build_hours']:.1f} hours "
+        f"and {far['index_gib']:.0f} GiB ({_machine(found)}; `benchmarks/scale.py`)."
+    )
+
+
+def reranking() -> str:
+    """Reranking on a CPU."""
+    found = _read("rerank_cpu")
+    rows = [
+        [f"{model}, 100 {kind}", *(f"{seconds:.2f} s" for seconds in one["seconds_per_question"].values())]
+        for model, kinds in found["results"].items()
+        for kind, one in kinds.items()
+    ]
+    names = list(found["results"]["minilm"]["abstracts"]["seconds_per_question"])
+    quality = _read("engine_quality")
+    exact, rounded = quality["measures"]["exact"], quality["measures"]["cpu-int8"]
+    return (
+        _table(["one question", *names], rows)
+        + f"\n\n({_machine(found)}; `benchmarks/rerank_cpu.py`.) Rounding to 8 bits takes nDCG@10 on `bioasq-snippets` "
+        f"from {exact['ndcg@10']:.4f} to {rounded['ndcg@10']:.4f} and leaves "
+        f"{quality['overlap_of_first_10']:.1%} of the first ten results "
+        "the same (`benchmarks/engine_quality.py`)."
     )
 
 

@@ -231,7 +231,7 @@ class Index:
 def _candidates(hits: Any) -> list[Candidate]:
     """The candidates in what ``Bulk.search`` returned."""
     ids, docs, scores = hits
-    return [Candidate(*hit) for hit in zip(ids.split("\n"), scores, docs, strict=True)] if docs else []
+    return list(map(Candidate._make, zip(ids.split("\n"), scores, docs, strict=True))) if docs else []
 
 
 def _open(path: Path) -> tuple[Any, Manifest]:

@@ -60,6 +60,7 @@ import org.apache.lucene.search.IndexSearcher;
 import org.apache.lucene.search.Query;
 import org.apache.lucene.search.ScoreDoc;
 import org.apache.lucene.search.TermQuery;
+import org.apache.lucene.search.TopScoreDocCollector;
 import org.apache.lucene.store.Directory;
 import org.apache.lucene.util.Bits;
 import org.apache.lucene.util.BytesRef;
@@ -237,7 +238,7 @@ public final class Bulk {
 
   /** The best k documents: {ids joined by newlines, document numbers, scores}. */
   public static Object[] search(IndexSearcher searcher, Query query, int k) throws IOException {
-    ScoreDoc[] hits = searcher.search(query, k).scoreDocs;
+    ScoreDoc[] hits = best(searcher, query, k);
     int n = hits.length;
     int[] docs = new int[n];
     float[] scores = new float[n];
@@ -246,6 +247,17 @@ public final class Bulk {
       scores[i] = hits[i].score;
     }
     return new Object[] {String.join("\n", ids(searcher, docs)), docs, scores};
+  }
+
+  /** Lucene's own search counts hits up to 1,000 before it skips documents that cannot be among the best; nobody asks for the count. */
+  private static ScoreDoc[] best(IndexSearcher searcher, Query query, int k) throws IOException {
+    int most = Math.max(1, Math.min(k, searcher.getIndexReader().maxDoc()));
+    if (searcher.getSlices().length > 1) {
+      return searcher.search(query, TopScoreDocCollector.createSharedManager(most, null, most)).scoreDocs;
+    }
+    TopScoreDocCollector collector = TopScoreDocCollector.create(most, most);
+    searcher.search(query, collector);
+    return collector.topDocs().scoreDocs;
   }
 
   /**
