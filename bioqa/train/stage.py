@@ -46,6 +46,7 @@ class PairTrainer(CrossEncoderTrainer):  # type: ignore[misc]
         self._settings = settings
         self._max_length = max_length
         self._first_bad = torch.tensor(NEVER)
+        self._lengths: dict[int, Any] = {}
         super().__init__(train_dataset=examples.dataset, **options)
         self._first_bad = self._first_bad.to(self.args.device)
 
@@ -53,8 +54,9 @@ class PairTrainer(CrossEncoderTrainer):  # type: ignore[misc]
         """The batches of the training set, and of dev for its loss."""
         trains = dataset is self.train_dataset
         sections = self._sections if trains else (np.arange(len(dataset)),)
-        grouped = self._settings.group_by_length
-        tokens = lengths(dataset, self.model.tokenizer, self._max_length) if grouped else None
+        if self._settings.group_by_length and id(dataset) not in self._lengths:
+            self._lengths[id(dataset)] = lengths(dataset, self.model.tokenizer, self._max_length)
+        tokens = self._lengths.get(id(dataset))
         drop_last = drop_last and trains  # under torchrun the library would have parts of dev left out
         sampler = EpochBatchSampler(sections, tokens, batch_size, drop_last=drop_last, seed=self._settings.seed)
         if trains:

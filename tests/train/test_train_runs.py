@@ -88,6 +88,19 @@ def test_a_training_that_was_killed_goes_on(recipe, data, tmp_path, monkeypatch)
     assert not (out / "checkpoints").exists()
 
 
+def test_a_training_that_failed_at_the_end_only_ends_anew(recipe, tmp_path, monkeypatch):
+    from bioqa.train import curves
+
+    monkeypatch.setattr(curves, "draw_reliability", lambda path, judgement: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(recipe(), tmp_path / "model")
+    assert [entry.name for entry in (tmp_path / "model").iterdir()] == ["checkpoints"]
+    monkeypatch.undo()
+    monkeypatch.setattr("bioqa.train.stage.train_stage", None)
+    assert train(recipe(), tmp_path / "model").new
+    assert {file.name for file in (tmp_path / "model").iterdir()} >= FILES
+
+
 def _counted(step, steps):
     def counted(trainer, *arguments, **options):
         steps.append(trainer.state.global_step)
