@@ -160,8 +160,9 @@ def titles(sources: tuple[str, ...], index: Path, out: Path, **given: Any) -> No
         threshold=THRESHOLD if given["threshold"] is None else given["threshold"],
         seed=given["seed"],
     )
-    with _opened(index) as opened, progress_bar("questions", None) as bar:
-        assert opened is not None
+    from bioqa.index import Index
+
+    with Index(index) as opened, progress_bar("questions", None) as bar:
         report = build_titles(
             sources,
             opened,
@@ -235,9 +236,12 @@ def stats(file: Path, columns: str | None, as_json: bool) -> None:
 @command.command()
 @click.argument("files", metavar="TRAIN DEV [TEST...]", nargs=-1, required=True, type=_PATH)
 @click.option("--questions-only", is_flag=True, help="Passages may be shared.")
+@click.option("--first-only", is_flag=True, help="Compare the first file with the others, not these among themselves.")
 @click.option("--threshold", type=float, help="Share of common words of near-duplicates.  [default: 0.75]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(files: tuple[Path, ...], questions_only: bool, threshold: float | None, as_json: bool) -> None:
+def check(
+    files: tuple[Path, ...], questions_only: bool, first_only: bool, threshold: float | None, as_json: bool
+) -> None:
     """Check that no two files share a question, a near-duplicate of one, or a passage; the exit code is 0 only then.
 
     Files are pairs or question files, in any form that `bioqa pairs build` takes.
@@ -247,7 +251,9 @@ def check(files: tuple[Path, ...], questions_only: bool, threshold: float | None
 
     limit = THRESHOLD if threshold is None else threshold
     with progress_bar("pairs", None) as bar:
-        leaks = find_leaks(files, passages=not questions_only, threshold=limit, progress=_update(bar))
+        leaks = find_leaks(
+            files, passages=not questions_only, first_only=first_only, threshold=limit, progress=_update(bar)
+        )
     if as_json:
         click.echo(json.dumps([asdict(leak) for leak in leaks], ensure_ascii=False, default=str))
     else:
@@ -258,7 +264,8 @@ def check(files: tuple[Path, ...], questions_only: bool, threshold: float | None
         )
     if not as_json:
         what = "question" if questions_only else "question or passage"
-        click.echo(f"No {what} stands in two of {len(files)} files (near-duplicates: Jaccard {limit:g} or more).")
+        where = f"in {files[0]} and another file" if first_only else f"in two of {len(files)} files"
+        click.echo(f"No {what} stands {where} (near-duplicates: Jaccard {limit:g} or more).")
 
 
 def _negatives(texts: Sequence[str]) -> "tuple[Negatives, ...]":
@@ -328,8 +335,18 @@ def _counted(batches: Iterator[Any], update: Callable[[int], object]) -> Iterato
 
 def _tell(report: "BuildReport", as_json: bool, missing: str = "gold documents are not in the index") -> None:
     if as_json:
-        files = [asdict(one) | {"path": str(one.path), "rows": one.rows} for one in report.files]
-        click.echo(json.dumps(asdict(report) | {"files": files}))
+        left_out = ("excluded_questions", "excluded_passages", "missing_documents")
+        files = [
+            {
+                "path": str(one.path),
+                "rows": one.rows,
+                "questions": one.questions,
+                "positives": one.positives,
+                "kinds": dict(sorted(one.kinds.items())),
+            }
+            for one in report.files
+        ]
+        click.echo(json.dumps({"files": files} | {name: getattr(report, name) for name in left_out}))
         return
     for one in report.files:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(one.kinds.items()))

@@ -65,9 +65,8 @@ def _read(path: Path) -> list[Group]:
     name = path.name.lower()
     if name.endswith((".tar.gz", ".tgz")):
         return list(_medquad(path))
-    if path.is_file() and name.removesuffix(".gz").endswith(".json"):
-        head = read_head(path, 1 << 12)
-        if b'"QUESTION"' in head:
+    if name.removesuffix(".gz").endswith(".json"):
+        if path.is_file() and path.stat().st_size and b'"QUESTION"' in read_head(path, 1 << 12):
             return list(_pubmedqa(path))
         return [_bioasq_group(question) for question in read_questions(path)]
     return list(_pair_groups(path))

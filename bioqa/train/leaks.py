@@ -38,11 +38,13 @@ def find_leaks(
     paths: Sequence[str | Path],
     *,
     passages: bool = True,
+    first_only: bool = False,
     threshold: float = THRESHOLD,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> list[Leak]:
     """What any two of the files share: questions and passages equal in normal form, near-duplicate questions (``threshold``).
 
+    Under ``first_only`` the first is compared with each other file, and these not among themselves.
     Files are pairs in any form, or anything else that ``groups.read_groups`` takes. Passages count whatever their label, and not
     at all without ``passages``.
 
@@ -56,9 +58,8 @@ def find_leaks(
     if len({file.resolve() for file in files}) < len(files):
         raise UsageError("A file is named twice: name different files.")
     texts = [_texts(file, passages, progress) for file in files]
-    return [
-        leak for first, second in combinations(texts, 2) for leak in _between(first, second, threshold) if leak.count
-    ]
+    compared = [(texts[0], other) for other in texts[1:]] if first_only else combinations(texts, 2)
+    return [leak for first, second in compared for leak in _between(first, second, threshold) if leak.count]
 
 
 def _rows(path: Path) -> Iterator[tuple[list[str], list[str]]]:

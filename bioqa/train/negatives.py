@@ -25,7 +25,7 @@ MARGIN = 100
 RESERVE = 64
 """Random passages fetched at a time."""
 NEIGHBOURS = ("sentence", "sibling")
-_SPEC = re.compile(r"(?P<kind>[a-z0-9]+):(?P<number>\d+(?:\.\d+)?)(?::(?P<first>\d+)-(?P<last>\d+))?")
+_SPEC = re.compile(r"(?P<kind>[a-z0-9]+):(?P<number>\d*\.?\d+)(?::(?P<first>\d+)-(?P<last>\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,19 @@ class Drawn(NamedTuple):
 
 
 class Forbidden:
-    """What may not be a negative of a group: texts that equal, contain or are contained in gold, and places that overlap it."""
+    """What may not be a negative of a group.
+
+    These are texts that equal, contain or are contained in a gold one, places that overlap gold, and all of ``documents``.
+    ``spans`` gives all places that have a passage's text.
+    """
 
     def __init__(
-        self, group: Group, spans: Callable[[Passage], Iterable[Passage]] = lambda passage: (passage,)
+        self,
+        group: Group,
+        spans: Callable[[Passage], Iterable[Passage]] = lambda passage: (passage,),
+        documents: Iterable[str] = (),
     ) -> None:
+        self._documents = set(documents)
         gold = (*group.gold, *group.related)
         self._texts = {f" {normalised(passage.text)} " for passage in gold}
         self._spans = spans
@@ -120,6 +128,8 @@ class Forbidden:
 
     def has(self, passage: Passage) -> bool:
         """Whether the passage may not be a negative; one without text never may."""
+        if passage.document_id in self._documents:
+            return True
         text = f" {normalised(passage.text)} "
         if not text.strip() or any(text in gold or gold in text for gold in self._texts):
             return True
@@ -191,7 +201,7 @@ class Drawer:
 
     def _draw(self, group: Group, candidates: Sequence[Candidate]) -> list[Drawn]:
         rng = random.Random(f"{self._seed} {group.id} {group.question}")
-        forbidden = Forbidden(group, self._spans)
+        forbidden = Forbidden(group, self._spans, self._pool.gold_documents(group))
         taken: set[str] = set()
 
         def take(passage: Passage) -> bool:

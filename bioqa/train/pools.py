@@ -32,6 +32,10 @@ class Pool(Protocol):
         """The ids of the candidates that are gold for the group."""
         ...
 
+    def gold_documents(self, group: Group) -> set[str]:
+        """The ids of documents whose passages cannot be negatives of the group."""
+        ...
+
     def sample(self, count: int, rng: random.Random) -> list[Passage]:
         """So many passages at random, all of them where there are fewer."""
         ...
@@ -85,6 +89,10 @@ class Collection:
         keys = (normalised(passage.text) for passage in (*group.gold, *group.related))
         return {str(self._number[key]) for key in keys if key in self._number}
 
+    def gold_documents(self, group: Group) -> set[str]:
+        """None: other passages of a gold document can be negatives."""
+        return set()
+
     def places(self, passage: Passage) -> Iterable[Passage]:
         """Every passage that this collection was given with the same text, and the passage itself."""
         return [passage, *self._places.get(normalised(passage.text), ())]
@@ -121,6 +129,10 @@ class Articles:
 
     def gold_ids(self, group: Group) -> set[str]:
         """The group's gold documents."""
+        return self.gold_documents(group)
+
+    def gold_documents(self, group: Group) -> set[str]:
+        """The group's gold documents: what is left of one of them is no negative."""
         return {*group.documents, *(passage.document_id for passage in (*group.gold, *group.related))}
 
     def sample(self, count: int, rng: random.Random) -> list[Passage]:
