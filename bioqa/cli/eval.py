@@ -62,7 +62,7 @@ class _Options:
     help="Judge the scored pairs of a CSV, TSV, JSONL or Parquet file.",
 )
 @click.option("--label-column", help="The column with labels 0 and 1.  [default: label or the like]")
-@click.option("--score-column", help="The column with scores.  [default: probability, score or the like]")
+@click.option("--score-column", help="The column with scores.  [default: score, probability or the like]")
 @click.option(
     "--scale",
     type=click.Choice(["auto", "probability", "logit"]),
@@ -71,7 +71,11 @@ class _Options:
     help="What the scores are; auto: logits where one lies outside 0 to 1.",
 )
 @click.option("--threshold", type=float, help="A threshold chosen on other data, on the scale of the scores.")
-@click.option("--model", type=click.Path(path_type=Path), help="Take the threshold that this model folder carries.")
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Take the threshold that this model folder carries; the scores must be its own.",
+)
 @click.option("--plots", metavar="FOLDER", type=click.Path(path_type=Path), help="Write pictures as PNG files there.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")

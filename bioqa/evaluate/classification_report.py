@@ -46,6 +46,8 @@ def judge_pairs(
 ) -> ClassificationReport:
     """Judge scored pairs at ``threshold``, on the scale of the scores; else at that of a model folder; else at probability 0.5.
 
+    A model folder's threshold is on the scale of the model's own scores, which the pairs' scores must be.
+
     ``scale`` is "probability" or "logit"; None takes scores that all lie in 0 to 1 for probabilities, others for logits.
 
     Raises:
@@ -60,16 +62,16 @@ def judge_pairs(
     scale = scale or ("probability" if within else "logit")
     origin = "given" if threshold is not None else f"of {model}" if model is not None else ""
     if threshold is None:
-        threshold = _on_scale(scale, 0.5 if model is None else model_threshold(model))
+        threshold = model_threshold(model) if model is not None else 0.0 if scale == "logit" else 0.5
     frozen = classify(pairs.labels, pairs.scores, threshold, probabilities=_probabilities(pairs, scale))
     return ClassificationReport(frozen, origin, published(pairs.labels, pairs.scores), scale, pairs)
 
 
 def model_threshold(folder: str | Path) -> float:
-    """The threshold of a probability that a model folder carries: "threshold" in its bioqa.json.
+    """The threshold that a model folder carries: "threshold" in its bioqa.json.
 
     Raises:
-        ModelError: there is none, or it is not a number between 0 and 1.
+        ModelError: there is none, or it is not a finite number.
     """
     path = Path(folder) / "bioqa.json"
     try:
@@ -81,13 +83,9 @@ def model_threshold(folder: str | Path) -> float:
     except ValueError as problem:
         raise ModelError(f"{path} is not JSON ({problem}).") from None
     value = content.get("threshold") if isinstance(content, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-        raise ModelError(f"{path} has no threshold between 0 and 1 (found {value!r}). Give one with --threshold.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ModelError(f"{path} holds no threshold (found {value!r}). Give one that was chosen on other data.")
     return float(value)
-
-
-def _on_scale(scale: str, probability: float) -> float:
-    return math.log(probability / (1 - probability)) if scale == "logit" else probability
 
 
 def _probabilities(pairs: ScoredPairs, scale: str) -> Any:

@@ -105,7 +105,7 @@ def parse_measure(name: str) -> Measure:
 def _nearest(name: str) -> str:
     """A sentence with the name meant, and one with those that there are."""
     stem, _, cutoff = name.lower().partition("@")
-    known = {**{kind.lower(): kind for kind in _KINDS}, **{other: other for other in _BY_NAME}}
+    known = {**{other: other for other in _BY_NAME}, **{kind.lower(): kind for kind in _KINDS}}
     near = get_close_matches(stem, known, n=1, cutoff=0.5)
     meant = f" Did you mean {known[near[0]]}{'@' + cutoff if cutoff.isdecimal() else ''}?" if near else ""
     return f"{meant} There are {', '.join(_KINDS)}, with a cut-off as in nDCG@10, and trec_eval's and ranx' names for them."

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LABEL_COLUMNS = ("label", "labels", "relevance", "relevant", "rel", "gold", "target", "y")
-SCORE_COLUMNS = ("probability", "prob", "score", "scores", "prediction", "logit", "similarity")
+SCORE_COLUMNS = ("score", "scores", "probability", "prob", "prediction", "logit", "similarity")
 
 
 @dataclass(frozen=True, slots=True)
