@@ -137,7 +137,8 @@ def train_stage(
     """
     train, dev = pairs
     set_seed(stage.training.seed)
-    model = load_base(stage.model, folder.result(number - 1) if number > 1 else None)
+    with _quiet():
+        model = load_base(stage.model, folder.result(number - 1) if number > 1 else None)
     _freeze(model, stage.model.freeze)
     trainer = make_trainer(stage, model, folder.stage(number), pairs, progress=progress)
     last = folder.last_checkpoint(number)
@@ -188,7 +189,7 @@ def make_trainer(
             settings,
             stage.model.max_length,
             model=model,
-            args=_arguments(stage, folder, workers),
+            args=_arguments(stage, folder, workers, evaluates=dev is not None),
             eval_dataset=None if dev is None else shape(dev, stage),
             loss=make_loss(stage.loss, model),
             evaluator=None if dev is None else evaluator(dev, settings.eval_batch_size),
@@ -213,9 +214,8 @@ def _workers(stage: Stage) -> int:
     return min(4, (os.cpu_count() or 1) // 2) if torch.cuda.is_available() else 0
 
 
-def _arguments(stage: Stage, folder: Path, workers: int) -> CrossEncoderTrainingArguments:
+def _arguments(stage: Stage, folder: Path, workers: int, *, evaluates: bool) -> CrossEncoderTrainingArguments:
     settings = stage.training
-    evaluates = bool(stage.data.dev)
     save_steps = settings.save_steps or settings.eval_steps or 500
     sections = int(settings.epochs) if stage.data.curriculum < 1 else 0
     arguments = CrossEncoderTrainingArguments(
