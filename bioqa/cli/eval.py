@@ -119,7 +119,7 @@ def _judge_runs(words: tuple[str, ...], options: _Options) -> None:
 
     qrels, run, *measures = words
     correction = None if options.correction == "none" else options.correction
-    with telling_compilation(lambda: note("ranx compiles its measures; this takes about half a minute, once.")):
+    with telling_compilation(lambda: note("ranx compiles its measures; this takes up to half a minute, once.")):
         report = judge_runs(
             qrels, [run, *options.compare], measures or DEFAULT_MEASURES, test=options.test, correction=correction
         )
