@@ -36,9 +36,9 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from machine import RESULTS, environment, write_result
+from machine import DATA, RESULTS, environment, write_result
 from process_tree import MEMORY_NOTE, TreeTiming, time_tree
-from pubmed_files import DATA, PER_FILE, density, pubmed_files
+from pubmed_files import PER_FILE, density, pubmed_files
 
 CHUNK = 1 << 20
 BATCH = 1000
@@ -207,7 +207,10 @@ def run_lucene(work: Work) -> dict[str, float]:
     limit_memory(share)
     context = multiprocessing.get_context("spawn")
     # one pool for each process, as a file must be added where it was prepared
-    pools = [ProcessPoolExecutor(1, context, start_worker, (share,)) for _ in range(min(work.workers, len(work.files)))]
+    pools = [
+        ProcessPoolExecutor(1, context, start_worker, (share, os.getpid()))
+        for _ in range(min(work.workers, len(work.files)))
+    ]
     homes = {path: pools[number % len(pools)] for number, path in enumerate(work.files)}
     trials = {path: f"{work.index}-trial{number}" for number, path in enumerate(work.files)}
     for future in wait([home.submit(prepare, path, trials[path]) for path, home in homes.items()]).done:

@@ -1,40 +1,28 @@
 """What each benchmark needs: the machine and versions a result was made with, timing of whole processes, writing the result."""
 
-import datetime
 import json
 import os
-import platform
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bioqa.evaluate.environment import environment
+
+__all__ = ["RESULTS", "Timing", "environment", "medians", "time_process", "write_result"]
+
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("bioqa", "torch", "transformers", "sentence-transformers", "pyserini", "ranx")
+DATA = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
+"""What benchmarks make and can use again."""
 
 
-def environment() -> dict[str, Any]:
-    """Date, processor, cores, memory in GiB, Python and package versions."""
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [
-            line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
-        ]
-        processor = names[0] if names else processor
-    return {
-        "date": datetime.date.today().isoformat(),
-        "processor": processor,
-        "cores": os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-    }
+def shared_data() -> Path:
+    """The folder of real data: BIOQA_SHARED_DATA, else ../shared/data beside the checkout."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return Path(os.environ.get("BIOQA_SHARED_DATA", default))
 
 
 class Timing(NamedTuple):

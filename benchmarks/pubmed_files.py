@@ -15,7 +15,6 @@ import gzip
 import itertools
 import json
 import multiprocessing
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +25,8 @@ from xml.sax.saxutils import escape
 
 from tqdm import tqdm
 
-DATA = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
+from machine import DATA, shared_data
+
 PER_FILE = 30_000
 SEED = 2026
 FIRST_PMID = 10_000_001
@@ -121,12 +121,6 @@ def write_file(plan: FilePlan) -> None:
             file.write(_citation(FIRST_PMID + place, text, pools, rng).encode())
         file.write(b"</PubmedArticleSet>\n")
     unfinished.replace(plan.path)
-
-
-def shared_data() -> Path:
-    """The folder with the abstracts: BIOQA_SHARED_DATA, else ../shared/data beside the checkout."""
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    return Path(os.environ.get("BIOQA_SHARED_DATA", default))
 
 
 def abstract_files() -> list[Path]:

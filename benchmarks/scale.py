@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from machine import RESULTS, environment, write_result
+from machine import DATA, RESULTS, environment, write_result
 from process_tree import MEMORY_NOTE, time_tree
-from pubmed_files import DATA, PER_FILE, density, pubmed_files, test_questions
+from pubmed_files import PER_FILE, density, pubmed_files, test_questions
 
 SIZES = (100_000, 300_000, 1_000_000)
 PUBMED = 41_000_000

@@ -1,7 +1,7 @@
 """Query latency: bioqa beside Pyserini's LuceneSearcher on the same index, tantivy and bm25s on the same texts.
 
-    pip install bm25s numba && pip install --no-deps --target build/peers tantivy
-    PYTHONPATH=build/peers python benchmarks/search_latency.py
+    pip install -c constraints.txt -e '.[bench]'
+    python benchmarks/search_latency.py
 
 The questions are the BioASQ test split's 813, the corpus the 175,166 shared abstracts. Every engine returns the ids of its top
 10, 100 and 1,000, one question after another and as a batch on all cores; in each round the engines take turns. tantivy keeps ids
@@ -29,17 +29,15 @@ from typing import Any, NamedTuple, Protocol
 
 from tqdm import tqdm
 
-from machine import RESULTS, environment, medians, time_process, write_result
-from pubmed_files import DATA, abstract_files, test_questions
+from machine import DATA, RESULTS, environment, medians, time_process, write_result
+from pubmed_files import abstract_files, test_questions
 from scale import percentiles
 
 DEPTHS = (10, 100, 1000)
 ANALYZER = "english"
 SAME_SCORE = 2e-4
 """Scores this close are ties: Anserini lowers equal scores by 1e-6 each to order them."""
-INSTALL = (
-    "pip install bm25s numba; pip install --no-deps --target build/peers tantivy, and put build/peers on PYTHONPATH"
-)
+INSTALL = "pip install -c constraints.txt -e '.[bench]'"
 
 
 class Engine(Protocol):

@@ -12,7 +12,6 @@ training snippets (gold ones, and texts that contain or are contained in one, le
 import argparse
 import gzip
 import json
-import os
 import random
 import shutil
 import tempfile
@@ -35,6 +34,8 @@ from sentence_transformers.cross_encoder.evaluation import CrossEncoderClassific
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 from transformers.trainer_utils import get_last_checkpoint
 
+from machine import shared_data
+
 SEED = 42
 MAX_POSITIVES_PER_QUESTION = 8
 HARD_NEGATIVES_PER_POSITIVE = 2
@@ -42,12 +43,6 @@ RANDOM_NEGATIVES_PER_POSITIVE = 0.25
 NEGATIVE_POOL = 100
 TRAIN_TOKENS = 128
 MODEL_TOKENS = 192
-
-
-def shared_data() -> Path:
-    """The folder with the BioASQ splits: BIOQA_SHARED_DATA, else ../shared/data beside the checkout."""
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    return Path(os.environ.get("BIOQA_SHARED_DATA", default))
 
 
 def load_questions(split: str) -> list[tuple[str, list[str]]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bioqa.bioasq.questions import check_question
 from bioqa.errors import UsageError
+from bioqa.rerank.long import Coverage, check_long
 from bioqa.types import Article, Candidate, Hit, Question, Snippet
 
 if TYPE_CHECKING:
@@ -45,9 +46,11 @@ class _Ranked:
     probability: float | None = None
     sentences: tuple[Snippet, ...] = ()
 
+    weight: float = 0.0
+
     @property
     def score(self) -> float:
-        return self.candidate.score if self.logit is None else self.logit
+        return self.candidate.score if self.logit is None else self.logit + self.weight * self.candidate.score
 
 
 class SearchEngine:
@@ -55,7 +58,9 @@ class SearchEngine:
 
     ``depth`` is how many candidates are reranked: 50 on CPU and 100 on GPU where it is None, and never fewer than the results
     asked for. ``sentences`` is how many answer sentences each hit gets; ``explain`` has each hit say how its BM25 score came
-    about. ``scored`` and ``cut`` count the articles reranked so far, and those of them with text that the reranker did not read.
+    about. ``long`` and ``overlap`` say how articles longer than the reranker reads are scored (``rerank.long.LONG``).
+    Articles are ranked by logit + ``bm25_weight`` × BM25 score; None takes the weight that the reranker's folder names.
+    ``coverage`` counts the articles reranked so far, and the text of them that was not read.
     """
 
     def __init__(
@@ -66,7 +71,11 @@ class SearchEngine:
         depth: int | None = None,
         sentences: int = 2,
         explain: bool = False,
+        long: str = "max",
+        overlap: int = 0,
+        bm25_weight: float | None = None,
     ) -> None:
+        check_long(long, overlap)
         if depth is not None and depth < 1:
             raise UsageError(f"The rerank depth must be 1 or more, not {depth}.")
         self.index = index
@@ -74,7 +83,12 @@ class SearchEngine:
         self.depth = depth
         self.sentences = sentences
         self.explain = explain
-        self.scored = self.cut = 0
+        self.long = long
+        self.overlap = overlap
+        self.coverage = Coverage()
+        if bm25_weight is not None and not 0 <= bm25_weight < float("inf"):
+            raise UsageError(f"The weight of BM25 must be 0 or more, not {bm25_weight:g}.")
+        self.bm25_weight = bm25_weight if bm25_weight is not None else reranker.bm25_weight if reranker else 0.0
 
     def search(self, question: str, top: int = 10) -> list[Hit]:
         """The ``top`` best articles for the question, best first, each with its answer sentences.
@@ -128,11 +142,10 @@ class SearchEngine:
 
         candidates = self.index.search(question, self.rerank_depth(top))
         articles = self.index.articles(candidates)
-        scores = score_articles(self.reranker, question, articles)
-        self.scored += len(articles)
-        self.cut += int(scores.truncated.sum())
+        scores = score_articles(self.reranker, question, articles, long=self.long, overlap=self.overlap)
+        self.coverage.add(scores)
         ranked = [
-            _Ranked(candidate, article, float(logit), float(probability), best)
+            _Ranked(candidate, article, float(logit), float(probability), best, self.bm25_weight)
             for candidate, article, logit, probability, best in zip(
                 candidates, articles, scores.logits, scores.probabilities, scores.best, strict=True
             )

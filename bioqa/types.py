@@ -108,9 +108,10 @@ class Candidate(NamedTuple):
 class Hit:
     """One result: its rank from 1, the article, the first-stage score and, where a reranker ran, its logit and probability.
 
-    ``score`` is what the list is ordered by: the reranker's logit, or BM25 where none ran. ``probability`` is the logistic
-    function of the logit. ``snippets`` are the article's best sentences for the question, best first. ``explanation`` says how the
-    first-stage score came about, "" unless asked for.
+    ``score`` is what the list is ordered by: the reranker's logit plus the engine's weight times BM25, or BM25 where none ran.
+    ``probability`` is the reranker's, calibrated where its folder says how, else the logistic function of the logit. ``snippets``
+    are the article's best sentences for the question, best first. ``explanation`` says how the first-stage score came about, ""
+    unless asked for.
     """
 
     rank: int

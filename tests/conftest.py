@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: the real data, the demo index, small corpora, and the command line run in this process."""
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from support import DEMO, REPOSITORY, write_jsonl
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Where the tests run in the background, Ctrl-C is ignored, and the processes that they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

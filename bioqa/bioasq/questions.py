@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,21 @@ from bioqa.types import Question, Snippet
 
 MAX_WORDS = 1000
 PUBMED_URL = "http://www.ncbi.nlm.nih.gov/pubmed/"
+TYPES = ("factoid", "list", "summary", "yesno")
 
 
 def check_question(text: str) -> str:
     """The question without surrounding white space.
 
     Raises:
-        QuestionError: it is empty, or has more than ``MAX_WORDS`` words (Lucene takes 1,024 clauses a query).
+        QuestionError: it is empty, cannot be written as UTF-8, or has more than ``MAX_WORDS`` words (Lucene takes 1,024 clauses a
+            query).
     """
     text = text.strip()
     if not text:
         raise QuestionError("The question is empty. Ask in a sentence or a few key words.")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise QuestionError("The question has half a character (a lone surrogate). Take it out.")
     words = len(text.split())
     if words > MAX_WORDS:
         raise QuestionError(
@@ -38,6 +43,23 @@ def document_id(url: str) -> str:
 def document_url(id: str) -> str:
     """The URL by which BioASQ names a document."""
     return PUBMED_URL + id
+
+
+def is_pmid(text: str) -> bool:
+    """Whether the text is a PubMed id: a number in ASCII digits that does not begin with 0."""
+    return text.isascii() and text.isdecimal() and text[0] != "0"
+
+
+def snippet_record(snippet: Snippet) -> dict[str, Any]:
+    """A snippet as BioASQ writes it."""
+    return {
+        "document": document_url(snippet.document),
+        "text": snippet.text,
+        "beginSection": snippet.section,
+        "endSection": snippet.section,
+        "offsetInBeginSection": snippet.begin,
+        "offsetInEndSection": snippet.end,
+    }
 
 
 def read_questions(path: str | Path) -> list[Question]:
@@ -63,8 +85,41 @@ def read_questions(path: str | Path) -> list[Question]:
     questions = list(parse(path, text))
     if not questions:
         raise QuestionError(f"{path} holds no question.")
-    _check_ids(path, questions)
+    check_ids(path, (question.id for question in questions))
     return questions
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, plain or gzipped.
+
+    Raises:
+        QuestionError: the file is missing, empty, not UTF-8 or not JSON.
+    """
+    text = _read(path)
+    if not text.strip():
+        raise QuestionError(f"{path} is empty: it holds no question.")
+    return _json(path, text, "")
+
+
+def question_records(path: Path, data: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The questions of a BioASQ file's content: where each is, such as "question 1", and its fields as they stand there.
+
+    ``documents`` is a list of texts and ``snippets`` a list of objects in each, empty where the file has none.
+
+    Raises:
+        QuestionError: they are something else, or there is no list of questions.
+    """
+    records = data.get("questions") if isinstance(data, dict) else data
+    if not isinstance(records, list):
+        raise QuestionError(f'{path} is not a BioASQ file: it has no list "questions".')
+    for number, record in enumerate(records, start=1):
+        where = f"question {number}"
+        if not isinstance(record, dict):
+            raise QuestionError(f"{path}, {where}: not a JSON object.")
+        documents, snippets = record.get("documents") or [], record.get("snippets") or []
+        if not _all_of(documents, str) or not _all_of(snippets, dict):
+            raise QuestionError(f"{path}, {where}: documents must be a list of URLs, and snippets a list of objects.")
+        yield where, record | {"documents": documents, "snippets": snippets}
 
 
 def _read(path: Path) -> str:
@@ -82,7 +137,7 @@ def _read(path: Path) -> str:
         raise QuestionError(
             f"{path}, line {line}: byte {problem.start} is not UTF-8. Save the file as UTF-8."
         ) from None
-    except (OSError, EOFError) as problem:
+    except (OSError, EOFError, zlib.error) as problem:
         raise QuestionError(f"{path} cannot be read: {problem}.") from problem
 
 
@@ -109,26 +164,22 @@ def _parse_jsonl(path: Path, text: str) -> Iterator[Question]:
 
 
 def _parse_bioasq(path: Path, text: str) -> Iterator[Question]:
-    data = _json(path, text, "")
-    records = data.get("questions") if isinstance(data, dict) else data
-    if not isinstance(records, list):
-        raise QuestionError(f'{path} is not a BioASQ file: it has no list "questions".')
-    for number, record in enumerate(records, start=1):
-        where = f"question {number}"
-        if not isinstance(record, dict):
-            raise QuestionError(f"{path}, {where}: not a JSON object.")
-        documents, snippets = record.get("documents") or [], record.get("snippets") or []
-        if not _all_of(documents, str) or not _all_of(snippets, dict):
-            raise QuestionError(f"{path}, {where}: documents must be a list of URLs, and snippets a list of objects.")
+    for where, record in question_records(path, _json(path, text, "")):
         yield _question(
             path,
             where,
             record.get("id"),
             record.get("body"),
-            type=str(record.get("type") or ""),
-            documents=tuple(document_id(url) for url in documents),
-            snippets=tuple(_snippet(path, where, snippet) for snippet in snippets),
+            type=_type(path, where, record.get("type")),
+            documents=tuple(document_id(url) for url in record["documents"]),
+            snippets=tuple(_snippet(path, where, snippet) for snippet in record["snippets"]),
         )
+
+
+def _type(path: Path, where: str, value: Any) -> str:
+    if value in (None, "", *TYPES):
+        return value or ""
+    raise QuestionError(f"{path}, {where}: the type {value!r} is none of {', '.join(TYPES)}.")
 
 
 def _all_of(values: Any, kind: type) -> bool:
@@ -151,14 +202,27 @@ def _snippet(path: Path, where: str, record: dict[str, Any]) -> Snippet:
 
 
 def _question(path: Path, where: str, id: Any, body: Any, **more: Any) -> Question:
-    if not isinstance(id, str | int) or not str(id).strip():
-        raise QuestionError(f"{path}, {where}: no id.")
+    id = question_id(path, where, id)
     if not isinstance(body, str):
         raise QuestionError(f"{path}, {where} ({id}): no question text.")
     try:
-        return Question(str(id).strip(), check_question(body), **more)
+        return Question(id, check_question(body), **more)
     except QuestionError as problem:
         raise QuestionError(f"{path}, {where} ({id}): {problem}") from None
+
+
+def question_id(path: Path, where: str, value: Any) -> str:
+    """The id of a question as text, from what stands in a file; ``where`` is for the message.
+
+    Raises:
+        QuestionError: there is none, or it has characters that cannot be printed.
+    """
+    if not isinstance(value, str | int) or not str(value).strip():
+        raise QuestionError(f"{path}, {where}: no id.")
+    id = str(value).strip()
+    if not id.isprintable():
+        raise QuestionError(f"{path}, {where}: the id {id!r} has characters that cannot be printed.")
+    return id
 
 
 def _json(path: Path, text: str, where: str) -> Any:
@@ -167,13 +231,16 @@ def _json(path: Path, text: str, where: str) -> Any:
     except json.JSONDecodeError as problem:
         at = where or f"line {problem.lineno}, column {problem.colno}"
         raise QuestionError(f"{path}, {at}: not JSON ({problem.msg}).") from None
+    except ValueError as problem:
+        raise QuestionError(f"{path}, {where or 'a number'}: {problem}.") from None
     except RecursionError:
         raise QuestionError(f"{path}: nested too deeply to be a question file.") from None
 
 
-def _check_ids(path: Path, questions: Iterable[Question]) -> None:
+def check_ids(path: Path, ids: Iterable[str]) -> None:
+    """Raise QuestionError where an id comes twice."""
     seen: set[str] = set()
-    for question in questions:
-        if question.id in seen:
-            raise QuestionError(f"{path}: the id {question.id} stands twice. Ids must differ.")
-        seen.add(question.id)
+    for id in ids:
+        if id in seen:
+            raise QuestionError(f"{path}: the id {id} stands twice. Ids must differ.")
+        seen.add(id)

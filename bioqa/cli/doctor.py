@@ -77,10 +77,14 @@ def _java() -> Iterator[Check]:
 
 def _model(name: str) -> Iterator[Check]:
     from bioqa.rerank import Reranker
+    from bioqa.rerank.int8 import why_not
+    from bioqa.rerank.settings import read_settings
 
     reranker = Reranker(name)
     reranker.logits("Is the reranker sound?", ["It gives a score."])
-    yield Check("Reranker", True, f"{reranker.name}: up to {reranker.max_length} tokens, on {reranker.device}")
+    yield Check("Reranker", True, f"{reranker.label}: up to {reranker.max_length} tokens")
+    obstacle = why_not(read_settings(name, reranker.folder))
+    yield Check("Engines", True, f"exact; cpu-int8{f' not: {obstacle}' if obstacle else ''}")
 
 
 def _index(path: Path) -> Iterator[Check]:

@@ -1,7 +1,7 @@
-"""The options of ``bioqa search`` that concern the first stage: BM25, filters, query syntax and feedback."""
+"""The options that concern the first stage: BM25, filters, query syntax and feedback."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +12,8 @@ from bioqa.errors import QuestionError, UsageError
 from bioqa.types import Question
 
 if TYPE_CHECKING:
-    from bioqa.index import Filters, Index, MemoryIndex
+    from bioqa.index import Index, MemoryIndex
+    from bioqa.search import FirstStage
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 # What each field that a filter can be on is called.
@@ -71,44 +72,35 @@ def first_stage_options(command: _Command) -> _Command:
     return command
 
 
+_FILTERS = ("since", "until", "journal", "mesh", "type", "language")
+
+
 @dataclass(frozen=True)
 class StageOptions:
-    """The values of the first stage's options."""
+    """The values of the first stage's options; ``filters`` are those of the fields of ``Filters``."""
 
     k1: float
     b: float
-    since: str = ""
-    until: str = ""
-    journal: tuple[str, ...] = ()
-    mesh: tuple[str, ...] = ()
-    type: tuple[str, ...] = ()
-    language: tuple[str, ...] = ()
-    syntax: str = "words"
-    title_weight: float = 0.0
-    rm3: bool = False
+    syntax: str
+    title_weight: float
+    rm3: bool
+    filters: dict[str, Any]
 
     @classmethod
     def take(cls, given: dict[str, Any]) -> "StageOptions":
         """Take the first stage's values out of all those that a command was given."""
-        return cls(**{one.name: given.pop(one.name) for one in fields(cls)})
+        filters = {name: given.pop(name) for name in _FILTERS}
+        return cls(filters=filters, **{name: given.pop(name) for name in ("k1", "b", "syntax", "title_weight", "rm3")})
 
     @property
     def selects(self) -> bool:
         """Whether an article that holds a word of the question may be left out."""
-        return bool(self.filters()) or self.syntax != "words"
-
-    def filters(self) -> "Filters":
-        """The filters among them."""
-        from bioqa.index import Filters
-
-        return Filters(self.since, self.until, self.journal, self.mesh, self.type, self.language)
+        return any(self.filters.values()) or self.syntax != "words"
 
     def needing_index(self) -> list[str]:
         """The options in use that the engine in memory does not have."""
-        names = [
-            one.name for one in fields(self) if one.default is not MISSING and getattr(self, one.name) != one.default
-        ]
-        return [f"--{name.replace('_', '-')}" for name in names]
+        used = {**self.filters, "syntax": self.syntax != "words", "title-weight": self.title_weight, "rm3": self.rm3}
+        return [f"--{name}" for name, value in used.items() if value]
 
 
 def open_first_stage(path: Path | None, corpus: Path | None, options: StageOptions) -> "Index | MemoryIndex":
@@ -117,7 +109,7 @@ def open_first_stage(path: Path | None, corpus: Path | None, options: StageOptio
     Raises:
         UsageError: an option makes no sense, or the engine in memory does not have it.
     """
-    from bioqa.index import Index, MemoryIndex
+    from bioqa.index import Filters, Index, MemoryIndex
 
     if corpus is None:
         assert path is not None
@@ -125,7 +117,7 @@ def open_first_stage(path: Path | None, corpus: Path | None, options: StageOptio
             path,
             k1=options.k1,
             b=options.b,
-            filters=options.filters(),
+            filters=Filters(**options.filters),
             title_weight=options.title_weight,
             syntax=options.syntax,
             rm3=options.rm3,
@@ -141,7 +133,7 @@ def open_first_stage(path: Path | None, corpus: Path | None, options: StageOptio
     return MemoryIndex(records, k1=options.k1, b=options.b)
 
 
-def check_queries(index: "Index | MemoryIndex", questions: Sequence[Question]) -> None:
+def check_queries(index: "FirstStage", questions: Sequence[Question]) -> None:
     """Raise QuestionError for the first question of a file that is no query in Lucene's syntax, before anything is searched."""
     from bioqa.index import Index
 
@@ -154,7 +146,7 @@ def check_queries(index: "Index | MemoryIndex", questions: Sequence[Question]) -
             raise QuestionError(f"Question {question.id}: {problem}") from problem
 
 
-def tell_left_out(index: "Index | MemoryIndex", question: str | None) -> None:
+def tell_left_out(index: "FirstStage", question: str | None) -> None:
     """Say which filters left articles out that merely lack the field, and which values no article has.
 
     The articles are those that match ``question``, or where it is None all of the index.

@@ -1,4 +1,4 @@
-"""``bioqa index``: build, update, info and verify."""
+"""``bioqa index``: build, update, info, verify and tune."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,8 @@ from bioqa.cli.output import human_bytes, note, progress_bar
 from bioqa.errors import IndexStateError, UsageError
 
 if TYPE_CHECKING:
-    from bioqa.index.writer import BuildProgress
+    from bioqa.evaluate.tune import Tuning
+    from bioqa.index.build import BuildProgress
 
 _UNITS = {"": 1, "m": 1, "mb": 1, "g": 1024, "gb": 1024}
 
@@ -170,3 +171,93 @@ def info(index: Path, as_json: bool) -> None:
         click.echo(
             f"  {entry.path}  {entry.articles:,} articles{deletions}{skipped}, {human_bytes(entry.size)}, md5 {entry.md5}"
         )
+
+
+def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    """Numbers parted by commas."""
+    try:
+        return tuple(float(one) for one in value.split(","))
+    except ValueError:
+        raise UsageError(f"{parameter.opts[0]} must be numbers parted by commas, not {value!r}.") from None
+
+
+@command.command()
+@click.argument("index", type=click.Path(path_type=Path))
+@click.option(
+    "--questions", required=True, type=click.Path(path_type=Path), help="Questions: BioASQ JSON, TSV or BEIR."
+)
+@click.option(
+    "--qrels",
+    type=click.Path(path_type=Path),
+    help="Relevant articles, TREC or BEIR.  [default: BioASQ's gold documents]",
+)
+@click.option(
+    "--k1", callback=_numbers, default="0.4,0.6,0.9,1.2,1.5,2", show_default=True, help="Values of k1, by commas."
+)
+@click.option(
+    "--b", callback=_numbers, default="0.1,0.2,0.3,0.4,0.5,0.6,0.75,0.9", show_default=True, help="Values of b."
+)
+@click.option("--measure", default="ndcg@10", show_default=True, help="What to choose by.")
+@click.option("--depth", default=100, show_default=True, help="Results per question.")
+@click.option("--folds", default=5, show_default=True, help="Parts of the cross-validation.")
+@click.option("--seed", default=42, show_default=True, help="Of the random deal into folds.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def tune(
+    index: Path,
+    questions: Path,
+    qrels: Path | None,
+    k1: tuple[float, ...],
+    b: tuple[float, ...],
+    measure: str,
+    depth: int,
+    folds: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Choose BM25's k1 and b for INDEX by a grid on questions with known relevant articles.
+
+    What the choice is worth is told by cross-validation: for each part of the questions the values are chosen on the others.
+    """
+    from bioqa.bioasq.questions import read_questions
+    from bioqa.evaluate.judge import COMPILING
+    from bioqa.evaluate.ranking import telling_compilation
+    from bioqa.evaluate.runs import read_qrels
+    from bioqa.evaluate.tune import tune_bm25
+
+    asked, judged = read_questions(questions), read_qrels(qrels or questions)
+    with telling_compilation(lambda: note(COMPILING)), progress_bar("settings", len(k1) * len(b)) as bar:
+        found = tune_bm25(
+            index, asked, judged, k1s=k1, bs=b, measure=measure, depth=depth, folds=folds, seed=seed, advance=bar.update
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(found), ensure_ascii=False))
+    else:
+        _print_tuning(found)
+
+
+def _print_tuning(found: "Tuning") -> None:
+    from bioqa.evaluate.report import p_text
+
+    bs = sorted({point.b for point in found.grid})
+    scores = {(point.k1, point.b): point.mean for point in found.grid}
+    click.echo(f"{found.measure}, mean over {found.questions:,} questions:")
+    click.echo("  k1 \\ b " + "".join(f"{b:>9g}" for b in bs))
+    for k1 in sorted({point.k1 for point in found.grid}):
+        click.echo(f"  {k1:<7g}" + "".join(f"{scores[k1, b]:>9.4f}" for b in bs))
+    click.echo("Chosen on the other folds, and held out against the default:")
+    for number, fold in enumerate(found.folds, start=1):
+        values = f"k1 {fold.k1:g}, b {fold.b:g}"
+        click.echo(
+            f"  fold {number}: {values:<16} {fold.held_out:.4f} against {fold.default:.4f} ({fold.questions:,} questions)"
+        )
+    click.echo(
+        f"Held out: {found.held_out:.4f}; default (k1 {found.default_k1:g}, b {found.default_b:g}): {found.default:.4f}; "
+        f"{p_text(found.p)} (paired t-test)."
+    )
+    if found.held_out <= found.default:
+        click.echo("On questions that it has not seen, what tuning chooses is no better: keep the default.")
+    elif found.p > 0.05:
+        click.echo("The gain may be chance.")
+    click.echo(
+        f"Best on all questions: --k1 {found.best.k1:g} --b {found.best.b:g} ({found.best.mean:.4f}, which flatters)."
+    )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
-from bioqa.bioasq.questions import document_url
+from bioqa.bioasq.questions import snippet_record
+from bioqa.rerank.long import Coverage
 from bioqa.types import Article, Hit, Question, Snippet
 
 if TYPE_CHECKING:
@@ -23,11 +24,24 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def progress_bar(unit: str, total: int | None) -> "tqdm[Any]":
-    """A tqdm bar on standard error; silent where that is no terminal."""
+def coverage_text(coverage: Coverage, max_length: int | None) -> str:
+    """How many of the articles scored were longer than the reranker reads, and how much of them it did not read."""
+    if not coverage.split and not coverage.cut:
+        return "all read whole"
+    share = coverage.unread / max(coverage.characters, 1)
+    return (
+        f"longer than its {max_length} tokens: {coverage.split:,} split into windows, {coverage.cut:,} cut; "
+        f"{coverage.unread:,} characters ({share:.2%}) of text not read"
+    )
+
+
+def progress_bar(unit: str, total: int | None, done: int = 0) -> "tqdm[Any]":
+    """A tqdm bar on standard error, silent where that is no terminal; ``done`` of them were done before."""
     from tqdm import tqdm
 
-    return tqdm(total=total, unit=f" {unit}", file=sys.stderr, disable=None, leave=False, dynamic_ncols=True)
+    return tqdm(
+        total=total, initial=done, unit=f" {unit}", file=sys.stderr, disable=None, leave=False, dynamic_ncols=True
+    )
 
 
 def console(file: TextIO | None = None) -> "Console":
@@ -42,6 +56,11 @@ def console(file: TextIO | None = None) -> "Console":
             raise BrokenPipeError
 
     return PipeConsole(file=file, highlight=False, soft_wrap=False, emoji=False, markup=False)
+
+
+def first_few(names: Sequence[str]) -> str:
+    """The first five of them, in one line."""
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def human_bytes(size: int) -> str:
@@ -131,21 +150,14 @@ def print_table(out: "Console", table: "Table", title: str = "") -> None:
 
 def snippet_json(snippet: Snippet) -> dict[str, Any]:
     """A snippet as BioASQ writes it, with the reranker's probability."""
-    record: dict[str, Any] = {
-        "document": document_url(snippet.document),
-        "text": snippet.text,
-        "beginSection": snippet.section,
-        "endSection": snippet.section,
-        "offsetInBeginSection": snippet.begin,
-        "offsetInEndSection": snippet.end,
-    }
+    record = snippet_record(snippet)
     if snippet.probability is not None:
         record["probability"] = snippet.probability
     return record
 
 
 def hit_json(hit: Hit) -> dict[str, Any]:
-    """A hit as JSON: ``score`` orders the list; it is the reranker's logit, or BM25 where none ran."""
+    """A hit as JSON: ``score`` orders the list: the logit plus the weight times BM25, or BM25 where no reranker ran."""
     article = hit.article
     record = {
         "rank": hit.rank,

@@ -1,28 +1,19 @@
 """``bioqa search``: questions → ranked articles with answer sentences, or a run file."""
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.first_stage import (
-    GroupedCommand,
-    StageOptions,
-    check_queries,
-    first_stage_options,
-    open_first_stage,
-    tell_left_out,
-)
-from bioqa.cli.output import answer_json, console, note, print_hits, progress_bar
+from bioqa.cli.engine import EngineOptions, check_positive, engine_options, open_engine
+from bioqa.cli.first_stage import GroupedCommand, StageOptions, check_queries, first_stage_options, tell_left_out
+from bioqa.cli.output import answer_json, console, first_few, note, print_hits, progress_bar
 from bioqa.errors import UsageError
 from bioqa.types import Question
 
 if TYPE_CHECKING:
-    from bioqa.index import Index, MemoryIndex
-    from bioqa.rerank import Reranker
     from bioqa.search import SearchEngine
 
 
@@ -32,16 +23,12 @@ class _Options:
     questions: Path | None
     run: str | None
     top: int
-    reranker: str
-    no_rerank: bool
-    rerank_depth: int | None
     sentences: int
-    device: str
-    batch_size: int
     abstracts: bool
     as_json: bool
     explain: bool
     stage: StageOptions
+    second: EngineOptions
 
 
 @click.command(name="search", cls=GroupedCommand)
@@ -52,16 +39,8 @@ class _Options:
 )
 @click.option("--run", metavar="OUT", help="With --questions: write a TREC run to OUT (- for standard output).")
 @click.option("--top", default=10, show_default=True, help="Results per question.")
-@click.option(
-    "--reranker", default="default", show_default=True, help="Hugging Face name or local folder of a cross-encoder."
-)
-@click.option("--no-rerank", is_flag=True, help="BM25 alone.")
-@click.option(
-    "--rerank-depth", type=int, help="Candidates to rerank.  [default: 50 on CPU, 100 on GPU, at least --top]"
-)
 @click.option("--sentences", default=2, show_default=True, help="Answer sentences shown per article.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N or mps.")
-@click.option("--batch-size", default=32, show_default=True, help="Pairs scored at a time.")
+@engine_options
 @click.option("--abstracts", is_flag=True, help="Show whole abstracts with the answer sentences marked in them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per question.")
 @click.option("--explain", is_flag=True, help="Show how the BM25 score of each article came about.")
@@ -72,7 +51,7 @@ def command(words: tuple[str, ...], **given: Any) -> None:
     The question is read from standard input where none is given. BM25 finds candidates, a cross-encoder reranks them, and each
     article is shown with the sentences that answer best.
     """
-    options = _Options(stage=StageOptions.take(given), **given)
+    options = _Options(stage=StageOptions.take(given), second=EngineOptions.take(given), **given)
     _check(options)
     index_path, question = _arguments(words, options)
     from bioqa.index.jvm import favour_start
@@ -80,21 +59,19 @@ def command(words: tuple[str, ...], **given: Any) -> None:
     questions = _questions(options, question)
     if options.questions is None:
         favour_start()
-    # Loading torch and starting Java take a second each; side by side they take little more than one.
-    with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(_reranker, options)
-        with open_first_stage(index_path, options.corpus, options.stage) as index:
-            _answer(index, loading.result(), questions, options)
+    with open_engine(
+        index_path,
+        options.corpus,
+        options.stage,
+        options.second,
+        sentences=options.sentences,
+        explain=options.explain,
+    ) as engine:
+        _answer(engine, questions, options)
 
 
 def _check(options: _Options) -> None:
-    for name, value in (
-        ("--top", options.top),
-        ("--rerank-depth", options.rerank_depth),
-        ("--batch-size", options.batch_size),
-    ):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} must be 1 or more, not {value}.")
+    check_positive("--top", options.top)
     if options.sentences < 0:
         raise UsageError(f"--sentences must be 0 or more, not {options.sentences}.")
     if options.run is not None and options.questions is None:
@@ -138,32 +115,18 @@ def _questions(options: _Options, question: str | None) -> list[Question]:
     return [Question("question", check_question(question))]
 
 
-def _reranker(options: _Options) -> "Reranker | None":
-    if options.no_rerank:
-        return None
-    from bioqa.rerank import Reranker
-
-    return Reranker(options.reranker, device=options.device, batch_size=options.batch_size)
-
-
-def _answer(
-    index: "Index | MemoryIndex", reranker: "Reranker | None", questions: list[Question], options: _Options
-) -> None:
-    from bioqa.search import SearchEngine
+def _answer(engine: "SearchEngine", questions: list[Question], options: _Options) -> None:
+    from bioqa.rerank.long import check_lengths
 
     if options.stage.syntax != "words" and options.questions is not None:
-        check_queries(index, questions)
-    engine = SearchEngine(
-        index, reranker, depth=options.rerank_depth, sentences=options.sentences, explain=options.explain
-    )
+        check_queries(engine.index, questions)
+    if engine.reranker is not None and options.questions is not None:
+        check_lengths(engine.reranker, ((question.id, question.body) for question in questions))
     if options.run is not None:
         _write_run(engine, questions, options, options.run)
     else:
         _print_answers(engine, questions, options)
-    tell_left_out(index, questions[0].body if options.questions is None else None)
-    if reranker is not None:
-        cut = f"; {engine.cut:,} have sentences longer than its {reranker.max_length} tokens, cut" if engine.cut else ""
-        note(f"Reranked {engine.scored:,} BM25 candidates with {reranker.name} on {reranker.device}{cut}.")
+    tell_left_out(engine.index, questions[0].body if options.questions is None else None)
 
 
 def _print_answers(engine: "SearchEngine", questions: list[Question], options: _Options) -> None:
@@ -190,5 +153,4 @@ def _write_run(engine: "SearchEngine", questions: list[Question], options: _Opti
             out.writelines(run_lines(question.id, results, tag))
             bar.update()
     if empty:
-        shown = ", ".join(empty[:5]) + (", …" if len(empty) > 5 else "")
-        note(f"{len(empty)} of {len(questions)} questions found no article ({shown}).")
+        note(f"{len(empty)} of {len(questions)} questions found no article ({first_few(empty)}).")

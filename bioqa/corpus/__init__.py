@@ -10,10 +10,19 @@ from collections.abc import Iterator
 from bioqa.corpus.beir import read_qrels, read_queries
 from bioqa.corpus.errors import OnBad
 from bioqa.corpus.jsonl import read_jsonl
-from bioqa.corpus.sources import Source, expand_sources
+from bioqa.corpus.sources import Source, expand_sources, gaps, pubmed_number
 from bioqa.types import Article, Deletion
 
-__all__ = ["OnBad", "Source", "expand_sources", "read_qrels", "read_queries", "read_source"]
+__all__ = [
+    "OnBad",
+    "Source",
+    "expand_sources",
+    "gaps",
+    "pubmed_number",
+    "read_qrels",
+    "read_queries",
+    "read_source",
+]
 
 
 def read_source(source: Source, *, on_bad: OnBad | None = None) -> Iterator[Article | Deletion]:

@@ -20,18 +20,19 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other fetches out of the folder; the lock goes with the process, however that ends."""
+def locked(folder: Path, task: str = "fetch") -> Iterator[None]:
+    """Keep others with the same task out of the folder; the lock goes with the process, however that ends."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".fetch.lock").open("ab")
+        lock = (folder / f".{task}.lock").open("ab")
     with lock:
-        if not _try_lock(lock):
-            raise OutputError(f"Another fetch is at work in {folder}. Wait until it ends, or name another folder.")
+        if not try_lock(lock):
+            raise OutputError(f"Another {task} is at work in {folder}. Wait until it ends, or name another folder.")
         yield
 
 
-def _try_lock(file: IO[bytes]) -> bool:
+def try_lock(file: IO[bytes]) -> bool:
+    """Lock a file for this process; False where another has. The lock goes when the file is closed."""
     if sys.platform == "win32":
         import msvcrt
 

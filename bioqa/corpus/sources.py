@@ -1,6 +1,7 @@
 """What the user names (files, folders, globs) to a list of sources, each with its format."""
 
 import glob
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ _FORMAT_OF_SUFFIX: dict[str, Format] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
+_PUBMED = re.compile(r"pubmed(\d\d)n(\d{4})\.xml")
 
 
 class Source(NamedTuple):
@@ -154,3 +156,20 @@ def _is_json_lines(head: bytes) -> bool:
     except ValueError:
         return not end and len(head) >= 1 << 16
     return any(name in record for name in ID_FIELDS)
+
+
+def pubmed_number(path: str | Path) -> tuple[int, int] | None:
+    """(year, number) of a PubMed file name, "pubmed26n1335.xml.gz" → (26, 1335); None for other names."""
+    match = _PUBMED.match(Path(path).name)
+    return (int(match.group(1)), int(match.group(2))) if match else None
+
+
+def gaps(paths: Sequence[str | Path]) -> list[str]:
+    """The names missing between the lowest and the highest number of each year, as "pubmed26n1336" or "pubmed26n1336–1340"."""
+    missing = []
+    numbers = sorted(number for number in map(pubmed_number, paths) if number)
+    for (year, before), (same, after) in itertools.pairwise(numbers):
+        if year == same and after > before + 1:
+            first, last = before + 1, after - 1
+            missing.append(f"pubmed{year:02}n{first:04}" + (f"–{last:04}" if last > first else ""))
+    return missing

@@ -4,8 +4,10 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -30,6 +32,12 @@ def run_lines(question_id: str, results: Iterable[tuple[str, float]], tag: str) 
         yield f"{_column(question_id)} Q0 {_column(docid)} {rank} {score:.6f} {_column(tag)}\n"
 
 
+def qrels_lines(question_id: str, grades: Mapping[str, int]) -> Iterator[str]:
+    """The judgements of one question as TREC writes them, ``qid 0 docid rel``; white space becomes "_"."""
+    for docid, grade in grades.items():
+        yield f"{_column(question_id)} 0 {_column(docid)} {grade}\n"
+
+
 @contextmanager
 def open_output(path: str | Path) -> Iterator[TextIO]:
     """A text file that appears at ``path`` whole at the end of the block, or not at all; "-" is standard output.
@@ -41,7 +49,7 @@ def open_output(path: str | Path) -> Iterator[TextIO]:
         yield sys.stdout
         return
     target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = target.parent / f".{target.name}.{os.getpid()}.part"
     try:
         if target.is_dir():
             raise IsADirectoryError(None, "is a folder", str(target))
@@ -67,16 +75,41 @@ def read_run(path: str | Path) -> RunScores:
         QuestionError: the file is missing, empty or broken, a line has too few columns or a score that is no finite number,
             or a document stands twice for one query; the message names the file and the line.
     """
-    path = Path(path)
     run: RunScores = {}
+    for where, query, document, score in _results(Path(path)):
+        _add(run, where, query, document, score)
+    return run
+
+
+def iter_run(path: str | Path) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+    """Each query id of a run file with its (docid, score) results, highest score first and equal ones in the file's order.
+
+    One query is in memory at a time. Raises what ``read_run`` raises, and a QuestionError where the lines of a query do not stand
+    together.
+    """
+    seen: set[str] = set()
+    for query, lines in groupby(_results(Path(path)), key=itemgetter(1)):
+        rows: RunScores = {}
+        for where, _, document, score in lines:
+            if query in seen:
+                raise QuestionError(
+                    f"{where}: query {query} comes again after others. Sort the run by query: sort -s -k1,1 {path}"
+                )
+            _add(rows, where, query, document, score)
+        seen.add(query)
+        yield query, sorted(rows[query].items(), key=lambda row: -row[1])
+
+
+def _results(path: Path) -> Iterator[tuple[str, str, str, float]]:
+    """(place, query id, docid, score) for each line of a run file."""
+    where = None
     for where, line in _lines(path):
         columns = line.split()
         if len(columns) < 6:
             raise QuestionError(f"{where}: {len(columns)} columns. A run has six: `qid Q0 docid rank score tag`.")
-        _add(run, where, columns[0], columns[2], _score(where, columns[4]))
-    if not run:
+        yield where, columns[0], columns[2], _score(where, columns[4])
+    if where is None:
         raise QuestionError(f"{path} holds no result. A run has lines `qid Q0 docid rank score tag`.")
-    return run
 
 
 def read_qrels(path: str | Path) -> Qrels:

@@ -108,10 +108,11 @@ def _environment(**values: str) -> "Iterator[None]":
 
 
 def _start() -> Any:
-    if "jnius" in sys.modules:  # The user's program has started a JVM, with Pyserini say: Lucene is in it already.
-        from pyserini import pyclass
-
-        return pyclass
+    if "jnius" in sys.modules:  # the user's program has started a JVM, with Pyserini say
+        raise SetupError(
+            "Another package, Pyserini perhaps, has started the Java virtual machine of this process without bioqa's classes. Open "
+            "a bioqa index before importing it: the same Java serves both."
+        )
     java, jar = find_java(), find_jar()
     import jnius_config
 

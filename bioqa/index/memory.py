@@ -49,6 +49,23 @@ def _bm25(corpus: list[list[str]], k1: float, b: float) -> "BM25Okapi":
     return LuceneBM25(corpus, k1=k1, b=b)
 
 
+def latest(records: Iterable[Article | Deletion]) -> dict[str, Article]:
+    """The articles of a corpus by id, each in its latest version, as a built index holds them.
+
+    Raises:
+        SourceError: there is no article.
+    """
+    articles: dict[str, Article] = {}
+    for record in records:
+        if isinstance(record, Deletion):
+            articles.pop(record.id, None)
+        elif record.id not in articles or record.version >= articles[record.id].version:
+            articles[record.id] = record
+    if not articles:
+        raise SourceError("The corpus holds no article: nothing to search.")
+    return articles
+
+
 class MemoryIndex:
     """The same search as ``Index``, over articles held in memory.
 
@@ -61,14 +78,7 @@ class MemoryIndex:
 
     def __init__(self, records: Iterable[Article | Deletion], *, k1: float = K1, b: float = B) -> None:
         check_bm25(k1, b)
-        articles: dict[str, Article] = {}
-        for record in records:
-            if isinstance(record, Deletion):
-                articles.pop(record.id, None)
-            elif record.id not in articles or record.version >= articles[record.id].version:
-                articles[record.id] = record
-        if not articles:
-            raise SourceError("The corpus holds no article: nothing to search.")
+        articles = latest(records)
         self._articles = list(articles.values())
         self._by_id = articles
         self._tokens = _analyzer()

@@ -120,13 +120,12 @@ def open_directory(path: Path) -> Any:
     return java("org.apache.lucene.store.FSDirectory").open(java("java.nio.file.Paths").get(str(path.absolute())))
 
 
-def start_worker(memory_mb: int) -> None:
-    """Make a worker process ready: its share of memory, and an end with its parent, however that ends."""
+def start_worker(memory_mb: int, parent: int) -> None:
+    """Make a worker of the process ``parent`` ready: its share of memory, and an end with its parent, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     limit_memory(memory_mb)
-    parent = os.getppid()
 
-    def watch() -> None:
+    def watch() -> None:  # the parent may have been killed before this began
         while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)

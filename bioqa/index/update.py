@@ -1,20 +1,16 @@
 """Keep an index current: PubMed's daily update files, taken in once each, in order, all of a call in one commit."""
 
-import itertools
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bioqa.corpus import Source, expand_sources
+from bioqa.corpus import Source, expand_sources, gaps, pubmed_number
 from bioqa.errors import IndexStateError, SourceError, UsageError
 from bioqa.index.manifest import Manifest
 from bioqa.index.reader import Index
 from bioqa.index.shard import checksum, take
 from bioqa.index.writer import RAM_BUFFER_MB, latest_manifest, open_writer, resolve
-
-_PUBMED = re.compile(r"pubmed(\d\d)n(\d{4})\.xml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +29,6 @@ class UpdateReport:
     files: int
     files_known: int
     seconds: float
-
-
-def pubmed_number(path: str | Path) -> tuple[int, int] | None:
-    """(year, number) of a PubMed file name, "pubmed26n1335.xml.gz" → (26, 1335); None for other names."""
-    match = _PUBMED.match(Path(path).name)
-    return (int(match.group(1)), int(match.group(2))) if match else None
-
-
-def gaps(paths: Sequence[str | Path]) -> list[str]:
-    """The names missing between the lowest and the highest number of each year, as "pubmed26n1336" or "pubmed26n1336–1340"."""
-    missing = []
-    numbers = sorted(number for number in map(pubmed_number, paths) if number)
-    for (year, before), (same, after) in itertools.pairwise(numbers):
-        if year == same and after > before + 1:
-            first, last = before + 1, after - 1
-            missing.append(f"pubmed{year:02}n{first:04}" + (f"–{last:04}" if last > first else ""))
-    return missing
 
 
 def update_index(

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from bioqa.corpus import gaps
 from bioqa.index.jvm import java, java_exception
 from bioqa.index.reader import Index
 from bioqa.index.shard import open_directory
-from bioqa.index.update import gaps
 
 
 @dataclass(frozen=True, slots=True)

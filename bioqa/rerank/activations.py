@@ -5,6 +5,7 @@ that starts with "torch."; here only the classes listed are taken.
 """
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +40,19 @@ def activation_name(saved: str, model: str) -> str:
     )
 
 
+_FUNCTIONS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "Identity": lambda x: x,
+    "Sigmoid": lambda x: np.exp(-np.logaddexp(0, -x)),
+    "Tanh": np.tanh,
+    "ReLU": lambda x: np.maximum(x, 0),
+    "Softplus": lambda x: np.logaddexp(0, x),
+    "LogSigmoid": lambda x: -np.logaddexp(0, -x),
+}
+
+
 def activate(name: str, logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scores, float32 of the same shape as ``logits``, after the activation ``name`` (a key of SCALES)."""
-    import torch
-
-    scores: NDArray[np.float32] = getattr(torch.nn, name)()(torch.from_numpy(logits)).numpy()
-    return scores
+    return _FUNCTIONS[name](logits.astype(np.float64)).astype(np.float32)
 
 
 def probabilities(logits: NDArray[np.float32], a: float = 1.0, b: float = 0.0) -> NDArray[np.float32]:

@@ -44,7 +44,8 @@ def best_sentences(
     if reranker is None:
         scores = overlap(question, [snippet.text for snippet in flat])
     else:
-        scored = reranker.score_pairs([(question, _in_context(t, s)) for t, s in zip(titles, flat, strict=True)])
+        pairs = [(question, _in_context(t, s)) for t, s in zip(titles, flat, strict=True)]
+        scored = reranker.score_pairs(pairs, whole_questions=True)
         scores = scored.logits.tolist()
         flat = [replace(s, probability=p) for s, p in zip(flat, scored.probabilities.tolist(), strict=True)]
     best = []

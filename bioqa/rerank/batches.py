@@ -1,6 +1,6 @@
 """Pairs of similar length put together, so that little of a batch is padding."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,28 +23,41 @@ class Batch:
     mask: NDArray[np.int64]
 
 
-def batches(pairs: Sequence[Tokens], size: int, padding: Padding, most_tokens: int | None = None) -> Iterator[Batch]:
+def batches(
+    pairs: Sequence[Tokens],
+    size: int,
+    padding: Padding,
+    most_tokens: int | None = None,
+    padded_length: Callable[[int], int] | None = None,
+) -> Iterator[Batch]:
     """Yield all pairs, ``size`` at a time, longest first (so that running out of memory shows at once).
 
-    A batch has ``most_tokens`` at most, padding included, or one pair.
+    A batch has ``most_tokens`` at most, padding included, or one pair. Pairs are padded to the longest of their batch; with
+    ``padded_length`` each to what that gives for its own length, and only pairs of the same one are put together, so that a pair
+    is computed in the same way whatever is scored beside it.
     """
     lengths = np.array([len(pair.ids) for pair in pairs], dtype=np.int64)
+    if padded_length is not None:
+        lengths = np.array([padded_length(int(length)) for length in lengths], dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        fits = size if most_tokens is None else max(1, most_tokens // max(1, int(lengths[order[start]])))
+        length = int(lengths[order[start]])
+        fits = size if most_tokens is None else max(1, most_tokens // max(1, length))
         rows = order[start : start + min(size, fits)]
+        if padded_length is not None:
+            rows = rows[lengths[rows] == length]
         start += len(rows)
-        yield _batch(rows, [pairs[row] for row in rows], padding)
+        yield _batch(rows, [pairs[row] for row in rows], length, padding)
 
 
-def _batch(rows: NDArray[np.int64], pairs: Sequence[Tokens], padding: Padding) -> Batch:
-    shape = (len(pairs), max(len(pair.ids) for pair in pairs))
+def _batch(rows: NDArray[np.int64], pairs: Sequence[Tokens], length: int, padding: Padding) -> Batch:
+    shape = (len(pairs), length)
     ids = np.full(shape, padding.id, dtype=np.int64)
     types = np.full(shape, padding.type, dtype=np.int64)
     mask = np.zeros(shape, dtype=np.int64)
     for row, pair in enumerate(pairs):
-        length = len(pair.ids)
-        place = slice(shape[1] - length, None) if padding.left else slice(0, length)
+        count = len(pair.ids)
+        place = slice(length - count, None) if padding.left else slice(0, count)
         ids[row, place], types[row, place], mask[row, place] = pair.ids, pair.types, 1
     return Batch(rows, ids, types, mask)

@@ -54,38 +54,45 @@ def load_bert(settings: Settings, device: str) -> "Bert | None":
 
     weights = load_file(path)
     weights.pop(IGNORED, None)
-    if {name: tuple(weight.shape) for name, weight in weights.items()} != _shapes(config):
+    if {name: tuple(weight.shape) for name, weight in weights.items()} != weight_shapes(config):
         return None
     heads, epsilon = config["num_attention_heads"], config["layer_norm_eps"]
     return Bert({n: w.float().to(device) for n, w in weights.items()}, config["num_hidden_layers"], heads, epsilon)
 
 
 def _is_plain(config: dict[str, Any]) -> bool:
-    return (
-        all(config.get(key) == value for key, value in NEEDED.items())
-        and all(config.get(key, value) == value for key, value in USUAL.items())
-        and config.keys() >= SIZES
-        and config["hidden_size"] % config["num_attention_heads"] == 0
-    )
+    return all(config.get(key) == value for key, value in NEEDED.items()) and not unusual(config)
 
 
-def _shapes(config: dict[str, Any]) -> Shapes:
-    """Name → shape of every weight."""
+def unusual(config: dict[str, Any]) -> str:
+    """What of a config is not plain BERT's arithmetic, "" where all is."""
+    for key, value in USUAL.items():
+        if config.get(key, value) != value:
+            return f"{key} is {config[key]!r}"
+    if missing := sorted(SIZES - config.keys()):
+        return f"{missing[0]} is missing"
+    return "" if config["hidden_size"] % config["num_attention_heads"] == 0 else "its heads do not divide its width"
+
+
+def weight_shapes(
+    config: dict[str, Any], prefix: str = "bert.", head: tuple[str, str] = ("bert.pooler.dense", "classifier")
+) -> Shapes:
+    """Name → shape of every weight; ``head`` are the names of the head's two layers."""
     width, inner = config["hidden_size"], config["intermediate_size"]
     rows = {
         "word": config["vocab_size"],
         "position": config["max_position_embeddings"],
         "token_type": config["type_vocab_size"],
     }
-    shapes: Shapes = {f"bert.embeddings.{kind}_embeddings.weight": (count, width) for kind, count in rows.items()}
-    shapes |= _norm("bert.embeddings.LayerNorm", width)
+    shapes: Shapes = {f"{prefix}embeddings.{kind}_embeddings.weight": (count, width) for kind, count in rows.items()}
+    shapes |= _norm(f"{prefix}embeddings.LayerNorm", width)
     for layer in range(config["num_hidden_layers"]):
-        at = f"bert.encoder.layer.{layer}."
+        at = f"{prefix}encoder.layer.{layer}."
         for part in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
             shapes |= _linear(at + part, width, width)
         shapes |= _linear(at + "intermediate.dense", inner, width) | _linear(at + "output.dense", width, inner)
         shapes |= _norm(at + "attention.output.LayerNorm", width) | _norm(at + "output.LayerNorm", width)
-    return shapes | _linear("bert.pooler.dense", width, width) | _linear("classifier", 1, width)
+    return shapes | _linear(head[0], width, width) | _linear(head[1], 1, width)
 
 
 def _linear(name: str, out: int, into: int) -> Shapes:

@@ -1,8 +1,9 @@
-"""bioqa.json of a model folder: the decision threshold and the calibration that training chose on its dev pairs.
+"""bioqa.json of a model folder: the decision threshold, the calibration and the weight of BM25 that were chosen on dev data.
 
-    {"threshold": 0.43, "calibration": {"method": "platt", "a": 1.2, "b": -0.3}, …}
+    {"threshold": 0.43, "calibration": {"method": "platt", "a": 1.2, "b": -0.3}, "bm25_weight": 0.1, …}
 
-``threshold`` is on the scale of the model's own scores; the calibrated probability is σ(a·logit + b). Both may be missing or null.
+``threshold`` is on the scale of the model's own scores; the calibrated probability is σ(a·logit + b); articles are ranked by
+logit + bm25_weight · BM25. Each may be missing.
 """
 
 import json
@@ -30,10 +31,13 @@ UNCALIBRATED = Calibration()
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``threshold``: a pair whose score is at least this counts as relevant; None where none was chosen."""
+    """``threshold``: a pair whose score is at least this counts as relevant; None where none was chosen. ``bm25_weight``: what the
+    BM25 score counts for beside the logit when articles are ranked.
+    """
 
     threshold: float | None = None
     calibration: Calibration = UNCALIBRATED
+    bm25_weight: float = 0.0
 
 
 UNDECIDED = Decision()
@@ -50,6 +54,7 @@ def read_decision(folder: Path) -> Decision:
             Calibration(str(calibration["method"]), _number(calibration["a"]), _number(calibration["b"]))
             if calibration
             else UNCALIBRATED,
+            _number(content.get("bm25_weight", 0.0)),
         )
     except FileNotFoundError:
         return UNDECIDED

@@ -1,10 +1,22 @@
 """Which device a model runs on."""
 
 import re
+from pathlib import Path
 
 from bioqa.errors import SetupError
 
-CHOICES = "auto, cpu, cuda, cuda:N or mps"
+CHOICES = "auto, cpu, cuda, cuda:N, mps, or several GPUs as cuda:0,cuda:1"
+
+
+def resolve_devices(names: str) -> tuple[str, ...]:
+    """The torch devices for what ``--device`` said: one name, or those of several GPUs parted by commas.
+
+    Raises SetupError as ``resolve_device`` does, and where several are not all different GPUs.
+    """
+    devices = tuple(resolve_device(name) for name in names.split(","))
+    if len(devices) > 1 and (len(set(devices)) < len(devices) or not all(one.startswith("cuda") for one in devices)):
+        raise SetupError(f"Several devices must be different GPUs, as cuda:0,cuda:1, not {names!r}.")
+    return devices
 
 
 def resolve_device(name: str) -> str:
@@ -16,8 +28,8 @@ def resolve_device(name: str) -> str:
     wanted = name.strip().lower()
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,4})?", wanted):
         raise SetupError(f"Unknown device {name!r}: choose {CHOICES}.")
-    if wanted == "cpu":
-        return wanted
+    if wanted == "cpu" or (wanted == "auto" and not may_have_gpu()):
+        return "cpu"
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -31,6 +43,20 @@ def resolve_device(name: str) -> str:
             )
         return wanted
     return _cuda(wanted, gpus)
+
+
+def may_have_gpu() -> bool:
+    """Whether this machine has a driver for a GPU that torch might use; cheap, where importing torch takes a second."""
+    import ctypes
+    import platform
+
+    if platform.system() == "Darwin":
+        return platform.machine() == "arm64"
+    try:
+        ctypes.CDLL("nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists()  # AMD's
+    return True
 
 
 def keep_memory() -> None:

@@ -8,15 +8,15 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from bioqa.errors import ModelError, UsageError
+from bioqa.errors import ModelError, QuestionError, UsageError
 from bioqa.rerank.activations import SCALES, activate, probabilities
-from bioqa.rerank.batches import Batch, batches
-from bioqa.rerank.load_tokenizer import reason
+from bioqa.rerank.batches import batches
 from bioqa.rerank.locate import DEFAULT_NAME
 from bioqa.rerank.models import load_model
+from bioqa.rerank.workers import Workers
 
-CPU_BATCH_TOKENS = 2048
-"""Tokens of a batch on CPU, beyond which its activations leave the processor's caches and a token takes longer."""
+LEAST_SHARE = 0.25
+"""Of the maximum length, how much a question must leave for the passage."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,13 +25,14 @@ class Scores:
 
     ``logits`` float32, the raw output. ``scores`` float32, after the model's own activation (on ``Reranker.scale``).
     ``probabilities`` float32, calibrated where the model is, else the logistic function of the logit. ``truncated``
-    bool, whether text was cut to the maximum length.
+    bool, whether text was cut to the maximum length. ``unread`` int64, the characters of the passage that were cut off.
     """
 
     logits: NDArray[np.float32]
     scores: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     truncated: NDArray[np.bool_]
+    unread: NDArray[np.int64]
 
 
 class Ranked(TypedDict, total=False):
@@ -46,11 +47,15 @@ class Reranker:
     """A cross-encoder with one label. Safe to use from several threads at once.
 
     ``name`` is how the model was asked for, ``folder`` where it lies, ``max_length`` the tokens it reads of a pair
-    (None: all), ``device`` torch's name of where it runs, ``activation`` the saved activation and ``scale`` in words
-    what ``score`` is on. ``threshold`` is the score from which on a passage counts as relevant, and ``calibration`` what makes a
-    logit a probability, both as training chose them on its dev pairs (None and the logistic function where it did not).
+    (None: all), ``device`` torch's name of where it runs (those of several GPUs parted by commas), ``activation`` the
+    saved activation and ``scale`` in words what ``score`` is on. ``engine`` is what runs it: one of ``models.ENGINES``.
+    ``threshold`` is the score from which on a passage counts as relevant, and ``calibration`` what makes a logit a probability,
+    both as training chose them on its dev pairs (None and the logistic function where it did not). ``bm25_weight`` is what the BM25
+    score counts for beside the logit in ``SearchEngine``.
 
-    Scores equal ``sentence_transformers.CrossEncoder(folder, model_kwargs={"dtype": torch.float32}).predict`` to 1e-4.
+    On the engine "exact", scores equal ``sentence_transformers.CrossEncoder(folder, model_kwargs={"dtype":
+    torch.float32}).predict`` to 1e-4. On "cpu-int8", which is chosen on a CPU for the models that it can run, they differ by the
+    rounding of weights and activations to 8 bits, and are the same whatever is scored beside a pair.
     """
 
     def __init__(
@@ -60,21 +65,29 @@ class Reranker:
         device: str = "auto",
         batch_size: int = 32,
         max_length: int | None = None,
+        engine: str = "auto",
     ) -> None:
         """Load the model: see ``models.load_model`` for the arguments and errors. ``batch_size`` is in pairs."""
         if batch_size < 1:
             raise UsageError(f"A batch size of {batch_size} is not possible; give 1 or more.")
-        self._model = load_model(name_or_path, device, max_length)
+        self._model = load_model(name_or_path, device, max_length, engine)
         self.batch_size = batch_size
         self.name = self._model.name
         self.folder = self._model.folder
         self.max_length = self._model.tokenizer.max_length
-        self.device = self._model.device
-        self._most_tokens = CPU_BATCH_TOKENS if self.device == "cpu" else None
+        self.device = ",".join(dict.fromkeys(self._model.devices))
+        self.engine = self._model.engine
+        self._workers = Workers(self.name, self._model.devices, self._model.networks)
         self.activation = self._model.activation
         self.scale = SCALES[self.activation]
         self.threshold = self._model.decision.threshold
         self.calibration = self._model.decision.calibration
+        self.bm25_weight = self._model.decision.bm25_weight
+
+    @property
+    def label(self) -> str:
+        """Name, engine and device in words, for people."""
+        return f"{self.name} ({self.engine} on {self.device})"
 
     @property
     def pair_tokens(self) -> int:
@@ -86,41 +99,50 @@ class Reranker:
         """The tokens of each text, special ones apart, counted up to ``max_length``."""
         return self._model.tokenizer.count(texts)
 
-    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> Scores:
+    def passage_tokens(self, question: str) -> int | None:
+        """The tokens of a passage that are read beside the whole question, None for all.
+
+        Raises QuestionError where they are less than ``LEAST_SHARE`` of ``max_length``.
+        """
+        if self.max_length is None:
+            return None
+        asked = self.count_tokens([question])[0]
+        room = self.max_length - self.pair_tokens - asked
+        least = int(LEAST_SHARE * self.max_length)
+        if room < least:
+            raise QuestionError(
+                f"The question has {'at least ' * (asked >= self.max_length)}{asked:,} tokens; the reranker {self.name} reads "
+                f"{self.max_length:,} of question and article together, and {least:,} of them are kept for the article. Shorten "
+                "the question, or search without a reranker."
+            )
+        return room
+
+    def score_pairs(self, pairs: Sequence[tuple[str, str]], *, whole_questions: bool = False) -> Scores:
         """Everything about (question, passage) pairs, of one question or of many, batched together by length.
 
-        Raises ModelError where the model fails or gives something that is not a number.
+        A pair that is too long loses the end of its longer text, as in ``CrossEncoder``, or with ``whole_questions`` the end of
+        the passage alone. Raises ModelError where the model fails or gives something that is not a number, and with
+        ``whole_questions`` what ``passage_tokens`` raises.
         """
+        for question in {question for question, _ in pairs} if whole_questions else ():
+            self.passage_tokens(question)
         model = self._model
-        tokens = list(model.tokenizer.encode([(model.prompt + question, passage) for question, passage in pairs]))
-        logits = np.zeros(len(tokens), dtype=np.float32)
-        for batch in batches(tokens, self.batch_size, model.tokenizer.padding, self._most_tokens):
-            logits[batch.rows] = self._run(batch)
+        texts = [(model.prompt + question, passage) for question, passage in pairs]
+        tokens = list(model.tokenizer.encode(texts, keep_first=whole_questions))
+        made = batches(tokens, self.batch_size, model.tokenizer.padding, model.batch_tokens, model.padded_length)
+        logits = self._workers.logits(made, len(tokens))
         if not np.isfinite(logits).all():
             bad = int(np.flatnonzero(~np.isfinite(logits))[0])
             raise ModelError(
                 f"The reranker {self.name} gave {logits[bad]} for pair {bad + 1}; its weights are damaged."
             )
         truncated = np.array([pair.truncated for pair in tokens], dtype=np.bool_)
-        likely = probabilities(logits, self.calibration.a, self.calibration.b)
-        return Scores(logits, activate(self.activation, logits), likely, truncated)
+        unread = np.array([pair.unread for pair in tokens], dtype=np.int64)
+        return Scores(logits, activate(self.activation, logits), self.calibrated(logits), truncated, unread)
 
-    def _run(self, batch: Batch) -> NDArray[np.float32]:
-        """The logits of one batch, and a sentence instead of a library's traceback."""
-        import torch
-
-        shape = f"{len(batch.rows)} pairs of {batch.ids.shape[1]} tokens"
-        try:
-            return self._model.network(batch)
-        except torch.cuda.OutOfMemoryError as error:
-            raise ModelError(
-                f"The reranker {self.name} ran out of memory on {self.device} with {shape}; use a smaller batch size."
-            ) from error
-        except (IndexError, RuntimeError) as error:
-            raise ModelError(
-                f"The reranker {self.name} failed on {shape}: {reason(error)} "
-                "Its tokenizer and weights may not belong together."
-            ) from error
+    def calibrated(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The probabilities that logits stand for: float32 of the same shape."""
+        return probabilities(logits, self.calibration.a, self.calibration.b)
 
     def _score(self, question: str, passages: Sequence[str]) -> Scores:
         return self.score_pairs([(question, passage) for passage in passages])

@@ -16,11 +16,14 @@ CHUNK = 1024
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One pair: token and segment ids, int32 of shape (length,), with special tokens; whether text was cut off."""
+    """One pair: token and segment ids, int32 of shape (length,), with special tokens; whether text was cut off, and how many
+    characters of the second text.
+    """
 
     ids: NDArray[np.int32]
     types: NDArray[np.int32]
     truncated: bool
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +52,29 @@ class PairTokenizer:
             backend.enable_truncation(max_length, strategy="longest_first", direction=cut)
         backend.no_padding()
         self._backend = backend
+        self._cut = cut
         self.max_length = max_length
         self.padding = padding
         self.segments = segments
         self.special = backend.num_special_tokens_to_add(True)
 
-    def encode(self, pairs: Sequence[tuple[str, str]]) -> Iterator[Tokens]:
-        """Yield the tokens of each (first text, second text), in order."""
+    def encode(self, pairs: Sequence[tuple[str, str]], *, keep_first: bool = False) -> Iterator[Tokens]:
+        """Yield the tokens of each (first text, second text), in order.
+
+        With ``keep_first`` only the second text is cut; the first must leave it room.
+        """
         for start in range(0, len(pairs), CHUNK):
             chunk = [(clean(first), clean(second)) for first, second in pairs[start : start + CHUNK]]
-            for encoding in self._backend.encode_batch(chunk):
-                yield self._tokens(encoding)
+            for (first, second), encoding in zip(chunk, self._backend.encode_batch(chunk), strict=True):
+                if self.max_length is None or len(encoding.ids) < self.max_length or not encoding.overflowing:
+                    yield _tokens(encoding)
+                elif keep_first:
+                    yield self._keeping_first(first, second)
+                else:
+                    of_second = (
+                        o for o, text in zip(encoding.offsets, encoding.sequence_ids, strict=True) if text == 1
+                    )
+                    yield _tokens(encoding, True, _unread(list(of_second), second))
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """The tokens of each text without special ones, counted up to ``max_length``."""
@@ -69,10 +84,22 @@ class PairTokenizer:
             counts += [len(found.ids) for found in self._backend.encode_batch(chunk, add_special_tokens=False)]
         return counts
 
-    def _tokens(self, encoding: Any) -> Tokens:
-        ids = np.array(encoding.ids, dtype=np.int32)
-        full = self.max_length is not None and len(ids) >= self.max_length
-        return Tokens(ids, np.array(encoding.type_ids, dtype=np.int32), full and bool(encoding.overflowing))
+    def _keeping_first(self, first: str, second: str) -> Tokens:
+        """The tokens of a pair too long, all of its first text among them."""
+        assert self.max_length is not None
+        asked, read = self._backend.encode_batch([first, second], add_special_tokens=False)
+        read.truncate(max(0, self.max_length - self.special - len(asked.ids)), direction=self._cut)
+        return _tokens(self._backend.post_process(asked, read), True, _unread(read.offsets, second))
+
+
+def _tokens(encoding: Any, truncated: bool = False, unread: int = 0) -> Tokens:
+    ids, types = np.array(encoding.ids, dtype=np.int32), np.array(encoding.type_ids, dtype=np.int32)
+    return Tokens(ids, types, truncated, unread)
+
+
+def _unread(read: Sequence[tuple[int, int]], text: str) -> int:
+    """The characters of a text outside those that the tokens left of it, given as (begin, end), span."""
+    return len(text) - (read[-1][1] - read[0][0] if read else 0)
 
 
 def clean(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Articles longer than a reranker reads, scored in windows of whole sentences.
+"""Articles longer than a reranker reads: scored in windows of whole sentences, or cut.
 
-An article that fits is scored as one text (title and abstract). Otherwise each window is the title and as many sentences in a
-row as fit, and the article's logit is the highest of its windows': it answers as well as its best part does.
+An article that fits beside the question is scored as one text (title and abstract). Otherwise each window is the title and as many
+sentences in a row as fit, and the article's logit is made of its windows' as ``long.LONG`` says. The question is never cut.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,27 +11,35 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bioqa.rerank.long import check_long
 from bioqa.rerank.sentences import sentences
 from bioqa.types import Article, Snippet
 
 if TYPE_CHECKING:
-    from bioqa.rerank.reranker import Reranker
+    from bioqa.rerank.reranker import Reranker, Scores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArticleScores:
     """What a model made of n articles, in the order they were given; arrays of shape (n,).
 
-    ``logits`` and ``probabilities`` (its logistic function) float32; ``windows`` int64, the texts an article was scored in;
-    ``truncated`` bool, whether text of it was not read, a sentence being longer than the model's limit. ``best`` holds, for each
-    article, the sentences of its best window.
+    ``logits`` and ``probabilities`` (its logistic function) float32; ``windows`` int64, the texts an article was scored in.
+    ``characters`` int64 of its text, and ``unread`` int64, those of them that the model did not read: they were cut off, stand
+    after the first window under "first", or end a sentence longer than a window. ``best`` holds, for each article scored in
+    windows, the sentences of its best one, and nothing for others.
     """
 
     logits: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     windows: NDArray[np.int64]
-    truncated: NDArray[np.bool_]
+    characters: NDArray[np.int64]
+    unread: NDArray[np.int64]
     best: list[tuple[Snippet, ...]]
+
+    @property
+    def truncated(self) -> NDArray[np.bool_]:
+        """Which articles were not read to the end."""
+        return self.unread > 0
 
 
 class Window(NamedTuple):
@@ -41,63 +49,142 @@ class Window(NamedTuple):
     sentences: tuple[Snippet, ...]
 
 
-def score_articles(reranker: "Reranker", question: str, articles: Sequence[Article]) -> ArticleScores:
-    """Score articles for a question, in windows where they are longer than the reranker reads.
+class _Parts(NamedTuple):
+    """What is scored of an article, and the characters left out of that."""
 
-    Raises what the reranker raises.
+    windows: list[Window]
+    skipped: int = 0
+
+
+def score_articles(
+    reranker: "Reranker", question: str, articles: Sequence[Article], *, long: str = "max", overlap: int = 0
+) -> ArticleScores:
+    """Score articles for a question, those longer than the reranker reads as ``long`` (a key of ``long.LONG``) says.
+
+    Neighbouring windows share ``overlap`` sentences where these leave room for another. Without, each sentence is scored once:
+    on the demo questions an overlap of one cost a quarter more time and ranked no better.
+
+    Raises:
+        QuestionError: the question leaves too little room for articles.
+        ModelError: the model fails.
+        UsageError: ``long`` or ``overlap`` has no such value.
     """
-    parts = list(_windows(reranker, question, articles))
-    scores = reranker.score_pairs([(question, window.text) for windows in parts for window in windows])
-    counts = np.array([len(windows) for windows in parts], dtype=np.int64)
-    starts = np.cumsum(counts) - counts
-    if not len(starts):
-        return ArticleScores(scores.logits, scores.probabilities, counts, scores.truncated, [])
-    places = [
-        start + int(scores.logits[start : start + count].argmax()) for start, count in zip(starts, counts, strict=True)
+    return score_questions(reranker, [(question, articles)], long=long, overlap=overlap)[0]
+
+
+def score_questions(
+    reranker: "Reranker",
+    asked: Sequence[tuple[str, Sequence[Article]]],
+    *,
+    long: str = "max",
+    overlap: int = 0,
+) -> list[ArticleScores]:
+    """What ``score_articles`` gives for each (question, articles), all pairs batched together."""
+    check_long(long, overlap)
+    parts = [list(_parts(reranker, question, articles, long, overlap)) for question, articles in asked]
+    pairs = [
+        (question, window.text)
+        for (question, _), own in zip(asked, parts, strict=True)
+        for part in own
+        for window in part.windows
     ]
-    best = [windows[place - start].sentences for windows, place, start in zip(parts, places, starts, strict=True)]
-    truncated = np.logical_or.reduceat(scores.truncated, starts)
-    return ArticleScores(scores.logits[places], scores.probabilities[places], counts, truncated, best)
+    scores = reranker.score_pairs(pairs, whole_questions=True)
+    found = []
+    start = 0
+    for (_, articles), own in zip(asked, parts, strict=True):
+        found.append(_combined(reranker, scores, start, articles, own, mean=long == "mean"))
+        start += sum(len(part.windows) for part in own)
+    return found
 
 
-def _windows(reranker: "Reranker", question: str, articles: Sequence[Article]) -> Iterator[list[Window]]:
-    """The texts that each article is scored in."""
-    split = [tuple(s for s in sentences(article) if s.section == "abstract") for article in articles]
-    if reranker.max_length is None:
-        yield from ([Window(article.default_text(), parts)] for article, parts in zip(articles, split, strict=True))
+def _combined(
+    reranker: "Reranker",
+    scores: "Scores",
+    start: int,
+    articles: Sequence[Article],
+    parts: Sequence[_Parts],
+    *,
+    mean: bool,
+) -> ArticleScores:
+    """The scores of articles from those of their windows, which begin at ``start``."""
+    counts = np.array([len(part.windows) for part in parts], dtype=np.int64)
+    unread = np.array([part.skipped for part in parts], dtype=np.int64)
+    logits = np.zeros(len(parts), dtype=np.float32)
+    best = []
+    for place, (part, count) in enumerate(zip(parts, counts, strict=True)):
+        own = scores.logits[start : start + count]
+        logits[place] = own.mean() if mean else own.max()
+        unread[place] += scores.unread[start : start + count].sum()
+        best.append(part.windows[int(own.argmax())].sentences)
+        start += int(count)
+    characters = np.array([len(article.default_text()) for article in articles], dtype=np.int64)
+    return ArticleScores(logits, reranker.calibrated(logits), counts, characters, unread, best)
+
+
+def _parts(
+    reranker: "Reranker", question: str, articles: Sequence[Article], long: str, overlap: int
+) -> Iterator[_Parts]:
+    """What is scored of each article."""
+    room = reranker.passage_tokens(question)
+    texts = [article.default_text() for article in articles]
+    if room is None or long == "cut":
+        yield from (_Parts([Window(text, ())]) for text in texts)
         return
-    room = reranker.max_length - reranker.pair_tokens - reranker.count_tokens([question])[0]
-    texts = [
-        text
-        for article, parts in zip(articles, split, strict=True)
-        for text in (article.title, *(s.text for s in parts))
+    fits = [length <= room for length in reranker.count_tokens(texts)]
+    too_long = [article for article, fit in zip(articles, fits, strict=True) if not fit]
+    made = _split(reranker, too_long, room, overlap)
+    for text, fit in zip(texts, fits, strict=True):
+        if fit:
+            yield _Parts([Window(text, ())])
+        else:
+            yield _first(next(made), text) if long == "first" else _Parts(next(made))
+
+
+def _first(made: list[Window], text: str) -> _Parts:
+    """The first of an article's windows alone."""
+    return _Parts(made[:1], max(0, len(text) - len(made[0].text)) if len(made) > 1 else 0)
+
+
+def _split(reranker: "Reranker", articles: Sequence[Article], room: int, overlap: int) -> Iterator[list[Window]]:
+    """The windows of articles that do not fit, each of ``room`` tokens at most (a sentence longer than that apart)."""
+    found = [sentences(article) for article in articles]
+    counts = iter(reranker.count_tokens([snippet.text for own in found for snippet in own]))
+    for article, own in zip(articles, found, strict=True):
+        yield _windows(article, own, [next(counts) for _ in own], room, overlap)
+
+
+def _windows(article: Article, found: list[Snippet], lengths: list[int], room: int, overlap: int) -> list[Window]:
+    """The windows of an article from its title and sentences, and their lengths in tokens."""
+    head = ""
+    if found and found[0].section == "title" and lengths[0] <= room // 2:  # a longer one is taken for a sentence
+        head = f"{article.title}\n"
+        room -= lengths[0]
+        found, lengths = found[1:], lengths[1:]
+    if not found:
+        return [Window(article.default_text(), ())]
+    return [
+        Window(
+            head + " ".join(snippet.text for snippet in found[begin:end]),
+            tuple(snippet for snippet in found[begin:end] if snippet.section == "abstract"),
+        )
+        for begin, end in windows(lengths, room, overlap)
     ]
-    counts = iter(reranker.count_tokens(texts))
-    for article, parts in zip(articles, split, strict=True):
-        title = next(counts)
-        lengths = [next(counts) for _ in parts]
-        if title + sum(lengths) <= room or not parts:
-            yield [Window(article.default_text(), parts)]
-            continue
-        with_title = title <= room // 2  # a title that leaves little room for sentences is left out
-        head = f"{article.title}\n" if with_title and article.title else ""
-        yield [
-            Window(head + " ".join(s.text for s in parts[begin:end]), parts[begin:end])
-            for begin, end in windows(lengths, room - title if with_title else room)
-        ]
 
 
-def windows(lengths: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
+def windows(lengths: Sequence[int], room: int, overlap: int = 0) -> Iterator[tuple[int, int]]:
     """Runs of sentences (begin, end) whose ``lengths`` add up to ``room`` at most; each sentence is in one of them.
 
-    A sentence longer than ``room`` is a run by itself. On the demo questions, runs that overlapped by a sentence cost a quarter
-    more time and ranked no better.
+    Each run begins with the last ``overlap`` sentences of the one before, or as many of these as leave room for another. A sentence
+    longer than ``room`` is a run by itself.
     """
-    begin = used = 0
-    for place, length in enumerate(lengths):
-        if place > begin and used + length > room:
-            yield begin, place
-            begin, used = place, 0
-        used += length
-    if len(lengths):
-        yield begin, len(lengths)
+    begin = end = 0
+    while end < len(lengths):
+        begin = max(begin, end - overlap)
+        while begin < end and sum(lengths[begin : end + 1]) > room:
+            begin += 1
+        used = sum(lengths[begin : end + 1])
+        end += 1
+        while end < len(lengths) and used + lengths[end] <= room:
+            used += lengths[end]
+            end += 1
+        yield begin, end

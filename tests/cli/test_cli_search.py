@@ -34,7 +34,7 @@ def test_reranked_search_gives_probabilities_and_says_what_reranked(bioqa, demo_
     done = bioqa("search", demo_index, MARFAN, "--top", 3, "--rerank-depth", 5)
     assert done.code == 0
     assert "probability 0." in done.out or "probability 1.00" in done.out
-    assert "default on cpu" in done.err
+    assert "default (cpu-int8 on cpu)" in done.err
 
 
 def test_json_carries_scores_and_bioqa_snippet_offsets_that_fit_the_article(bioqa, demo_index):

@@ -1,5 +1,8 @@
 """Building a Lucene index: what is in it, and that nothing stored is lost when a build fails."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,6 +140,23 @@ def test_a_file_where_the_index_should_be_is_refused(tmp_path, corpus):
 def test_a_place_that_cannot_be_written_is_named(corpus):
     with pytest.raises(OutputError, match="/proc/nowhere"):
         build_index("/proc/nowhere", [corpus])
+
+
+def test_a_gap_in_pubmeds_numbering_is_told(tmp_path):
+    for number in (1, 2, 5):
+        shutil.copy(DEMO / "demo26n0002.xml", tmp_path / f"pubmed26n{number:04}.xml")
+    told = []
+    build_index(tmp_path / "index", [tmp_path], note=told.append)
+    assert told == ["Gap in the files: pubmed26n0003–0004 is missing."]
+
+
+def test_a_java_that_another_package_started_is_refused_in_a_sentence(demo_index):
+    program = (
+        "import sys, types; sys.modules['jnius'] = types.ModuleType('jnius')\n"
+        f"import bioqa; bioqa.Index({str(demo_index)!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "SetupError: Another package" in done.stderr
 
 
 def test_a_second_build_at_the_same_time_is_refused(tmp_path, corpus):

@@ -1,10 +1,5 @@
 """What the first stage's options do: filters, title weight, Lucene's syntax, RM3, explanations, batches, threads."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
 from bioqa import Index, MemoryIndex, build_index, read_questions
@@ -12,7 +7,7 @@ from bioqa.errors import QuestionError, UsageError
 from bioqa.index import Filters
 from bioqa.index.jvm import cast, java
 from bioqa.types import Article
-from support import DEMO, REPOSITORY
+from support import DEMO, assert_same_results, pyserini_results
 
 QUESTION = "asthma treatment"
 ARTICLES = {
@@ -282,22 +277,8 @@ def test_more_words_than_lucenes_usual_limit_are_searched(path):
     assert found(path, question, title_weight=1.0) == set("12345")
 
 
-# Pyserini's RM3 on an index with term vectors, which Anserini takes feedback terms from.
-PYSERINI = """
-import json, sys
-from bioqa.index.jvm import cast, java
-java("java.lang.Object")
-from pyserini.search.lucene import LuceneSearcher
-searcher = LuceneSearcher(sys.argv[1])
-searcher.set_bm25(0.9, 0.4)
-searcher.set_rm3(10, 10, 0.5)
-questions = json.load(sys.stdin)
-print(json.dumps([[(hit.docid, hit.score) for hit in searcher.search(q, k=10)] for q in questions]))
-"""
-
-
 def _with_vectors(index: Index, folder) -> None:
-    """Write the index's articles again with term vectors of contents."""
+    """Write the index's articles again with term vectors of contents, which Anserini takes feedback terms from."""
     from bioqa.index.document import analyzer
     from bioqa.index.shard import open_directory
 
@@ -329,20 +310,6 @@ def test_rm3_gives_pyserinis_documents_and_scores(tmp_path):
     with Index(tmp_path / "index", rm3=True) as index:
         _with_vectors(index, tmp_path / "vectors")
         ours = index.search_many(questions, 10)
-    done = subprocess.run(
-        [sys.executable, "-c", PYSERINI, str(tmp_path / "vectors")],
-        input=json.dumps(questions),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=REPOSITORY,
-        env={**os.environ, "OPENAI_API_KEY": "unused"},
-    )
-    assert done.returncode == 0, done.stderr
-    theirs = json.loads(done.stdout.splitlines()[-1])
-    for question, own, expected in zip(questions, ours, theirs, strict=True):
-        assert [hit.score for hit in own] == pytest.approx([score for _, score in expected], abs=1e-4), question
-        last = expected[-1][1]
-        assert {hit.id for hit in own if hit.score > last + 1e-4} == {
-            id for id, score in expected if score > last + 1e-4
-        }
+    theirs = pyserini_results(tmp_path / "vectors", questions, rm3=True)
+    for own, expected in zip(ours, theirs, strict=True):
+        assert_same_results([(hit.id, hit.score) for hit in own], expected)

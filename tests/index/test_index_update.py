@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from bioqa import Index
-from bioqa.corpus import expand_sources, read_source
+from bioqa.corpus import expand_sources, gaps, read_source
 from bioqa.errors import IndexStateError, SourceError, UsageError
 from bioqa.index import build_index
-from bioqa.index.update import gaps, update_index
+from bioqa.index.update import update_index
 from bioqa.index.verify import verify_index
 from bioqa.types import Article
 from support import DEMO

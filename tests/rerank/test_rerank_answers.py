@@ -38,7 +38,7 @@ def test_with_a_reranker_the_most_probable_come_first(reranker, question):
 def test_all_sentences_are_scored_in_one_call(reranker, question, monkeypatch):
     calls = []
     score_pairs = reranker.score_pairs
-    monkeypatch.setattr(reranker, "score_pairs", lambda pairs: calls.append(pairs) or score_pairs(pairs))
+    monkeypatch.setattr(reranker, "score_pairs", lambda pairs, **how: calls.append(pairs) or score_pairs(pairs, **how))
     best_sentences(reranker, question, ARTICLES)
     assert [len(pairs) for pairs in calls] == [6]
     assert {q for q, _ in calls[0]} == {question}

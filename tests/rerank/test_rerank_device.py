@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from bioqa.errors import SetupError
-from bioqa.rerank.device import resolve_device
+from bioqa.rerank import device
+from bioqa.rerank.device import resolve_device, resolve_devices
 
 
 @pytest.fixture
@@ -12,6 +13,7 @@ def machine(monkeypatch):
     """Pretend to have some GPUs."""
 
     def have(gpus=0, mps=False):
+        monkeypatch.setattr(device, "may_have_gpu", lambda: bool(gpus) or mps)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
@@ -55,3 +57,34 @@ def test_devices_that_are_not(gpus, asked, said, machine):
     machine(gpus)
     with pytest.raises(SetupError, match=said):
         resolve_device(asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "got"),
+    [
+        ("cuda:0,cuda:1", ("cuda:0", "cuda:1")),
+        ("cuda:1, CUDA", ("cuda:1", "cuda:0")),
+        ("auto", ("cuda:0",)),
+        ("cpu", ("cpu",)),
+    ],
+)
+def test_several_gpus(asked, got, machine):
+    machine(gpus=2)
+    assert resolve_devices(asked) == got
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("cuda:0,cuda:2", "this machine has cuda:0, cuda:1"),
+        ("cuda:0,cuda:0", "must be different GPUs"),
+        ("cuda,cuda:0", "must be different GPUs"),
+        ("cuda:0,cpu", "must be different GPUs"),
+        ("cpu,cpu", "must be different GPUs"),
+        ("cuda:0,", "Unknown device ''"),
+    ],
+)
+def test_several_that_cannot_be(asked, said, machine):
+    machine(gpus=2)
+    with pytest.raises(SetupError, match=said):
+        resolve_devices(asked)

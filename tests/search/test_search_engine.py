@@ -51,7 +51,7 @@ def test_only_candidates_within_the_depth_are_reranked(index, reranker):
     candidates = {c.id for c in index.search(QUESTION, 2)}
     engine = SearchEngine(index, reranker, depth=2)
     assert {hit.article.id for hit in engine.search(QUESTION, top=2)} == candidates
-    assert engine.scored == 2
+    assert engine.coverage.scored == 2
     with pytest.raises(UsageError, match="only 2 candidates"):
         engine.search(QUESTION, top=3)
 

@@ -1,0 +1,225 @@
+"""Reranking on a CPU: bioqa's engines beside sentence-transformers, and beside what the processor can do.
+
+    python benchmarks/rerank_cpu.py
+
+Two models: ``minilm`` is the default reranker (6 layers, 384 wide), ``bert-base`` has its tokenizer and random weights (12 layers,
+768 wide), as time does not depend on the weights. Each question comes with 100 of its own kind of passages: real abstracts with
+their titles, or BioASQ snippets, cut to 512 tokens. Contenders take turns in one process, several rounds over several questions:
+
+- ``bioqa, cpu-int8`` and ``bioqa, exact``;
+- ``sentence-transformers``: ``CrossEncoder.predict`` as it comes, fp32 in batches of 32;
+- ``sentence-transformers, bf16``: its documented setting for processors with bfloat16 instructions. (Its ONNX and OpenVINO back
+  ends cannot be installed beside the versions that bioqa is tested with.)
+
+The floor is what all multiplications of the model would take at the highest rate that onnxruntime's 8-bit matrix product reaches
+here on matrices of the model's own shapes. Cold start and peak memory are of whole processes that score one question's passages.
+The result goes to ``benchmarks/results/rerank_cpu.json``: medians, and ratios of medians.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from machine import DATA, RESULTS, environment, medians, shared_data, time_process, write_result
+
+PASSAGES = 100
+TOKENS = 512
+OURS, EXACT, THEIRS, THEIRS_BF16 = (
+    "bioqa, cpu-int8",
+    "bioqa, exact",
+    "sentence-transformers",
+    "sentence-transformers, bf16",
+)
+CONTENDERS = (OURS, EXACT, THEIRS, THEIRS_BF16)
+BERT_BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+
+Score = Callable[[str, Sequence[str]], Any]
+
+
+def model_folder(name: str) -> Path:
+    """The default reranker, or a model of BERT-base's shape that is made on the first call."""
+    from bioqa.rerank.locate import DEFAULT_FOLDER
+
+    if name == "minilm":
+        return DEFAULT_FOLDER
+    folder = DATA / "models" / name
+    if not (folder / "model.safetensors").is_file():
+        import torch
+        from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+        torch.manual_seed(0)
+        config = BertConfig(**BERT_BASE, num_labels=1, vocab_size=30522)
+        BertForSequenceClassification(config).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(DEFAULT_FOLDER, model_max_length=TOKENS).save_pretrained(folder)
+    return folder
+
+
+def passages(kind: str, count: int) -> list[str]:
+    """So many abstracts with their titles, or so many snippets of the BioASQ test split."""
+    if kind == "snippets":
+        with gzip.open(shared_data() / "bioasq" / "test.json.gz", "rt", encoding="utf-8") as file:
+            texts = [snippet["text"] for question in json.load(file)["questions"] for snippet in question["snippets"]]
+        return texts[:count]
+    with gzip.open(shared_data() / "abstracts" / "abstracts-1.jsonl.gz", "rt", encoding="utf-8") as file:
+        records = (json.loads(line) for line in file)
+        whole = (f"{one['title']}\n{one['text']}" for one in records if one["title"] and len(one["text"]) > 800)
+        return [text for text, _ in zip(whole, range(count), strict=False)]
+
+
+def work(kind: str, questions: int) -> list[tuple[str, list[str]]]:
+    """Questions of the BioASQ test split, each with its own passages."""
+    with gzip.open(shared_data() / "bioasq" / "test.json.gz", "rt", encoding="utf-8") as file:
+        asked = [question["body"] for question in json.load(file)["questions"][:questions]]
+    texts = passages(kind, questions * PASSAGES)
+    return [(body, texts[number * PASSAGES : (number + 1) * PASSAGES]) for number, body in enumerate(asked)]
+
+
+def contender(name: str, folder: Path) -> Score:
+    """What scores a question's passages."""
+    if name in (OURS, EXACT):
+        from bioqa import Reranker
+
+        reranker = Reranker(folder, device="cpu", max_length=TOKENS, engine=name.removeprefix("bioqa, "))
+        return reranker.logits
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    dtype = torch.bfloat16 if name == THEIRS_BF16 else torch.float32
+    model = CrossEncoder(str(folder), device="cpu", max_length=TOKENS, model_kwargs={"dtype": dtype})
+    return lambda question, texts: model.predict([(question, text) for text in texts], show_progress_bar=False)
+
+
+def multiplications(folder: Path, lengths: Sequence[int]) -> float:
+    """Multiplications and additions for passages of so many tokens, of linear layers and attention; 2 for each product."""
+    config = json.loads((folder / "config.json").read_text())
+    width, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
+    linear = 2 * (4 * width * width + 2 * width * inner)
+    return float(sum(layers * (linear * n + 4 * n * n * width) for n in lengths))
+
+
+def peak(folder: Path, seconds: float = 2.0) -> float:
+    """The highest rate, operations a second over all cores, of onnxruntime's uint8 x int8 product at the model's widest layer."""
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    config = json.loads((folder / "config.json").read_text())
+    width, inner = config["hidden_size"], config["intermediate_size"]
+    rates = []
+    for rows in (256, 512, 1024, 2048):
+        weight = numpy_helper.from_array(np.random.default_rng(0).integers(-127, 128, (width, inner), np.int8), "w")
+        node = helper.make_node("MatMulInteger", ["x", "w"], ["y"])
+        graph = helper.make_graph(
+            [node],
+            "peak",
+            [helper.make_tensor_value_info("x", TensorProto.UINT8, [rows, width])],
+            [helper.make_tensor_value_info("y", TensorProto.INT32, [rows, inner])],
+            [weight],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        x = np.full((rows, width), 3, dtype=np.uint8)
+
+        def spin(session: Any = session, x: Any = x) -> int:
+            runs, started = 0, time.perf_counter()
+            while time.perf_counter() - started < seconds:
+                session.run(None, {"x": x})
+                runs += 1
+            return runs
+
+        cores = os.cpu_count() or 1
+        with ThreadPoolExecutor(cores) as pool:
+            started = time.perf_counter()
+            runs = sum(one.result() for one in [pool.submit(spin) for _ in range(cores)])
+            rates.append(runs * 2.0 * rows * width * inner / (time.perf_counter() - started))
+    return max(rates)
+
+
+def measure(model: str, kind: str, options: argparse.Namespace) -> dict[str, Any]:
+    """All contenders on one model and one kind of passages."""
+    folder = model_folder(model)
+    scorers = {name: contender(name, folder) for name in CONTENDERS}
+    items = work(kind, options.questions)
+    seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    for score in scorers.values():
+        score(items[0][0], items[0][1][:16])
+    for _ in tqdm(range(options.rounds), desc=f"{model}, {kind}"):
+        for question, texts in items:
+            for name, score in scorers.items():
+                started = time.perf_counter()
+                score(question, texts)
+                seconds[name].append(time.perf_counter() - started)
+    lengths = token_counts(folder, items)
+    rate = peak(folder)
+    floor = multiplications(folder, lengths) / len(items) / rate
+    figures = {name: round(statistics.median(values), 3) for name, values in seconds.items()}
+    return {
+        "tokens_per_pair": round(statistics.mean(lengths)),
+        "seconds_per_question": figures,
+        "range": {name: [round(min(values), 3), round(max(values), 3)] for name, values in seconds.items()},
+        "times_sentence_transformers": {name: round(figures[THEIRS] / value, 2) for name, value in figures.items()},
+        "times_its_best": round(min(figures[THEIRS], figures[THEIRS_BF16]) / figures[OURS], 2),
+        "int8_peak_tops": round(rate / 1e12, 2),
+        "int8_floor_s": round(floor, 3),
+        "share_of_int8_floor": round(floor / figures[OURS], 3),
+    }
+
+
+def token_counts(folder: Path, items: Sequence[tuple[str, Sequence[str]]]) -> list[int]:
+    """Tokens of every pair, as they are scored."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(TOKENS, strategy="longest_first")
+    pairs = [(question, text) for question, texts in items for text in texts]
+    return [len(found.ids) for found in tokenizer.encode_batch(pairs)]
+
+
+def cold(model: str, name: str, rounds: int) -> dict[str, float]:
+    """Whole processes that load the model and score one question's abstracts."""
+    command = [sys.executable, __file__, "--once", model, name]
+    time_process(command)
+    return medians([time_process(command) for _ in range(rounds)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--questions", type=int, default=2)
+    parser.add_argument("--models", nargs="+", default=["minilm", "bert-base"])
+    parser.add_argument("--out", type=Path, default=RESULTS / "rerank_cpu.json")
+    parser.add_argument("--once", nargs=2, metavar=("MODEL", "CONTENDER"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.once:
+        model, name = options.once
+        ((question, texts),) = work("abstracts", 1)
+        contender(name, model_folder(model))(question, texts[:10])
+        return
+    result = {
+        "what": f"one question with {PASSAGES} passages, from strings to scores; medians of rounds x questions",
+        "rounds": options.rounds,
+        "questions": options.questions,
+        "results": {m: {kind: measure(m, kind, options) for kind in ("abstracts", "snippets")} for m in options.models},
+        "cold_start_with_10_abstracts": {
+            m: {name: cold(m, name, 3) for name in (OURS, EXACT, THEIRS)} for m in options.models
+        },
+        "environment": environment(),
+    }
+    write_result(options.out, result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Questions → a phase A file of BioASQ task B: for each the best documents and snippets."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, TextIO
+
+from bioqa.bioasq.measures import LIMIT
+from bioqa.bioasq.questions import TYPES, document_url, is_pmid, snippet_record
+from bioqa.errors import QuestionError, UsageError
+from bioqa.types import Hit, Question
+
+if TYPE_CHECKING:
+    from bioqa.search import SearchEngine
+
+
+def write_submission(
+    out: TextIO, engine: "SearchEngine", questions: Sequence[Question], advance: Callable[[], object] = lambda: None
+) -> list[str]:
+    """Answer the questions into ``out``, one at a time; gives the ids of those that no article was found for.
+
+    Each question has its 10 best documents and, of their answer sentences (``engine.sentences`` for each), the 10 most probable.
+    Letting all sentences of an article stand, and not its best two, raised the F1 of snippets on the demo questions.
+    ``advance`` is called after each question.
+
+    Raises:
+        QuestionError: a question has no type; known before anything is searched.
+        UsageError: an article's id is no PMID.
+    """
+    for question in questions:
+        if question.type not in TYPES:
+            raise QuestionError(
+                f"The question {question.id} has no type. A submission needs one of {', '.join(TYPES)}: give the questions as "
+                "BioASQ JSON."
+            )
+    empty = []
+    out.write('{"questions": [')
+    for number, question in enumerate(questions):
+        hits = engine.search(question.body, LIMIT)
+        if not hits:
+            empty.append(question.id)
+        out.write(",\n" if number else "\n")
+        json.dump(submission_record(question, hits), out, ensure_ascii=False)
+        advance()
+    out.write("\n]}\n")
+    return empty
+
+
+def submission_record(question: Question, hits: Iterable[Hit]) -> dict[str, Any]:
+    """A question as a phase A file has it: of the hits the first 10, of their snippets the 10 most probable, best first.
+
+    Snippets without a probability: the best of each hit, then the second best of each, and so on.
+
+    Raises:
+        UsageError: an article's id is no PMID.
+    """
+    hits = list(hits)[:LIMIT]
+    for hit in hits:
+        if not is_pmid(hit.article.id):
+            raise UsageError(
+                f"BioASQ names articles by PMID, and {hit.article.id!r} is none. Search an index of PubMed."
+            )
+    ranks = zip_longest(*(hit.snippets for hit in hits))
+    snippets = sorted((s for rank in ranks for s in rank if s), key=lambda s: -(s.probability or 0.0))
+    return {
+        "id": question.id,
+        "body": question.body,
+        "type": question.type,
+        "documents": [document_url(hit.article.id) for hit in hits],
+        "snippets": [snippet_record(snippet) for snippet in snippets[:LIMIT]],
+    }

@@ -1,0 +1,82 @@
+"""The rerankers of a suite: loaded only where something is to be scored, and known by their content."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from bioqa.evaluate.collection import digest, fingerprint
+from bioqa.evaluate.suite import RerankerSpec
+from bioqa.rerank.decision import FILE, Decision, read_decision
+
+if TYPE_CHECKING:
+    from bioqa.rerank import Reranker
+
+CONTENT = (".json", ".safetensors", ".txt", ".model")
+"""Suffixes of the files that a model's scores depend on."""
+
+
+class SuiteReranker:
+    """A reranker as the suite names it; ``name`` and ``folder`` as ``Reranker`` has them."""
+
+    def __init__(self, spec: RerankerSpec) -> None:
+        from bioqa.rerank.locate import locate
+
+        self.spec = spec
+        self.name, self.folder = locate(spec.model or spec.name)
+
+    def check(self) -> None:
+        """Raise ModelError where the folder is no cross-encoder's or bioqa.json is damaged; the weights are not looked at."""
+        from bioqa.rerank.settings import read_settings
+
+        read_settings(self.name, self.folder)
+        _ = self.decision
+
+    @cached_property
+    def loaded(self) -> "Reranker":
+        """The reranker itself.
+
+        Raises what ``Reranker`` raises.
+        """
+        from bioqa.rerank import Reranker
+
+        return Reranker(self.spec.model or self.spec.name, **self.spec.options())
+
+    @cached_property
+    def key(self) -> str:
+        """A fingerprint of all that logits and times depend on: the model's content, options, libraries and device.
+
+        Threshold, calibration and weight of BM25 (bioqa.json) are not in it: they are applied to logits that are kept.
+        """
+        from importlib import metadata
+
+        from bioqa.rerank.device import resolve_device
+
+        files = sorted(file for file in self.folder.iterdir() if file.suffix in CONTENT and file.name != FILE)
+        content = [[file.name, digest(file)] for file in files]
+        libraries = [metadata.version(name) for name in ("torch", "transformers", "tokenizers")]
+        devices = [resolve_device(name) for name in self.spec.device.split(",")]
+        return fingerprint(content, self.spec.options(), devices, libraries)
+
+    def facts(self) -> dict[str, Any]:
+        """What it runs on, for the report."""
+        engine = str(getattr(self.loaded, "engine", "exact"))
+        return {
+            "model": self.name,
+            "device": self.loaded.device,
+            "engine": engine,
+            "dtype": "int8" if "int8" in engine else str(getattr(self.loaded, "dtype", "float32")),
+            "batch_size": self.loaded.batch_size,
+            "max_length": self.loaded.max_length,
+            "activation": self.loaded.activation,
+        }
+
+    @property
+    def decision(self) -> Decision:
+        """The threshold and the calibration in the model folder."""
+        return read_decision(self.folder)
+
+    @property
+    def bm25_weight(self) -> float:
+        """The suite's weight of BM25, else that of the model folder."""
+        if self.spec.bm25_weight is not None:
+            return self.spec.bm25_weight
+        return self.decision.bm25_weight

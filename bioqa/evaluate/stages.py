@@ -1,0 +1,129 @@
+"""What each stage makes of a question, with the seconds it took."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import TYPE_CHECKING
+
+from bioqa.types import Article, Question
+
+if TYPE_CHECKING:
+    from bioqa.index import Index
+    from bioqa.rerank import Reranker
+
+WARM_UP = 50
+"""Searches before the clock starts: Java compiles what it runs often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the first stage found for a question: (passage id, BM25 score), best first, and the seconds of the search."""
+
+    id: str
+    seconds: float
+    passages: list[tuple[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """What a reranker made of a question's candidates, in the first stage's order: (passage id, BM25 score, logit).
+
+    ``seconds`` are those of reading the candidates and scoring them, ``texts`` how many texts they were scored in (a long article
+    in several), ``cut`` how many candidates have text that was not read.
+    """
+
+    id: str
+    seconds: float
+    texts: int
+    cut: int
+    passages: list[tuple[str, float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class GoldScores:
+    """What a reranker makes of the relevant passages that are not among its candidates: (passage id, logit).
+
+    ``absent`` are relevant passages that the collection does not hold. ``negatives`` are the ids of the hard negatives: the best
+    candidates that are not relevant, and neither hold the text of a relevant passage nor are held by one.
+    """
+
+    id: str
+    missed: list[tuple[str, float]]
+    absent: list[str]
+    negatives: list[str]
+
+
+def find(index: "Index", questions: Sequence[Question], depth: int) -> Iterator[Found]:
+    """The first stage for one question after another, each timed."""
+    for question in islice(cycle(questions), WARM_UP):
+        index.search(question.body, depth)
+    for question in questions:
+        started = time.perf_counter()
+        found = index.search(question.body, depth)
+        seconds = time.perf_counter() - started
+        yield Found(question.id, round(seconds, 7), [(one.id, round(one.score, 6)) for one in found])
+
+
+def rerank(
+    index: "Index", reranker: "Reranker", questions: Sequence[Question], found_depth: int, depth: int
+) -> Iterator[Reranked]:
+    """The reranker on the first ``depth`` candidates of one question after another, each timed.
+
+    ``found_depth`` is the first stage's depth, with which equal scores come in the order that it gave them.
+    """
+    from bioqa.rerank.windows import score_articles
+
+    if questions:
+        warm_up = index.search(questions[0].body, min(depth, 10))
+        score_articles(reranker, questions[0].body, index.articles(warm_up))
+    for question in questions:
+        candidates = index.search(question.body, found_depth)[:depth]
+        started = time.perf_counter()
+        scores = score_articles(reranker, question.body, index.articles(candidates))
+        seconds = time.perf_counter() - started
+        rows = zip(candidates, scores.logits.tolist(), strict=True)
+        passages = [(one.id, round(one.score, 6), round(logit, 6)) for one, logit in rows]
+        yield Reranked(question.id, round(seconds, 6), int(scores.windows.sum()), int(scores.truncated.sum()), passages)
+
+
+def score_gold(
+    index: "Index",
+    reranker: "Reranker",
+    questions: Sequence[Question],
+    *,
+    relevant: dict[str, set[str]],
+    reranked: dict[str, Reranked],
+    negatives: int,
+) -> Iterator[GoldScores]:
+    """Scores of the relevant passages that are not among the candidates, and ``negatives`` hard negatives to each relevant one."""
+    from bioqa.rerank.windows import score_articles
+
+    for question in questions:
+        candidates = [row[0] for row in reranked[question.id].passages]
+        gold = {id: index.get(id) for id in sorted(relevant[question.id])}
+        present = {id: article for id, article in gold.items() if article is not None}
+        missed = [article for id, article in present.items() if id not in set(candidates)]
+        scores = score_articles(reranker, question.body, missed)
+        rows = zip(missed, scores.logits.tolist(), strict=True)
+        yield GoldScores(
+            question.id,
+            [(article.id, round(logit, 6)) for article, logit in rows],
+            [id for id, article in gold.items() if article is None],
+            _hard_negatives(
+                index, [id for id in candidates if id not in gold], list(present.values()), negatives * len(present)
+            ),
+        )
+
+
+def _hard_negatives(index: "Index", candidates: Sequence[str], gold: Sequence[Article], count: int) -> list[str]:
+    texts = [article.default_text() for article in gold]
+    chosen: list[str] = []
+    for id in candidates:
+        if len(chosen) == count:
+            break
+        article = index.get(id)
+        text = article.default_text() if article else ""
+        if text and not any(text in other or other in text for other in texts):
+            chosen.append(id)
+    return chosen

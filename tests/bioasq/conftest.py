@@ -1,0 +1,3 @@
+"""A tiny reranker."""
+
+from tiny_models import tiny_reranker  # noqa: F401

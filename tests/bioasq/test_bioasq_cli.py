@@ -1,0 +1,221 @@
+"""`bioqa bioasq submit` and `eval`: what they write, print and refuse."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from bioqa import Article, Hit, Index, Question, Snippet, read_questions
+from bioqa.bioasq.answers import read_answers
+from bioqa.bioasq.measures import evaluate
+from bioqa.bioasq.submission import submission_record
+from bioqa.errors import QuestionError, UsageError
+from support import DEMO
+
+GOLD = DEMO / "questions.json"
+
+
+@pytest.fixture
+def few_questions(tmp_path: Path) -> Path:
+    """The first three demo questions, without their answers."""
+    questions = json.loads(GOLD.read_text(encoding="utf-8"))["questions"][:3]
+    path = tmp_path / "questions.json"
+    path.write_text(
+        json.dumps({"questions": [{name: one[name] for name in ("id", "body", "type")} for one in questions]})
+    )
+    return path
+
+
+def test_a_submission_is_valid_and_keeps_id_body_and_type(bioqa, demo_index: Path, tmp_path: Path):
+    out = tmp_path / "submission.json"
+    done = bioqa("bioasq", "submit", demo_index, GOLD, "--out", out, "--no-rerank")
+    assert (done.code, done.out) == (0, "")
+    assert "47 questions answered" in done.err
+    assert bioqa("bioasq", "validate", out, "--index", demo_index).code == 0
+    written = json.loads(out.read_text(encoding="utf-8"))["questions"]
+    asked = json.loads(GOLD.read_text(encoding="utf-8"))["questions"]
+    for name in ("id", "body", "type"):
+        assert [one[name] for one in written] == [one[name] for one in asked]
+    with Index(demo_index) as index:
+        for one in written:
+            best = [f"http://www.ncbi.nlm.nih.gov/pubmed/{hit.id}" for hit in index.search(one["body"], 10)]
+            assert one["documents"] == best
+    assert evaluate(read_answers(GOLD), read_answers(out)).documents.map > 0.5
+
+
+def test_snippets_of_a_reranked_submission_are_the_most_probable_sentences(
+    bioqa, demo_index: Path, few_questions: Path, tiny_reranker: Path, tmp_path: Path
+):
+    from bioqa import Reranker, SearchEngine
+
+    out = tmp_path / "submission.json"
+    options = ("--rerank-depth", 10, "--reranker", tiny_reranker)
+    done = bioqa("bioasq", "submit", demo_index, few_questions, "--out", out, *options)
+    assert done.code == 0
+    assert "Reranked 30 BM25 candidates with " in done.err
+    assert bioqa("bioasq", "validate", out, "--index", demo_index).code == 0
+    with Index(demo_index) as index:
+        engine = SearchEngine(index, Reranker(tiny_reranker), depth=10, sentences=10)
+        for written in json.loads(out.read_text(encoding="utf-8"))["questions"]:
+            found = [s for hit in engine.search(written["body"]) for s in hit.snippets]
+            assert found
+            best = sorted(found, key=lambda s: -(s.probability or 0))[:10]
+            assert [s["text"] for s in written["snippets"]] == [s.text for s in best]
+
+
+def test_the_first_stage_has_its_options(bioqa, demo_index: Path, few_questions: Path):
+    outcomes = [
+        bioqa("bioasq", "submit", demo_index, few_questions, "--out", "-", "--no-rerank", *more)
+        for more in ((), ("--k1", 3, "--b", 0), ("--until", "1900"))
+    ]
+    plain, other, none = (json.loads(outcome.out)["questions"] for outcome in outcomes)
+    assert plain != other
+    assert [one["documents"] for one in none] == [[]] * 3
+    assert "3 of them found no article (demo-1-01, " in outcomes[2].err
+
+
+def hit(rank: int, *snippets: tuple[str, float | None]) -> Hit:
+    article = Article(str(rank), "", " ".join(text for text, _ in snippets))
+    places = [
+        Snippet(article.id, "abstract", article.abstract.index(text), article.abstract.index(text) + len(text), text, p)
+        for text, p in snippets
+    ]
+    return Hit(rank, article, 1.0, 1.0, snippets=tuple(places))
+
+
+def test_a_question_has_ten_documents_and_ten_snippets_at_most_best_first():
+    hits = [hit(n, (f"First{n}.", n / 100), (f"Second{n}.", n / 1000)) for n in range(1, 13)]
+    record = submission_record(Question("q", "Why?", "summary"), hits)
+    assert record["documents"] == [f"http://www.ncbi.nlm.nih.gov/pubmed/{n}" for n in range(1, 11)]
+    assert [snippet["text"] for snippet in record["snippets"]] == [f"First{n}." for n in range(10, 0, -1)]
+    assert set(record["snippets"][0]) == {
+        *("document", "text", "beginSection", "endSection"),
+        *("offsetInBeginSection", "offsetInEndSection"),
+    }
+
+
+def test_snippets_without_a_probability_are_the_best_of_each_hit_then_the_second_best():
+    record = submission_record(
+        Question("q", "Why?", "list"), [hit(n, (f"A{n}.", None), (f"B{n}.", None)) for n in (1, 2)]
+    )
+    assert [snippet["text"] for snippet in record["snippets"]] == ["A1.", "A2.", "B1.", "B2."]
+
+
+@pytest.mark.parametrize("id", ["doc-1", "٣", "012", ""])
+def test_articles_that_are_not_pubmeds_cannot_be_submitted(id: str):
+    article = Article(id, "Title", "")
+    with pytest.raises(UsageError, match=f"'{id}' is none"):
+        submission_record(Question("q", "Why?", "list"), [Hit(1, article, 1.0, 1.0)])
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "code", "message"),
+    [
+        ('{"questions": [{"id": "a", "body": "Why?"}]}', (), 4, "The question a has no type."),
+        (
+            '{"questions": [{"id": "a", "body": "Why?", "type": "x"}]}',
+            (),
+            4,
+            "question 1: the type 'x' is none of factoid",
+        ),
+        ('{"questions": [{"id": "a", "type": "list"}]}', (), 4, "question 1 (a): no question text"),
+        (
+            '{"questions": [{"id": "a", "type": "list", "body": "Why?"}]}',
+            ("--batch-size", 0),
+            2,
+            "--batch-size must be 1",
+        ),
+        ('{"questions": [{"id": "a", "type": "list", "body": "(a"}]}', ("--syntax", "lucene"), 4, "Question a: "),
+        (
+            '{"questions": [{"id": "a", "type": "list", "body": "a\\ud800"}]}',
+            (),
+            4,
+            "question 1 (a): The question has half",
+        ),
+    ],
+)
+def test_what_cannot_be_submitted_is_one_sentence_and_leaves_no_file(
+    bioqa, demo_index: Path, tmp_path: Path, content: str, options: tuple[object, ...], code: int, message: str
+):
+    questions, out = tmp_path / "questions.json", tmp_path / "out.json"
+    questions.write_text(content)
+    done = bioqa("bioasq", "submit", demo_index, questions, "--out", out, "--no-rerank", *options)
+    assert done.code == code
+    assert message in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["questions.json"]
+
+
+def test_a_submission_replaces_the_file_there_only_when_it_is_whole(
+    bioqa, demo_index: Path, few_questions: Path, tmp_path: Path, monkeypatch
+):
+    from bioqa import SearchEngine
+
+    out = tmp_path / "out.json"
+    out.write_text("before")
+    search = SearchEngine.search
+
+    def fail_at_the_third(self, question, top=10):
+        if question == read_questions(few_questions)[2].body:
+            raise QuestionError("broken off")
+        return search(self, question, top)
+
+    monkeypatch.setattr(SearchEngine, "search", fail_at_the_third)
+    done = bioqa("bioasq", "submit", demo_index, few_questions, "--out", out, "--no-rerank")
+    assert (done.code, done.err) == (4, "Error: broken off\n")
+    assert out.read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "questions.json"]
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> tuple[Path, Path]:
+    """A gold file of three questions and a system's answers to two of them, and to one that is not there."""
+    url = "http://www.ncbi.nlm.nih.gov/pubmed/"
+    gold = [{"id": id, "documents": [url + "1"], "snippets": []} for id in ("a", "b", "c")]
+    system = [{"id": "a", "documents": [url + "1"]}, {"id": "b", "documents": []}, {"id": "z", "documents": [url] * 11}]
+    paths = tmp_path / "gold.json", tmp_path / "system.json"
+    for path, questions in zip(paths, (gold, system), strict=True):
+        path.write_text(json.dumps({"questions": questions}))
+    return paths
+
+
+def test_eval_prints_the_measures_and_what_does_not_count(bioqa, judged):
+    done = bioqa("bioasq", "eval", *judged)
+    assert done.code == 0
+    assert [line.split() for line in done.out.splitlines()][1:] == [
+        ["precision", "recall", "F1", "MAP", "GMAP"],
+        ["documents", "0.5000", "0.5000", "0.5000", "0.5000", "0.0032"],
+        ["snippets", "0.0000", "0.0000", "0.0000", "0.0000", "0.0000"],
+    ]
+    assert "rules of edition 8, 2 questions" in done.out
+    assert done.err.splitlines() == [
+        "Gold questions without an answer, left out of the means: 1 (c).",
+        "Answers to questions that are not gold, left out: 1 (z).",
+        "Answers of more than 10 documents or snippets, which all count: 1 (z).",
+    ]
+
+
+def test_eval_prints_each_question_when_asked(bioqa, judged):
+    done = bioqa("bioasq", "eval", *judged, "--per-question", "--edition", 5)
+    rows = [line.split() for line in done.out.splitlines()]
+    assert ["a", "1.0000", "1.0000", "1.0000", "0.1000", "0.0000", "0.0000", "0.0000", "0.0000"] in rows
+    assert ["b", *["0.0000"] * 8] in rows
+    assert "rules of edition 5" in done.out
+
+
+def test_eval_gives_json(bioqa, judged):
+    record = json.loads(bioqa("bioasq", "eval", *judged, "--json", "--per-question").out)
+    found = evaluate(*(read_answers(path) for path in judged))
+    assert (record["edition"], record["questions"]) == (8, 2)
+    assert record["documents"] == asdict(found.documents)
+    assert record["snippets"] == asdict(found.snippets)
+    assert (record["unanswered"], record["unknown"]) == (["c"], ["z"])
+    assert record["per_question"][0]["documents"]["average_precision"] == 1
+    assert record["per_question"][0]["snippets"]["average_precision"] is None
+    assert "per_question" not in json.loads(bioqa("bioasq", "eval", *judged, "--json").out)
+
+
+def test_eval_refuses_an_edition_that_is_none(bioqa, judged):
+    done = bioqa("bioasq", "eval", *judged, "--edition", 9)
+    assert (done.code, done.out) == (2, "")
+    assert "The edition must be 5 (BioASQ 3 to 7) or 8 (since BioASQ 8), not 9." in done.err

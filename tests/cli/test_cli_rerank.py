@@ -1,0 +1,384 @@
+"""`bioqa rerank`: any TREC run, in a cross-encoder's order, also after a kill."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from bioqa import Article, Index, Reranker, build_index
+from bioqa.errors import OutputError, QuestionError
+from bioqa.evaluate.runs import iter_run, read_run
+from bioqa.rerank.windows import score_articles
+from bioqa.rerun import Journal, plan_run, rerank_run
+from support import REPOSITORY, write_jsonl
+from tiny_models import tiny_reranker  # noqa: F401
+
+WORDS = [
+    "gene",
+    "protein",
+    "cancer",
+    "cell",
+    "malaria",
+    "aspirin",
+    "pain",
+    "children",
+    "drugs",
+    "treatment",
+    "patients",
+    "mosquitoes",
+]
+QUESTIONS = {f"q{n}": f"Which {WORDS[n % 12]} is mutated in {WORDS[(n * 5 + 1) % 12]}?" for n in range(30)}
+
+
+def text_of(n):
+    rng = np.random.default_rng(n)
+    return " ".join(rng.choice(WORDS, 60 if n % 10 == 0 else 8)) + "."
+
+
+ARTICLES = {str(n): Article(str(n), f"The {WORDS[n % 12]}", text_of(n)) for n in range(60)}
+
+
+def candidates(n):
+    """Ten articles of question n, with falling scores."""
+    ids = np.random.default_rng(1000 + n).permutation(60)[:10]
+    return [(str(id), 20.0 - place) for place, id in enumerate(ids)]
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A corpus, questions and a run of the first stage."""
+    write_jsonl(
+        tmp_path / "corpus.jsonl", [{"id": a.id, "title": a.title, "text": a.abstract} for a in ARTICLES.values()]
+    )
+    (tmp_path / "questions.tsv").write_text("".join(f"{id}\t{body}\n" for id, body in QUESTIONS.items()))
+    write_run(tmp_path / "in.run", {f"q{n}": candidates(n) for n in range(30)})
+    return tmp_path
+
+
+def write_run(path, run):
+    lines = [f"{q} Q0 {d} {r} {s} bm25\n" for q, rows in run.items() for r, (d, s) in enumerate(rows, start=1)]
+    path.write_text("".join(lines))
+
+
+@pytest.fixture
+def rerank(bioqa, files, tiny_reranker):  # noqa: F811
+    """Call the command on the files; later options win."""
+
+    def call(*options):
+        usual = {"--run": files / "in.run", "--questions": files / "questions.tsv", "--out": files / "out.run"}
+        usual |= {"--reranker": tiny_reranker, "--device": "cpu", "--corpus": files / "corpus.jsonl"}
+        usual |= dict(zip(options[::2], options[1::2], strict=True))
+        return bioqa("rerank", *(part for pair in usual.items() if pair[1] is not None for part in pair))
+
+    return call
+
+
+def rows(path):
+    return [line.split() for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def unthreaded():
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+pytestmark = pytest.mark.usefixtures("unthreaded")
+
+
+@pytest.mark.parametrize("stored", ["corpus", "index"])
+def test_each_question_has_its_candidates_in_the_order_of_their_logits(stored, rerank, files, tiny_reranker):  # noqa: F811
+    index = files / "index"
+    if stored == "index":
+        build_index(index, [files / "corpus.jsonl"])
+    done = rerank("--index", index, "--corpus", None) if stored == "index" else rerank()
+    assert (done.code, done.out) == (0, "")
+    found = rows(files / "out.run")
+    assert list(dict.fromkeys(row[0] for row in found)) == list(QUESTIONS)
+    reranker = Reranker(tiny_reranker, device="cpu")
+    for n in (0, 7, 29):
+        own = [row for row in found if row[0] == f"q{n}"]
+        assert [row[1] for row in own] == ["Q0"] * 10
+        assert [row[3] for row in own] == [str(rank) for rank in range(1, 11)]
+        assert {row[2] for row in own} == {id for id, _ in candidates(n)}
+        scores = [float(row[4]) for row in own]
+        assert scores == sorted(scores, reverse=True)
+        expected = score_articles(reranker, QUESTIONS[f"q{n}"], [ARTICLES[row[2]] for row in own])
+        assert scores == pytest.approx(expected.logits.tolist(), abs=1e-4)
+    assert (
+        f"Reranked 300 candidates of 30 questions with {tiny_reranker} (cpu-int8 on cpu); longer than its 64 tokens: "
+        in done.err
+    )
+    assert not list(files.glob(".*"))
+
+
+def test_articles_come_by_id_from_an_index(files):
+    build_index(files / "index", [files / "corpus.jsonl"])
+    with Index(files / "index") as index:
+        ids = [*ARTICLES, "none", *list(ARTICLES)[:3]] * 20  # more than are looked up at a time
+        assert index.get_many(ids) == [index.get(id) for id in ids[:64]] * 20
+        assert index.get_many([]) == []
+
+
+def test_the_run_goes_to_standard_output_when_asked(rerank, files):
+    assert rerank().code == 0
+    done = rerank("--out", "-")
+    assert done.out == (files / "out.run").read_text()
+    assert not list(files.glob(".*"))
+
+
+@pytest.mark.parametrize("long", ["max", "first", "mean", "cut"])
+def test_what_was_split_cut_and_not_read_is_told(long, rerank, files, tiny_reranker):  # noqa: F811
+    done = rerank("--long", long, "--overlap", 1)
+    reranker = Reranker(tiny_reranker, device="cpu")
+    split = cut = unread = characters = 0
+    for n in range(30):
+        articles = [ARTICLES[id] for id, _ in candidates(n)]
+        found = score_articles(reranker, QUESTIONS[f"q{n}"], articles, long=long, overlap=1)
+        split += (found.windows > 1).sum()
+        cut += found.truncated.sum()
+        unread += found.unread.sum()
+        characters += sum(len(article.default_text()) for article in articles)
+    assert cut > 20
+    told = f"{split} split into windows, {cut} cut; {unread:,} characters ({unread / characters:.2%}) of text not read."
+    assert told in done.err
+
+
+def test_the_candidates_after_the_depth_are_left_out_best_scores_first(rerank, files):
+    backwards = {f"q{n}": candidates(n)[::-1] for n in range(3)}
+    write_run(files / "in.run", backwards)
+    done = rerank("--depth", 4)
+    for n in range(3):
+        assert {row[2] for row in rows(files / "out.run") if row[0] == f"q{n}"} == {id for id, _ in candidates(n)[:4]}
+    assert "18 candidates after the first 4 of their question were left out (--depth)" in done.err
+    assert "27 questions of the file have no line in the run" in done.err
+
+
+def test_articles_that_are_not_there_are_left_out_and_counted(rerank, files):
+    write_run(files / "in.run", {"q1": [*candidates(1), ("gone", 1.0)], "q2": [("lost", 2.0), ("gone", 1.0)]})
+    done = rerank()
+    assert done.code == 0
+    assert {row[0] for row in rows(files / "out.run")} == {"q1"}
+    assert len(rows(files / "out.run")) == 10
+    assert f"3 of 13 candidates are not in {files / 'corpus.jsonl'} and were left out" in done.err
+    assert "1 of 2 questions have no candidate left (q2)" in done.err
+
+
+def test_a_run_without_one_article_that_is_there_is_refused(rerank, files):
+    write_run(files / "in.run", {"q1": [("gone", 1.0)]})
+    done = rerank()
+    assert done.code == 2
+    assert "None of the 1 candidates is in the corpus. Name the index that the run was made from." in done.err
+    assert not (files / "out.run").exists()
+    assert not list(files.glob(".*"))
+
+
+def test_a_gzipped_run_with_white_space_in_the_ids_of_its_questions(rerank, files):
+    (files / "questions.tsv").write_text("q 1\tWhich gene?\n")
+    (files / "in.run").write_bytes(gzip.compress(b"q_1 Q0 3 1 1.0 x\nq_1\tQ0\t4\t2\t0.5\tx\n"))
+    assert rerank().code == 0
+    assert [row[0] for row in rows(files / "out.run")] == ["q_1", "q_1"]
+
+
+@pytest.mark.parametrize(
+    ("run", "code", "message"),
+    [
+        ("q1 Q0 3 1 2.0\n", 4, "in.run, line 1: 5 columns"),
+        ("q1 Q0 3 1 2.0 x\nq1 Q0 4 2 high x\n", 4, "in.run, line 2: the score 'high' is no number"),
+        ("q1 Q0 3 1 nan x\n", 4, "in.run, line 1: the score is nan"),
+        ("q1 Q0 3 1 2.0 x\nq1 Q0 3 2 1.0 x\n", 4, "in.run, line 2: document 3 stands twice"),
+        ("q1 Q0 3 1 2.0 x\nq2 Q0 3 1 1.0 x\nq1 Q0 4 2 1.0 x\n", 4, "in.run, line 3: query q1 comes again after others"),
+        ("q99 Q0 3 1 2.0 x\n", 4, "question q99 is not among the questions given"),
+        ("", 4, "in.run is empty"),
+        ("\n\n", 4, "in.run holds no result"),
+        (None, 4, "in.run"),
+    ],
+)
+def test_a_run_that_cannot_be_used_is_told_before_anything_is_scored(run, code, message, rerank, files):
+    (files / "in.run").unlink() if run is None else (files / "in.run").write_text(run)
+    done = rerank("--reranker", "/nowhere")
+    assert (done.code, done.out) == (code, "")
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert not (files / "out.run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--corpus", None], 2, "--index INDEX or --corpus FILE"),
+        (["--index", "/nowhere"], 2, "--index INDEX or --corpus FILE"),
+        (["--corpus", None, "--index", "/nowhere"], 5, "There is no index at /nowhere"),
+        (["--corpus", "/nowhere.jsonl"], 3, "/nowhere.jsonl"),
+        (["--questions", "/nowhere"], 4, "There is no question file"),
+        (["--depth", 0], 2, "depth must be 1 or more"),
+        (["--batch-size", 0], 2, "--batch-size must be 1 or more"),
+        (["--overlap", -1], 2, "--overlap must be 0 or more"),
+        (["--long", "best"], 2, "best"),
+        (["--max-length", 65], 2, "more than the 64"),
+        (["--device", "cuda:0,cpu"], 8, "cuda:0"),
+        (["--reranker", "/nowhere"], 6, "/nowhere"),
+        (["--out", "/nowhere/out"], 7, "/nowhere/out cannot be written"),
+        (["--out", "/"], 7, "cannot be written"),
+        (["--run", None], 2, "--run"),
+    ],
+)
+def test_options_without_sense_are_refused_in_a_sentence(options, code, message, rerank, files):
+    done = rerank(*options)
+    assert (done.code, done.out) == (code, "")
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert not (files / "out.run").exists()
+
+
+def test_a_question_too_long_for_the_model_is_named_before_anything_is_scored(rerank, bioqa, files, tiny_reranker):  # noqa: F811
+    (files / "questions.tsv").write_text("".join(f"q{n}\t{'gene ' * (60 if n == 29 else 3)}\n" for n in range(30)))
+    done = rerank()
+    assert done.code == 4
+    assert "Question q29: The question has 60 tokens" in done.err
+    searched = bioqa(
+        *("search", "--corpus", files / "corpus.jsonl", "--questions", files / "questions.tsv"),
+        *("--reranker", tiny_reranker, "--device", "cpu", "--run", files / "out.run"),
+    )
+    assert searched.code == 4
+    assert "Question q29: The question has 60 tokens" in searched.err
+    assert not (files / "out.run").exists()
+
+
+def test_a_killed_run_goes_on_where_it_was(rerank, files, tiny_reranker):  # noqa: F811
+    """The process is killed for good once it has kept some questions; a model slowed down gives the time for it."""
+    assert rerank("--out", files / "whole.run").code == 0
+    slow = (
+        "import sys, time\nfrom bioqa.rerank.workers import _Worker\nrun = _Worker.run\n"
+        "def slow(self, batch):\n    time.sleep(0.2)\n    return run(self, batch)\n"
+        "_Worker.run = slow\nfrom bioqa.cli import main\nsys.exit(main())"
+    )
+    arguments = {"--run": "in.run", "--questions": "questions.tsv", "--corpus": "corpus.jsonl", "--out": "out.run"}
+    arguments |= {"--reranker": str(tiny_reranker), "--device": "cpu", "--batch-size": "2"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow, "rerank", *(part for pair in arguments.items() for part in pair)],
+        cwd=files,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+    )
+    journal = files / ".out.run.rerank"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if journal.exists() and journal.read_bytes().count(b"\n") >= 4:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, err
+    assert not (files / "out.run").exists()
+    kept = journal.read_bytes().count(b"\n") - 1
+    assert 3 <= kept < 30
+    with journal.open("ab") as file:
+        file.write(b'{"question": "q29", "resu')  # as a kill in the middle of a write leaves it
+    done = rerank()
+    assert done.code == 0, done.err
+    assert f"Going on after {kept} of 30 questions." in done.err
+    assert "Reranked 300 candidates of 30 questions" in done.err
+    assert not journal.exists()
+    ours, whole = rows(files / "out.run"), rows(files / "whole.run")
+    assert [row[:4] for row in ours] == [row[:4] for row in whole]
+    assert [float(row[4]) for row in ours] == pytest.approx([float(row[4]) for row in whole], abs=1e-5)
+
+
+def interrupt(files, tiny_reranker, done, settings):  # noqa: F811
+    """Rerank some questions and leave the journal as it is then."""
+    plan = plan_run(files / "in.run", questions(files))
+    reranker = Reranker(tiny_reranker, device="cpu", batch_size=1)
+    with Journal(files / "out.run", settings) as journal:
+        for _, one in zip(range(done), rerank_run(plan, lookup, reranker), strict=False):
+            journal.add(one)
+
+
+def lookup(ids):
+    return [ARTICLES.get(id) for id in ids]
+
+
+def questions(files):
+    from bioqa import read_questions
+
+    return read_questions(files / "questions.tsv")
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["--long", "cut"], "long"),
+        (["--overlap", 1], "overlap"),
+        (["--depth", 3], "candidates"),
+        (["--max-length", 40], "maximum length"),
+    ],
+)
+def test_another_setting_begins_anew_and_says_why(options, name, rerank, files, tiny_reranker):  # noqa: F811
+    from bioqa.rerun import settings_of
+
+    assert rerank(*options).code == 0
+    expected = (files / "out.run").read_text()
+    plan = plan_run(files / "in.run", questions(files))
+    settings = settings_of(plan, files / "corpus.jsonl", Reranker(tiny_reranker, device="cpu"), "max", 0)
+    interrupt(files, tiny_reranker, 5, settings)
+    done = rerank(*options)
+    assert f"had another {name}: it begins anew" in done.err
+    assert (files / "out.run").read_text() == expected
+    interrupt(files, tiny_reranker, 5, settings)
+    assert "Going on after 5 of 30 questions" in rerank("--batch-size", 3).err  # which changes nothing
+
+
+def test_another_corpus_or_model_begins_anew(files, tiny_reranker, tmp_path):  # noqa: F811
+    from bioqa.rerun import settings_of
+
+    reranker = Reranker(tiny_reranker, device="cpu")
+    plan = plan_run(files / "in.run", questions(files))
+    before = settings_of(plan, files / "corpus.jsonl", reranker, "max", 0)
+    assert before == settings_of(plan, files / "corpus.jsonl", reranker, "max", 0)
+    with (files / "corpus.jsonl").open("a") as file:
+        file.write('{"id": "x", "text": "More."}\n')
+    after = settings_of(plan, files / "corpus.jsonl", reranker, "max", 0)
+    assert [name for name in before if before[name] != after[name]] == ["corpus"]
+    reranker.folder = files
+    assert settings_of(plan, files / "corpus.jsonl", reranker, "max", 0)["reranker"] != before["reranker"]
+
+
+def test_two_processes_do_not_write_one_output(files):
+    with Journal(files / "out.run", {}), pytest.raises(OutputError, match="Another process is reranking into"):
+        Journal(files / "out.run", {})
+    Journal(files / "out.run", {}).__exit__(None, None, None)
+
+
+def test_a_journal_that_is_damaged_begins_anew(files):
+    (files / ".out.run.rerank").write_bytes(b"\x00\xff rubbish\n{}\n")
+    with Journal(files / "out.run", {"long": "max"}) as journal:
+        assert (journal.done, journal.changed) == ([], [])
+
+
+def test_equal_scores_keep_the_order_of_the_run(files, tiny_reranker):  # noqa: F811
+    twins = {id: Article(id, "Gene", "The gene.") for id in ("b", "a", "c")}
+    write_run(files / "in.run", {"q1": [("c", 3.0), ("a", 2.0), ("b", 2.0)]})
+    plan = plan_run(files / "in.run", questions(files))
+    reranker = Reranker(tiny_reranker, device="cpu")
+    [one] = rerank_run(plan, lambda ids: [twins.get(id) for id in ids], reranker)
+    assert [id for id, _ in one.results] == ["c", "a", "b"]
+
+
+def test_a_run_is_read_one_question_at_a_time(files):
+    found = list(iter_run(files / "in.run"))
+    assert [id for id, _ in found] == list(QUESTIONS)
+    assert {id: dict(results) for id, results in found} == read_run(files / "in.run")
+    (files / "late.run").write_text("q1 Q0 3 1 2.0 x\nq2 Q0 3 1 1.0 x\nq3 Q0 3 1\n")
+    reading = iter_run(files / "late.run")
+    assert next(reading) == ("q1", [("3", 2.0)])
+    with pytest.raises(QuestionError, match="line 3: 4 columns"):
+        list(reading)

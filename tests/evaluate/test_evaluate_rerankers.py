@@ -1,0 +1,52 @@
+"""What a reranker's kept scores depend on, and what its folder says of its use."""
+
+import json
+
+import pytest
+
+from bioqa.errors import ModelError
+from bioqa.evaluate.rerankers import SuiteReranker
+from bioqa.evaluate.suite import RerankerSpec
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "config.json").write_text(
+        json.dumps({"architectures": ["BertForSequenceClassification"], "num_labels": 1})
+    )
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "README.md").write_text("card")
+    return tmp_path
+
+
+def key(folder, **options):
+    return SuiteReranker(RerankerSpec("m", model=str(folder), device="cpu", **options)).key
+
+
+def test_scores_are_kept_for_the_same_weights_and_options_only(folder):
+    before = key(folder)
+    assert key(folder, max_length=64) != before
+    assert key(folder, engine="cpu-int8") != before
+    assert key(folder, bm25_weight=0.3) == before
+    (folder / "README.md").write_text("another card")
+    (folder / "bioqa.json").write_text(json.dumps({"threshold": 0.4, "bm25_weight": 0.2}))
+    assert key(folder) == before
+    (folder / "model.safetensors").write_bytes(b"weightS")
+    assert key(folder) != before
+
+
+def test_threshold_and_weight_of_bm25_are_the_folders_unless_the_suite_says(folder):
+    (folder / "bioqa.json").write_text(json.dumps({"threshold": 0.4, "bm25_weight": 0.2}))
+    own = SuiteReranker(RerankerSpec("m", model=str(folder)))
+    own.check()
+    assert (own.decision.threshold, own.bm25_weight) == (0.4, 0.2)
+    assert SuiteReranker(RerankerSpec("m", model=str(folder), bm25_weight=0.0)).bm25_weight == 0.0
+    (folder / "bioqa.json").unlink()
+    assert (own.decision.threshold, own.bm25_weight) == (None, 0.0)
+
+
+@pytest.mark.parametrize("content", ['{"bm25_weight": "much"}', '{"threshold": "high"}', "{"])
+def test_a_damaged_bioqa_json_is_refused_before_anything_is_scored(folder, content):
+    (folder / "bioqa.json").write_text(content)
+    with pytest.raises(ModelError, match=r"bioqa\.json"):
+        SuiteReranker(RerankerSpec("m", model=str(folder))).check()

@@ -1,0 +1,144 @@
+"""cpu-int8: near the exact scores, the same whatever is beside a pair, without torch, from a cache that follows the model."""
+
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from bioqa.errors import ModelError, UsageError
+from bioqa.rerank import Reranker, int8
+from bioqa.rerank.int8_graph import quantize
+from support import REPOSITORY
+
+RUNNABLE = ("bert-cased", "bert-uncased", "xlm-roberta")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache folder of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "bioqa" / "int8"
+
+
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
+@pytest.mark.parametrize("architecture", RUNNABLE)
+def test_scores_are_near_the_exact_ones(architecture, signed, plain, question, passages, monkeypatch):
+    monkeypatch.setattr(int8, "has_byte_products", lambda: signed)
+    exact = Reranker(plain(architecture), engine="exact").logits(question, passages)
+    rounded = Reranker(plain(architecture)).logits(question, passages)
+    assert np.abs(exact).max() > 0.5
+    assert 0 < np.abs(rounded - exact).max() < 0.05 * np.ptp(exact)
+
+
+@pytest.mark.parametrize("architecture", RUNNABLE)
+def test_a_score_does_not_depend_on_what_is_scored_beside_it(architecture, plain, question, passages):
+    reranker = Reranker(plain(architecture))
+    texts = [passage[:length] for passage in passages for length in (5, 17, 40, 200)]
+    together = reranker.logits(question, texts)
+    assert together.tolist() == [reranker.logits(question, [text])[0] for text in texts]
+    assert together.tolist() == reranker.logits(question, texts).tolist()
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: reranker.logits(question, texts), range(8)):
+            assert found.tolist() == together.tolist()
+
+
+def test_the_default_reranker_in_batches_and_alone(question):
+    reranker = Reranker()
+    texts = [f"The CFTR gene, number {n}, is mutated in cystic fibrosis" + " and in some others" * n for n in range(40)]
+    together = reranker.logits(question, texts)
+    assert reranker.engine == "cpu-int8"
+    assert together.tolist() == [reranker.logits(question, [text])[0] for text in texts]
+    assert np.abs(together - Reranker(engine="exact").logits(question, texts)).max() < 0.4
+
+
+def test_the_engine_is_told_and_chosen(plain):
+    assert Reranker(plain("bert-uncased")).engine == "cpu-int8"
+    assert Reranker(plain("bert-uncased"), engine="exact").engine == "exact"
+    assert Reranker(plain("deberta-v2")).engine == "exact"
+    with pytest.raises(ModelError, match=r"cpu-int8 cannot run .*DebertaV2.*--engine exact"):
+        Reranker(plain("deberta-v2"), engine="cpu-int8")
+    with pytest.raises(UsageError, match="no engine 'fast'"):
+        Reranker(plain("bert-uncased"), engine="fast")
+
+
+def test_the_graph_is_kept_and_follows_the_model(plain, tmp_path, cache, question, passages):
+    folder = shutil.copytree(plain("bert-uncased"), tmp_path / "model")
+    first = Reranker(folder).logits(question, passages)
+    (kept,) = cache.iterdir()
+    written = kept.stat().st_mtime_ns
+    assert Reranker(folder).logits(question, passages).tolist() == first.tolist()
+    assert kept.stat().st_mtime_ns == written
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.bias"] = weights["classifier.bias"] + 1
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert Reranker(folder).logits(question, passages) == pytest.approx(first + 1, abs=1e-5)
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_damaged_graph_is_built_again(plain, cache, question, passages):
+    first = Reranker(plain("bert-uncased")).logits(question, passages)
+    (kept,) = cache.iterdir()
+    kept.write_bytes(kept.read_bytes()[:1000])
+    assert Reranker(plain("bert-uncased")).logits(question, passages).tolist() == first.tolist()
+    assert kept.stat().st_size > 1000
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(plain, cache, question, passages):
+    cache.parent.mkdir(parents=True)
+    cache.write_text("in the way")
+    assert np.isfinite(Reranker(plain("bert-uncased")).logits(question, passages)).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision(dtype, plain, tmp_path, question, passages):
+    folder = shutil.copytree(plain("bert-uncased"), tmp_path / "model")
+    weights = {name: weight.to(dtype) for name, weight in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    exact = Reranker(folder, engine="exact").logits(question, passages)
+    assert np.abs(Reranker(folder, engine="cpu-int8").logits(question, passages) - exact).max() < 0.05 * np.ptp(exact)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-7]),
+        lambda folder: (folder / "model.safetensors").write_bytes(b"\xff" * 100),
+        lambda folder: (folder / "config.json").write_text(
+            json.dumps(json.loads((folder / "config.json").read_text()) | {"intermediate_size": 40})
+        ),
+    ],
+    ids=["cut off", "rubbish", "of another size"],
+)
+def test_damaged_weights_are_named(change, plain, tmp_path):
+    folder = shutil.copytree(plain("bert-uncased"), tmp_path / "model")
+    change(folder)
+    with pytest.raises(ModelError, match=r"damaged|do not fit"):
+        Reranker(folder, engine="cpu-int8")
+
+
+def test_neither_torch_nor_transformers_is_imported(plain, question):
+    code = (
+        "import sys; from bioqa import Reranker\n"
+        f"reranker = Reranker({str(plain('bert-uncased'))!r}, engine='cpu-int8', device='cpu')\n"
+        f"reranker.score({question!r}, ['The CFTR gene.'])\n"
+        "print([name for name in ('torch', 'transformers', 'onnx', 'sentence_transformers') if name in sys.modules])"
+    )
+    Reranker(plain("bert-uncased"))  # so that the graph is in the cache
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert done.stdout == "[]\n"
+
+
+def test_rounding_is_to_the_nearest_step_of_each_output():
+    weight = np.random.default_rng(0).normal(size=(5, 300)).astype(np.float32) * np.array(
+        [[1e-3], [1], [10], [0], [1e4]], np.float32
+    )
+    values, scale = quantize(weight)
+    assert values.shape == (300, 5)
+    assert np.abs(values).max() == 127
+    assert np.all(np.abs(values.T * scale[:, None] - weight) <= scale[:, None] * 0.5001)

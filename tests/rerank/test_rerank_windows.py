@@ -1,0 +1,272 @@
+"""Articles longer than the model reads: windows, the ways to combine them, cutting, and the count of what was not read."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from bioqa import Article, Question
+from bioqa import Reranker as AnyReranker
+from bioqa.errors import QuestionError, UsageError
+from bioqa.rerank.load_tokenizer import load_tokenizer
+from bioqa.rerank.long import LONG, Coverage, check_lengths
+from bioqa.rerank.settings import read_settings
+from bioqa.rerank.tokens import PairTokenizer
+from bioqa.rerank.windows import score_articles, score_questions, windows
+from tiny_models import ARCHITECTURES
+
+Reranker = partial(AnyReranker, engine="exact")
+QUESTION = "Which gene?"
+KINDS = (
+    "The gene is mutated.",
+    "Drugs treat pain.",
+    "Mosquitoes are parasites.",
+    "Aspirin is used in children.",
+    "Cancer!",
+)
+SENTENCES = random.Random(3).choices(KINDS, k=48)
+LONG_ARTICLE = Article("9", "Gene", " ".join(SENTENCES))
+SHORT_ARTICLE = Article("5", "Aspirin", "Aspirin inhibits inflammation and pain.")
+LONG_QUESTION = "which drugs are used to treat malaria in children " * 4 + "which gene is mutated?"
+
+
+@pytest.fixture(scope="module")
+def reranker(plain):
+    return Reranker(plain("bert-uncased"), device="cpu")
+
+
+def texts_of_windows(reranker, overlap=0):
+    """The windows of LONG_ARTICLE, put together here from the runs of sentences that fit."""
+    room = reranker.passage_tokens(QUESTION) - reranker.count_tokens(["Gene"])[0]
+    runs = windows(reranker.count_tokens(SENTENCES), room, overlap)
+    return ["Gene\n" + " ".join(SENTENCES[begin:end]) for begin, end in runs]
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 2])
+@pytest.mark.parametrize(("long", "combine"), [("max", np.max), ("mean", np.mean), ("first", lambda logits: logits[0])])
+def test_the_logits_of_windows_are_combined_as_asked(long, combine, overlap, reranker):
+    texts = texts_of_windows(reranker, overlap)
+    logits = reranker.logits(QUESTION, texts)
+    assert len(texts) > 3
+    assert logits.max() - logits.min() > 1e-3
+    found = score_articles(reranker, QUESTION, [SHORT_ARTICLE, LONG_ARTICLE], long=long, overlap=overlap)
+    assert found.logits[1] == pytest.approx(combine(logits), abs=1e-5)
+    assert found.probabilities[1] == pytest.approx(1 / (1 + np.exp(-found.logits[1])), abs=1e-6)
+    assert found.windows.tolist() == [1, 1 if long == "first" else len(texts)]
+    assert found.logits[0] == pytest.approx(reranker.logits(QUESTION, [SHORT_ARTICLE.default_text()])[0], abs=1e-5)
+    best = texts[0 if long == "first" else int(logits.argmax())]
+    assert "Gene\n" + " ".join(snippet.text for snippet in found.best[1]) == best
+    assert found.best[0] == ()
+
+
+def test_cut_reads_as_many_tokens_as_fit_and_counts_the_characters_after_them(reranker):
+    text = LONG_ARTICLE.default_text()
+    found = score_articles(reranker, QUESTION, [SHORT_ARTICLE, LONG_ARTICLE], long="cut")
+    assert found.windows.tolist() == [1, 1]
+    assert found.truncated.tolist() == [False, True]
+    read = text[: len(text) - found.unread[1]]
+    room = reranker.passage_tokens(QUESTION)
+    assert reranker.count_tokens([read]) == [room]
+    assert found.logits[1] == pytest.approx(reranker.logits(QUESTION, [read])[0], abs=1e-5)
+    assert found.characters.tolist() == [len(SHORT_ARTICLE.default_text()), len(text)]
+
+
+def test_first_counts_the_text_after_the_first_window_as_not_read(reranker):
+    first = texts_of_windows(reranker)[0]
+    found = score_articles(reranker, QUESTION, [LONG_ARTICLE], long="first")
+    assert found.unread.tolist() == [len(LONG_ARTICLE.default_text()) - len(first)]
+
+
+def test_of_a_sentence_longer_than_a_window_the_end_is_not_read(reranker):
+    sentence = "The gene " + "protein " * 100 + "is mutated."
+    article = Article("9", "Gene", f"{sentence} Aspirin is used.")
+    found = score_articles(reranker, QUESTION, [article])
+    room = reranker.passage_tokens(QUESTION) - 1
+    read = "The gene " + "protein " * (room - 3) + "protein"
+    assert found.windows.tolist() == [2]
+    assert found.unread.tolist() == [len(sentence) - len(read)]
+
+
+def test_a_title_that_leaves_no_room_is_read_as_a_sentence_before_the_others(reranker):
+    title = "the gene of the protein " * 8
+    article = Article("9", title.strip(), " ".join(SENTENCES[:6]))
+    assert reranker.count_tokens([title])[0] > reranker.passage_tokens(QUESTION) // 2
+    found = score_articles(reranker, QUESTION, [article])
+    assert not found.truncated.any()
+    assert all(snippet.section == "abstract" for snippet in found.best[0])
+    whole = Article("9", (title * 20).strip(), "")
+    assert score_articles(reranker, QUESTION, [whole]).truncated.tolist() == [True]
+
+
+def test_labels_of_parts_that_do_not_fit_lead_to_windows_not_to_a_cut(reranker):
+    """The sentences alone would fit; with the labels the text does not."""
+    from bioqa.types import Section
+
+    room = reranker.passage_tokens(QUESTION)
+    parts, sections = "", []
+    for word in ("gene", "pain", "cell", "cancer"):
+        text = (word + " ") * (room // 4 - 1) + "."
+        sections.append(Section("LABEL", "", len(parts), len(parts) + 7, len(parts) + 7 + len(text)))
+        parts += f"LABEL: {text}"
+    article = Article("9", "", parts, tuple(sections))
+    assert reranker.count_tokens([article.default_text()])[0] > room
+    found = score_articles(reranker, QUESTION, [article])
+    assert found.windows.tolist() == [1]
+    assert not found.truncated.any()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_only_the_second_text_loses_tokens_when_the_first_is_to_be_kept(architecture, plain):
+    source = load_tokenizer(read_settings("tiny", plain(architecture)))
+    long, short, asked = "malaria is caused by parasites " * 80, "pain", LONG_QUESTION
+    alone = source.backend.encode(asked, add_special_tokens=False).ids
+    length = int(1.5 * len(alone))
+    tokenizer = PairTokenizer(source.backend, length, source.padding, segments=source.segments)
+    pairs = [(asked, long), (asked, short), ("gene", long), ("gene", "")]
+    kept, usual = list(tokenizer.encode(pairs, keep_first=True)), list(tokenizer.encode(pairs))
+    assert " ".join(map(str, alone)) in " ".join(map(str, kept[0].ids.tolist()))
+    assert " ".join(map(str, alone)) not in " ".join(map(str, usual[0].ids.tolist()))
+    assert [len(pair.ids) for pair in kept] == [len(pair.ids) for pair in usual]
+    assert [pair.truncated for pair in kept] == [True, False, True, False]
+    for place in (1, 2, 3):  # a short first text loses nothing either way
+        assert kept[place].ids.tolist() == usual[place].ids.tolist()
+        assert kept[place].types.tolist() == usual[place].types.tolist()
+        assert kept[place].unread == usual[place].unread
+    read = long[: len(long) - kept[0].unread]
+    [again] = tokenizer.encode([(asked, read)], keep_first=True)
+    assert again.ids.tolist() == kept[0].ids.tolist()
+    assert again.types.tolist() == kept[0].types.tolist()
+
+
+def test_what_a_model_reads_from_the_end_is_cut_at_the_beginning(plain):
+    source = load_tokenizer(read_settings("tiny", plain("bert-uncased")))
+    tokenizer = PairTokenizer(source.backend, 10, source.padding, segments=True, cut="left")
+    [pair] = tokenizer.encode([("gene", "aspirin inhibits pain " * 3 + "malaria")], keep_first=True)
+    assert pair.unread == len("aspirin inhibits pain aspirin ")
+    assert pair.truncated
+
+
+def test_a_question_longer_than_half_the_limit_is_read_whole(reranker):
+    asked = reranker.count_tokens([LONG_QUESTION])[0]
+    room = reranker.max_length - reranker.pair_tokens - asked
+    assert asked > reranker.max_length / 2
+    assert reranker.passage_tokens(LONG_QUESTION) == room
+    other = LONG_QUESTION.replace("gene is mutated?", "pain is used ?")  # its end alone differs
+    for long in LONG:
+        found = score_articles(reranker, LONG_QUESTION, [LONG_ARTICLE], long=long)
+        assert found.logits[0] != score_articles(reranker, other, [LONG_ARTICLE], long=long).logits[0]
+    passage = "aspirin " * room
+    expected = reranker.logits(LONG_QUESTION, [passage])
+    found = reranker.score_pairs([(LONG_QUESTION, passage + "gene " * 90)], whole_questions=True)
+    np.testing.assert_allclose(found.logits, expected, atol=1e-5)
+    assert found.unread.tolist() == [len("gene " * 90) + 1]
+
+
+def test_a_question_that_leaves_too_little_room_is_refused(reranker):
+    for question in (LONG_QUESTION + " and pain" * 5, "gene " * 200):
+        asked = reranker.count_tokens([question])[0]
+        with pytest.raises(QuestionError, match=rf"has (at least )?{asked} tokens; .* reads 64 .* 16 of them are kept"):
+            score_articles(reranker, question, [SHORT_ARTICLE])
+        with pytest.raises(QuestionError, match="Shorten the question"):
+            reranker.score_pairs([(question, "gene")], whole_questions=True)
+    with pytest.raises(QuestionError, match="Question b: The question has at least 64 tokens"):
+        check_lengths(reranker, [("a", QUESTION), ("b", "gene " * 200)])
+    assert len(reranker.score("gene " * 200, ["gene"])) == 1  # as sentence-transformers does
+
+
+@pytest.mark.parametrize(("long", "overlap"), [("best", 0), ("max", -1)])
+def test_ways_that_there_are_not(long, overlap, reranker):
+    with pytest.raises(UsageError):
+        score_articles(reranker, QUESTION, [SHORT_ARTICLE], long=long, overlap=overlap)
+
+
+def test_runs_of_sentences_overlap_by_as_many_as_fit_and_always_go_on():
+    rng = random.Random(7)
+    for _ in range(500):
+        lengths = [rng.randint(1, 40) for _ in range(rng.randint(1, 20))]
+        room, overlap = rng.randint(10, 90), rng.randint(0, 3)
+        runs = list(windows(lengths, room, overlap))
+        assert runs[0][0] == 0
+        assert runs[-1][1] == len(lengths)
+        for begin, end in runs:
+            assert sum(lengths[begin:end]) <= room or end == begin + 1
+            assert end == len(lengths) or sum(lengths[begin : end + 1]) > room
+        for (first, middle), (begin, _) in pairwise(runs):
+            assert first < begin <= middle
+            shared = middle - begin
+            assert shared == overlap or begin - 1 == first or sum(lengths[begin - 1 : middle + 1]) > room
+            assert shared <= overlap
+
+
+def test_several_questions_at_once_get_the_scores_of_each_alone(reranker):
+    asked = [
+        (QUESTION, [LONG_ARTICLE, SHORT_ARTICLE]),
+        ("What is used to treat pain?", []),
+        (LONG_QUESTION, [LONG_ARTICLE]),
+    ]
+    together = score_questions(reranker, asked)
+    for (question, articles), found in zip(asked, together, strict=True):
+        alone = score_articles(reranker, question, articles)
+        np.testing.assert_allclose(found.logits, alone.logits, atol=1e-5)
+        assert found.windows.tolist() == alone.windows.tolist()
+        assert found.best == alone.best
+    assert score_questions(reranker, []) == []
+
+
+def test_what_was_read_is_counted(reranker):
+    sentence = "The gene " + "protein " * 100 + "is mutated."
+    articles = [SHORT_ARTICLE, LONG_ARTICLE, Article("9", "Gene", sentence)]
+    coverage = Coverage()
+    for long in ("max", "cut"):
+        coverage.add(score_articles(reranker, QUESTION, articles, long=long))
+    assert (coverage.scored, coverage.split, coverage.cut) == (6, 1, 3)
+    assert coverage.characters == 2 * sum(len(article.default_text()) for article in articles)
+    both = coverage + Coverage(1, 1, 1, 10, 5)
+    assert (both.scored, both.characters - coverage.characters, both.unread - coverage.unread) == (7, 10, 5)
+
+
+@pytest.mark.parametrize("architecture", ["bert-uncased", "xlm-roberta"])
+def test_calls_again_and_from_four_threads_give_the_same_scores(architecture, plain):
+    reranker = Reranker(plain(architecture), batch_size=4)
+    articles = [LONG_ARTICLE, SHORT_ARTICLE, Article("1", "Gene", " ".join(SENTENCES[3:20]))]
+    alone = score_articles(reranker, QUESTION, articles).logits
+    for _ in range(3):
+        np.testing.assert_array_equal(score_articles(reranker, QUESTION, articles).logits, alone)
+    with ThreadPoolExecutor(4) as pool:
+        for logits in pool.map(lambda _: score_articles(reranker, QUESTION, articles).logits, range(16)):
+            np.testing.assert_array_equal(logits, alone)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_one_tokenizer_serves_many_threads(architecture, plain):
+    source = load_tokenizer(read_settings("tiny", plain(architecture)))
+    tokenizer = PairTokenizer(source.backend, 64, source.padding, segments=source.segments)
+    pairs = [(f"{word} gene?", " ".join(SENTENCES[:n])) for n in range(1, 9) for word in ("which", LONG_QUESTION[:60])]
+    expected = [pair.ids.tolist() for keep in (False, True) for pair in tokenizer.encode(pairs, keep_first=keep)]
+    counts = tokenizer.count([text for _, text in pairs])
+
+    def use(_):
+        found = [pair.ids.tolist() for keep in (False, True) for pair in tokenizer.encode(pairs, keep_first=keep)]
+        return found == expected and tokenizer.count([text for _, text in pairs]) == counts
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(use, range(40)))
+
+
+def test_a_search_engine_scores_long_articles_as_asked(reranker):
+    from bioqa import MemoryIndex, SearchEngine
+
+    index = MemoryIndex([LONG_ARTICLE, SHORT_ARTICLE])
+    for long in LONG:
+        engine = SearchEngine(index, reranker, long=long, overlap=1)
+        [hit] = engine.search(QUESTION)
+        expected = score_articles(reranker, QUESTION, [LONG_ARTICLE], long=long, overlap=1)
+        assert hit.logit == pytest.approx(expected.logits[0], abs=1e-5)
+        assert (engine.coverage.split, engine.coverage.cut) == ((0, 1) if long in ("first", "cut") else (1, 0))
+        assert engine.coverage.unread == expected.unread[0]
+        assert next(engine.run([Question("q", QUESTION)]))[1][0][1] == pytest.approx(hit.logit, abs=1e-5)
+    with pytest.raises(UsageError, match="not 'all'"):
+        SearchEngine(index, reranker, long="all")
