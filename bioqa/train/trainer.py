@@ -33,7 +33,7 @@ def train(recipe: Recipe, output: str | Path, *, fresh: bool = False, progress: 
         OutputError: ``output`` cannot be written.
     """
     import torch
-    from accelerate import PartialState
+    from accelerate import PartialState  # type: ignore[import-untyped]
 
     from bioqa.train.examples import check_leaks, read_dev, read_train
     from bioqa.train.finish import finish
