@@ -39,7 +39,7 @@ def load_base(settings: "ModelSettings", folder: Path | None = None) -> "CrossEn
         with quiet():
             config = AutoConfig.from_pretrained(place, trust_remote_code=False).to_dict()
             _check(settings, config)
-            return CrossEncoder(
+            model: CrossEncoder = CrossEncoder(
                 str(place),
                 num_labels=1,
                 max_length=settings.max_length,
@@ -48,6 +48,7 @@ def load_base(settings: "ModelSettings", folder: Path | None = None) -> "CrossEn
                 model_card_data=card_data(),
                 **activation,
             )
+            return model
     except UsageError:
         raise
     except Exception as error:

@@ -74,7 +74,7 @@ class HandOver:
 
 
 @dataclass
-class TokenizingCollator(CrossEncoderDataCollator):  # type: ignore[misc]
+class TokenizingCollator(CrossEncoderDataCollator):
     """The library's batch of pairs, with their tokens under "tokens"."""
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:

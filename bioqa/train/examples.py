@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,9 +76,8 @@ def check_leaks(data: "DataSettings") -> None:
             'data.leak_check cannot be done on files with other columns. Turn them into pairs files with "bioqa pairs build", '
             'or set data.leak_check = "none".'
         )
-    own = {Path(file) for file in data.train}
-    found = find_leaks((*data.train, *held), passages=data.leak_check == "all")
-    leaks = [leak for leak in found if leak.first in own and leak.second not in own]
+    passages = data.leak_check == "all"
+    leaks = [leak for file in data.train for leak in find_leaks((file, *held), passages=passages, first_only=True)]
     if leaks:
         shared = "; ".join(f"{leak.count:,} {leak.kind}(s) of {leak.second} in {leak.first}" for leak in leaks)
         raise LeakError(
@@ -168,19 +166,22 @@ def lengths(dataset: "Dataset", tokenizer: Any, max_length: int) -> NDArray[np.i
     question = _counts(table.column("question"), tokenizer, max_length)
     passages = [name for name in table.column_names if name not in ("question", "label", "labels")]
     longest = np.max([_counts(table.column(name), tokenizer, max_length) for name in passages], axis=0)
-    return np.minimum(question + longest + tokenizer.num_special_tokens_to_add(pair=True), max_length)
+    special: int = tokenizer.num_special_tokens_to_add(pair=True)
+    found: NDArray[np.int64] = np.minimum(question + longest + special, max_length)
+    return found
 
 
-def _counts(column: "pa.ChunkedArray", tokenizer: Any, max_length: int) -> NDArray[np.int64]:
+def _counts(column: "pa.ChunkedArray[Any]", tokenizer: Any, max_length: int) -> NDArray[np.int64]:
     """Tokens of each text, or of the longest text of each list; a text that occurs again is counted once."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if pa.types.is_list(column.type):
         starts = np.concatenate([[0], np.cumsum(pc.list_value_length(column).to_numpy())[:-1]]).astype(np.int64)
-        return np.maximum.reduceat(_counts(pc.list_flatten(column), tokenizer, max_length), starts)
-    encoded = column.combine_chunks().dictionary_encode()
-    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+        flat: Any = pc.list_flatten(column)
+        longest: NDArray[np.int64] = np.maximum.reduceat(_counts(flat, tokenizer, max_length), starts)
+        return longest
+    encoded: Any = column.dictionary_encode().unify_dictionaries().combine_chunks()
     texts = encoded.dictionary.to_pylist()
     counts: list[int] = []
     for start in range(0, len(texts), CHUNK):
@@ -193,4 +194,5 @@ def _counts(column: "pa.ChunkedArray", tokenizer: Any, max_length: int) -> NDArr
             return_token_type_ids=False,
         )
         counts += [len(ids) for ids in found["input_ids"]]
-    return np.array(counts, dtype=np.int64)[encoded.indices.to_numpy()]
+    by_text: NDArray[np.int64] = np.array(counts, dtype=np.int64)[encoded.indices.to_numpy()]
+    return by_text

@@ -101,7 +101,10 @@ def _load(folder: Path) -> "CrossEncoder":
     from bioqa.train.base import card_data
 
     with quiet():
-        return CrossEncoder(str(folder), model_kwargs={"dtype": torch.float32}, model_card_data=card_data())
+        model: CrossEncoder = CrossEncoder(
+            str(folder), model_kwargs={"dtype": torch.float32}, model_card_data=card_data()
+        )
+    return model
 
 
 def judge(model: "CrossEncoder", dev: "pa.Table", recipe: Recipe) -> Judgement:
@@ -115,7 +118,8 @@ def judge(model: "CrossEncoder", dev: "pa.Table", recipe: Recipe) -> Judgement:
     pairs = list(zip(dev.column("question").to_pylist(), dev.column("passage").to_pylist(), strict=True))
     batch_size = recipe.stages[-1].training.eval_batch_size
     logits = model.predict(pairs, batch_size=batch_size, activation_fn=torch.nn.Identity(), show_progress_bar=False)
-    scores = model.activation_fn(torch.from_numpy(logits)).numpy()
+    activation: Any = model.activation_fn
+    scores = activation(torch.from_numpy(logits)).numpy()
     truth = labels(dev) >= 0.5
     raw = expit(logits.astype(np.float64))
     calibration, calibrated = Calibration(), raw

@@ -27,11 +27,12 @@ class RunFolder:
     """The folder ``path`` of one training; ``finished`` says that it holds the result of the same recipe."""
 
     def __init__(self, path: str | Path, recipe: Recipe, *, fresh: bool, writes: bool = True) -> None:
-        """Take the folder for this recipe. ``fresh`` forgets an unfinished run; ``writes``: this process may write.
+        """Look whether the folder can be taken for this recipe. ``fresh`` forgets an unfinished run; ``writes``: this process may
+        write.
 
         Raises:
-            UsageError: it holds a run with other settings.
-            OutputError: it holds something else, or cannot be written.
+            UsageError: it holds a run with other settings, with a checkpoint or a model.
+            OutputError: it holds something else.
         """
         self.path = Path(path).expanduser().absolute()
         self.checkpoints = self.path / "checkpoints"
@@ -43,10 +44,9 @@ class RunFolder:
             raise OutputError(f"{self.path} is not empty and holds no training of bioqa. Name a new folder.")
         if fresh and writes:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
-        under_way = self._holds(self.checkpoints / RECIPE, recipe)
-        self.finished = not fresh and not under_way and self._holds(self.path / RECIPE, recipe)
-        if writes and not under_way and not self.finished:
-            self._begin(recipe)
+        begun = any(self.checkpoints.glob("stage-*/checkpoint-*")) or any(self.checkpoints.glob("stage-*/model"))
+        self._begun = begun and self._holds(self.checkpoints / RECIPE, recipe)
+        self.finished = not fresh and not self._begun and self._holds(self.path / RECIPE, recipe)
 
     def _holds(self, file: Path, recipe: Recipe) -> bool:
         """Whether the settings in ``file`` are the recipe's; False where there is no file. Raises UsageError for others."""
@@ -64,7 +64,10 @@ class RunFolder:
             )
         return True
 
-    def _begin(self, recipe: Recipe) -> None:
+    def begin(self, recipe: Recipe) -> None:
+        """Write down the settings of a run that begins. Raises OutputError where that cannot be done."""
+        if self._begun:
+            return
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             part = self.checkpoints / f".{RECIPE}.part"

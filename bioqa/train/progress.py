@@ -8,7 +8,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 
-class Progress(TrainerCallback):  # type: ignore[misc]
+class Progress(TrainerCallback):
     """A bar of steps with the latest loss, and a line for every evaluation."""
 
     def __init__(self, stage: str, metric: str) -> None:
@@ -57,7 +57,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             self._bar.close()
 
 
-class SetEpoch(TrainerCallback):  # type: ignore[misc]
+class SetEpoch(TrainerCallback):
     """Tells a batch sampler its epoch; the trainer's own way does not reach it in a run that goes on under torchrun."""
 
     def __init__(self, sampler: Any) -> None:
@@ -69,7 +69,7 @@ class SetEpoch(TrainerCallback):  # type: ignore[misc]
         self._sampler.set_epoch(int(state.epoch or 0))
 
 
-class Clock(TrainerCallback, ExportableState):  # type: ignore[misc]
+class Clock(TrainerCallback, ExportableState):
     """Seconds of training over all the processes that a run took; it is part of every checkpoint."""
 
     def __init__(self, before: float = 0.0) -> None:

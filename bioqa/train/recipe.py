@@ -149,7 +149,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting with its value, stage by stage: what ``parse_recipe`` makes this recipe of."""
-        stages = [
+        stages: list[dict[str, Any]] = [
             {"name": stage.name} | {section: _plain(getattr(stage, section)) for section in STAGE_SECTIONS}
             for stage in self.stages
         ]

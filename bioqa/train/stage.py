@@ -38,7 +38,7 @@ METRIC = f"eval_{DEV}_average_precision"
 NEVER = 1 << 40
 
 
-class PairTrainer(CrossEncoderTrainer):  # type: ignore[misc]
+class PairTrainer(CrossEncoderTrainer):
     """The library's trainer with batches of similar length, tokens made ahead, and an end where the loss is no number."""
 
     def __init__(self, examples: Examples, settings: TrainingSettings, max_length: int, **options: Any) -> None:
@@ -46,26 +46,31 @@ class PairTrainer(CrossEncoderTrainer):  # type: ignore[misc]
         self._settings = settings
         self._max_length = max_length
         self._first_bad = torch.tensor(NEVER)
+        self._lengths: dict[int, Any] = {}
         super().__init__(train_dataset=examples.dataset, **options)
         self._first_bad = self._first_bad.to(self.args.device)
 
-    def get_batch_sampler(self, dataset: "Dataset", batch_size: int, drop_last: bool, **_: Any) -> EpochBatchSampler:
+    def get_batch_sampler(
+        self, dataset: "Dataset", batch_size: int, drop_last: bool, *_: Any, **__: Any
+    ) -> EpochBatchSampler:
         """The batches of the training set, and of dev for its loss."""
         trains = dataset is self.train_dataset
         sections = self._sections if trains else (np.arange(len(dataset)),)
-        grouped = self._settings.group_by_length
-        tokens = lengths(dataset, self.model.tokenizer, self._max_length) if grouped else None
+        if self._settings.group_by_length and id(dataset) not in self._lengths:
+            self._lengths[id(dataset)] = lengths(dataset, self.model.tokenizer, self._max_length)
+        tokens = self._lengths.get(id(dataset))
         drop_last = drop_last and trains  # under torchrun the library would have parts of dev left out
         sampler = EpochBatchSampler(sections, tokens, batch_size, drop_last=drop_last, seed=self._settings.seed)
         if trains:
             self.add_callback(SetEpoch(sampler))
         return sampler
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
         """The loss of a batch; its tokens are handed to the loss where they were made ahead."""
         tokens = inputs.pop("tokens", None)
         if tokens is not None:
-            self.model.preprocess.ready = tokens
+            hand_over: Any = self.model.preprocess
+            hand_over.ready = tokens
         return super().compute_loss(model, inputs, *arguments, **options)
 
     def training_step(self, *arguments: Any, **options: Any) -> torch.Tensor:
@@ -132,7 +137,8 @@ def train_stage(
     """
     train, dev = pairs
     set_seed(stage.training.seed)
-    model = load_base(stage.model, folder.result(number - 1) if number > 1 else None)
+    with _quiet():
+        model = load_base(stage.model, folder.result(number - 1) if number > 1 else None)
     _freeze(model, stage.model.freeze)
     trainer = make_trainer(stage, model, folder.stage(number), pairs, progress=progress)
     last = folder.last_checkpoint(number)
@@ -176,14 +182,14 @@ def make_trainer(
     if workers and LOSSES[stage.loss.name].example == "pair":
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the workers are forks, and each has a core
         options["data_collator"] = TokenizingCollator(preprocess_fn=model.preprocess)
-        model.preprocess = HandOver(model.preprocess)
+        model.preprocess = HandOver(model.preprocess)  # type: ignore[method-assign]
     with _quiet():
         trainer = PairTrainer(
             examples,
             settings,
             stage.model.max_length,
             model=model,
-            args=_arguments(stage, folder, workers),
+            args=_arguments(stage, folder, workers, evaluates=dev is not None),
             eval_dataset=None if dev is None else shape(dev, stage),
             loss=make_loss(stage.loss, model),
             evaluator=None if dev is None else evaluator(dev, settings.eval_batch_size),
@@ -208,9 +214,8 @@ def _workers(stage: Stage) -> int:
     return min(4, (os.cpu_count() or 1) // 2) if torch.cuda.is_available() else 0
 
 
-def _arguments(stage: Stage, folder: Path, workers: int) -> CrossEncoderTrainingArguments:
+def _arguments(stage: Stage, folder: Path, workers: int, *, evaluates: bool) -> CrossEncoderTrainingArguments:
     settings = stage.training
-    evaluates = bool(stage.data.dev)
     save_steps = settings.save_steps or settings.eval_steps or 500
     sections = int(settings.epochs) if stage.data.curriculum < 1 else 0
     arguments = CrossEncoderTrainingArguments(
@@ -251,7 +256,8 @@ def _arguments(stage: Stage, folder: Path, workers: int) -> CrossEncoderTraining
 
 def evaluator(dev: "pa.Table", batch_size: int) -> CrossEncoderClassificationEvaluator:
     """The library's measures on dev pairs; a label from 0.5 on counts as relevant."""
-    pairs = list(zip(dev.column("question").to_pylist(), dev.column("passage").to_pylist(), strict=True))
+    columns = (dev.column(name).to_pylist() for name in ("question", "passage"))
+    pairs: list[Any] = [list(pair) for pair in zip(*columns, strict=True)]
     return CrossEncoderClassificationEvaluator(
         pairs,
         (labels(dev) >= 0.5).astype(int).tolist(),
@@ -267,7 +273,8 @@ def _facts(trainer: PairTrainer, stage: Stage, train_pairs: int, dev_pairs: int)
     state, card = trainer.state, trainer.model.model_card_data
     clock = next(callback for callback in trainer.callback_handler.callbacks if isinstance(callback, Clock))
     best = state.best_model_checkpoint if stage.training.best_checkpoint else None
-    settings = json.loads(trainer.args.to_json_string())
+    arguments: Any = trainer.args
+    settings = json.loads(arguments.to_json_string())
     return {
         "stage": stage.name,
         "steps": state.global_step,

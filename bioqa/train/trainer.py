@@ -33,7 +33,7 @@ def train(recipe: Recipe, output: str | Path, *, fresh: bool = False, progress: 
         OutputError: ``output`` cannot be written.
     """
     import torch
-    from accelerate import PartialState
+    from accelerate import PartialState  # type: ignore[import-untyped]
 
     from bioqa.train.examples import check_leaks, read_dev, read_train
     from bioqa.train.finish import finish
@@ -46,8 +46,10 @@ def train(recipe: Recipe, output: str | Path, *, fresh: bool = False, progress: 
     with processes.main_process_first():
         first = processes.is_main_process
         folder = RunFolder(output, recipe, fresh=fresh and first, writes=first)
-        for stage in recipe.stages if first and not folder.finished else ():
-            check_leaks(stage.data)
+        if first and not folder.finished:
+            for stage in recipe.stages:
+                check_leaks(stage.data)
+            folder.begin(recipe)
     if folder.finished:
         return Trained(folder.path, new=False)
     for number, stage in enumerate(recipe.stages, start=1):

@@ -60,7 +60,7 @@ def test_held_out_probabilities_are_of_fits_to_other_questions(sample):
 
 def test_a_reranker_gives_calibrated_probabilities_and_its_threshold(trained):
     decision = json.loads((trained / "bioqa.json").read_text())
-    reranker = Reranker(trained, device="cpu")
+    reranker = Reranker(trained, device="cpu", engine="exact")
     given = pairs(20, seed=4)  # the dev pairs that it was chosen on
     scored = reranker.score_pairs([(pair.question, pair.passage) for pair in given])
     labels = np.array([pair.label for pair in given], dtype=bool)
@@ -78,7 +78,7 @@ def test_a_reranker_gives_calibrated_probabilities_and_its_threshold(trained):
 def test_a_folder_without_the_file_has_no_threshold(trained, tmp_path):
     folder = shutil.copytree(trained, tmp_path / "model")
     (folder / "bioqa.json").unlink()
-    reranker = Reranker(folder, device="cpu")
+    reranker = Reranker(folder, device="cpu", engine="exact")
     scored = reranker.score_pairs([("Which gene?", "CFTR")])
     assert reranker.threshold is None
     np.testing.assert_allclose(scored.probabilities, expit(scored.logits), atol=1e-6)
@@ -99,4 +99,4 @@ def test_a_damaged_file_is_refused(content, trained, tmp_path):
     folder = shutil.copytree(trained, tmp_path / "model")
     (folder / "bioqa.json").write_text(content)
     with pytest.raises(ModelError, match=r"bioqa.json is damaged \(.*Train the model again, or delete the file"):
-        Reranker(folder, device="cpu")
+        Reranker(folder, device="cpu", engine="exact")

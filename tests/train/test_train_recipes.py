@@ -88,7 +88,7 @@ def test_a_recipe_trains_a_model_of_its_architecture(name, tmp_path, bioqa):
 
     given = [(pair.question, pair.passage) for pair in pairs(3, seed=5)]
     library = CrossEncoder(str(tmp_path / "model"), device="cpu", model_kwargs={"dtype": "float32"}).predict(given)
-    scored = Reranker(tmp_path / "model", device="cpu").score_pairs(given)
+    scored = Reranker(tmp_path / "model", device="cpu", engine="exact").score_pairs(given)
     assert library.shape == (18,)
     assert len(set(library.tolist())) > 10
     np.testing.assert_allclose(scored.scores, library, atol=1e-5)
@@ -113,7 +113,7 @@ def test_the_default_recipe_freezes_the_word_embeddings_and_writes_half_precisio
     assert (after[f"bert.{words}"] == before[words].half()).all()
     queries = "encoder.layer.0.attention.self.query.weight"
     assert not (after[f"bert.{queries}"] == before[queries].half()).all()
-    assert Reranker(model, device="cpu").max_length == 64
+    assert Reranker(model, device="cpu", engine="exact").max_length == 64
 
 
 def test_a_head_with_several_labels_is_not_replaced_unasked(tmp_path, bioqa, data):

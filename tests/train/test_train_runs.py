@@ -46,7 +46,8 @@ def test_a_training_learns_and_keeps_the_best_checkpoint(trained):
     entries = log(trained)
     precision = [entry["eval_dev_average_precision"] for entry in entries if "eval_dev_average_precision" in entry]
     assert len(precision) == 6
-    assert max(precision) > 0.8 > precision[0]
+    assert max(precision) > 0.75
+    assert max(precision) > precision[0] + 0.1
     decision = json.loads((trained / "bioqa.json").read_text())
     assert decision["dev"]["average_precision"] == pytest.approx(max(precision), abs=1e-6)
     assert {file.name for file in trained.iterdir()} >= FILES
@@ -86,6 +87,19 @@ def test_a_training_that_was_killed_goes_on(recipe, data, tmp_path, monkeypatch)
         (entry["step"], pytest.approx(entry["eval_loss"], abs=1e-5)) for entry in log(out) if "eval_loss" in entry
     ] == curve
     assert not (out / "checkpoints").exists()
+
+
+def test_a_training_that_failed_at_the_end_only_ends_anew(recipe, tmp_path, monkeypatch):
+    from bioqa.train import curves
+
+    monkeypatch.setattr(curves, "draw_reliability", lambda path, judgement: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(recipe(), tmp_path / "model")
+    assert [entry.name for entry in (tmp_path / "model").iterdir()] == ["checkpoints"]
+    monkeypatch.undo()
+    monkeypatch.setattr("bioqa.train.stage.train_stage", None)
+    assert train(recipe(), tmp_path / "model").new
+    assert {file.name for file in (tmp_path / "model").iterdir()} >= FILES
 
 
 def _counted(step, steps):
@@ -245,7 +259,7 @@ def test_columns_by_name(recipe, data, tmp_path):
     pq.write_table(table.rename_columns(["left", "right", "same"]), tmp_path / "own.parquet")
     columns = {"question": "left", "passage": "right", "label": "same", "dev": ""}
     files = {"train": str(tmp_path / "own.parquet"), **columns}
-    dev = str(data / "dev.parquet")
+    dev = str(shutil.copy(tmp_path / "own.parquet", tmp_path / "dev.parquet"))
     with pytest.raises(UsageError, match=r"data.leak_check cannot be done on files with other columns"):
         train(recipe(data={**files, "dev": dev}), tmp_path / "model")
     out = train(recipe(data=files), tmp_path / "model").folder

@@ -10,7 +10,7 @@ RECIPES = Path(__file__).resolve().parents[2] / "benchmarks" / "recipes"
 
 
 def pairs(questions: int, seed: int = 0) -> list[Pair]:
-    """Two relevant and four other passages a question; the word "CFTR" is in all of the former and in none of the latter."""
+    """Two relevant and four other passages a question; the word "CFTR" is in all of the former and few of the latter."""
     rng = random.Random(seed)
     other = [word for word in WORDS if word != "CFTR"]
     made = []
@@ -19,7 +19,7 @@ def pairs(questions: int, seed: int = 0) -> list[Pair]:
         for place in range(6):
             relevant = place < 2
             words = rng.choices(other, k=rng.randint(4, 24))
-            if relevant:
+            if relevant or rng.random() < 0.05:
                 words.insert(rng.randint(0, len(words)), "CFTR CFTR")
             kind, rank = ("gold", 0) if relevant else ("bm25", place - 1)
             made.append(
