@@ -29,16 +29,26 @@ def overlap(exact: Sequence[str], rounded: Sequence[str]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=DATA / "engines")
+    parser.add_argument(
+        "--cache", type=Path, default=DATA / "suites", help="of indexes and scores, to share with other suites"
+    )
     parser.add_argument("--questions", type=int)
     options = parser.parse_args()
-    command = ["bench", "run", str(SUITE), "--out", str(options.folder)]
+    command = ["bench", "run", str(SUITE), "--out", str(options.folder), "--cache", str(options.cache)]
     code = bioqa(command + (["--questions", str(options.questions)] if options.questions else []))
     if code:
         raise SystemExit(code)
     report = json.loads((options.folder / "report.json").read_text(encoding="utf-8"))
     (collection,) = report["collections"]
     measures = {system["name"]: system["measures"] for system in collection["systems"]}
-    names = {engine: next(name for name in measures if name.endswith(engine)) for engine in ("exact", "cpu-int8")}
+    engines = {
+        system["rerank"]["setting"]["engine"]: system["name"] for system in collection["systems"] if system["rerank"]
+    }
+    if set(engines) != {"exact", "cpu-int8"}:
+        raise SystemExit(
+            f"The suite ran on {', '.join(engines)}: run it where there is no GPU, with onnxruntime installed."
+        )
+    names = {engine: engines[engine] for engine in ("exact", "cpu-int8")}
     runs = {
         engine: read_run(options.folder / "runs" / collection["name"] / f"{name}.run") for engine, name in names.items()
     }

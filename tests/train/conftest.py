@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from training_files import write
 
 from bioqa.train.recipe import Recipe, parse_recipe
 from bioqa.train.trainer import train
 from tiny_models import build
+from training_files import write
 
 
 @pytest.fixture(scope="package", autouse=True)

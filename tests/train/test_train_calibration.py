@@ -6,12 +6,12 @@ import shutil
 import numpy as np
 import pytest
 from scipy.special import expit
-from training_files import pairs
 
 from bioqa.errors import ModelError
 from bioqa.evaluate.classification import calibration_error
 from bioqa.rerank import Reranker
 from bioqa.train.calibration import fit, held_out
+from training_files import pairs
 
 A, B = 0.6, -1.3
 

@@ -4,9 +4,9 @@ import random
 import tarfile
 from collections import Counter, defaultdict
 
-import pair_files as made
 import pytest
 
+import pair_files as made
 from bioqa.errors import PairsError, QuestionError, UsageError
 from bioqa.index import Index, build_index
 from bioqa.train.build import BuildOptions, build_pairs

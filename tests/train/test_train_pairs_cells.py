@@ -1,8 +1,8 @@
 """Cell labels and terms of the Cell Ontology as pairs."""
 
-import pair_files as made
 import pytest
 
+import pair_files as made
 from bioqa.errors import PairsError, UsageError
 from bioqa.train.cells import CellOptions, build_cells, read_crosswalk, read_obo
 from bioqa.train.leaks import find_leaks

@@ -2,9 +2,9 @@
 
 import json
 
-import pair_files as made
 import pytest
 
+import pair_files as made
 import tiny_models
 from bioqa.train.pairs import Pair, read_made, read_pairs, write_pairs
 from support import write_jsonl

@@ -3,10 +3,10 @@
 import tomllib
 
 import pytest
-from training_files import RECIPES
 
 from bioqa.errors import UsageError
 from bioqa.train.recipe import known_keys, parse_recipe, read_recipe
+from training_files import RECIPES
 
 GOOD = """
 [model]

@@ -4,11 +4,11 @@ import tomllib
 
 import numpy as np
 import pytest
-from training_files import RECIPES, pairs, write
 
 from bioqa.rerank import Reranker
 from bioqa.train.recipe import read_recipe
 from tiny_models import build
+from training_files import RECIPES, pairs, write
 
 BASES = {
     "bioformer-cell-types": ("bert-cased", {"num_hidden_layers": 16, "hidden_size": 24, "intermediate_size": 96}),

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
-from training_files import pairs
 
 from bioqa.errors import LeakError, ModelError, OutputError, PairsError, TrainingError, UsageError
 from bioqa.train.losses import LOSSES
@@ -20,6 +19,7 @@ from bioqa.train.pairs import write_pairs
 from bioqa.train.trainer import train
 from support import REPOSITORY
 from tiny_models import build
+from training_files import pairs
 
 PNG = b"\x89PNG\r\n"
 FILES = {
