@@ -38,12 +38,15 @@ def submit(index: Path, questions: Path, out: str, **given: Any) -> None:
     from bioqa.bioasq.questions import read_questions
     from bioqa.bioasq.submission import write_submission
     from bioqa.evaluate.runs import open_output
+    from bioqa.rerank.long import check_lengths
 
     stage, second = StageOptions.take(given), EngineOptions.take(given)
     asked = read_questions(questions)
     with open_engine(index, None, stage, second, sentences=LIMIT) as engine:
         if stage.syntax != "words":
             check_queries(engine.index, asked)
+        if engine.reranker is not None:
+            check_lengths(engine.reranker, ((question.id, question.body) for question in asked))
         with open_output(out) as file, progress_bar("questions", len(asked)) as bar:
             empty = write_submission(file, engine, asked, bar.update)
         tell_left_out(engine.index, None)

@@ -45,18 +45,18 @@ def test_a_submission_is_valid_and_keeps_id_body_and_type(bioqa, demo_index: Pat
 
 
 def test_snippets_of_a_reranked_submission_are_the_most_probable_sentences(
-    bioqa, demo_index: Path, few_questions: Path, tiny_reranker: Path, tmp_path: Path
+    bioqa, demo_index: Path, few_questions: Path, tmp_path: Path
 ):
     from bioqa import Reranker, SearchEngine
 
     out = tmp_path / "submission.json"
-    options = ("--rerank-depth", 10, "--reranker", tiny_reranker)
+    options = ("--rerank-depth", 10)
     done = bioqa("bioasq", "submit", demo_index, few_questions, "--out", out, *options)
     assert done.code == 0
     assert "Reranked 30 BM25 candidates with " in done.err
     assert bioqa("bioasq", "validate", out, "--index", demo_index).code == 0
     with Index(demo_index) as index:
-        engine = SearchEngine(index, Reranker(tiny_reranker), depth=10, sentences=10)
+        engine = SearchEngine(index, Reranker(), depth=10, sentences=10)
         for written in json.loads(out.read_text(encoding="utf-8"))["questions"]:
             found = [s for hit in engine.search(written["body"]) for s in hit.snippets]
             assert found

@@ -85,7 +85,7 @@ def test_times_cuts_and_circumstances_are_told(report):
     assert 0 < cost["latency"]["p50_ms"] <= cost["latency"]["p95_ms"]
     assert cost["setting"]["device"] == "cpu"
     assert cost["setting"]["batch_size"] == 32
-    assert cost["setting"]["dtype"] == "float32"
+    assert cost["setting"]["dtype"] == "int8"
     assert report["environment"]["packages"]["bioqa"] == bioqa.__version__
     assert report["settings"]["rerankers"][0]["depth"] == RERANKED
     assert report["questions"] == QUESTIONS
@@ -153,7 +153,7 @@ def test_the_page_stands_alone_and_is_well_formed(results):
     assert all(address.startswith(("#", "data:image/svg+xml;base64,")) for address in page.addresses)
     assert not re.search(r"@import|url\(|http://|https://", text)
     assert page.seen.count("img") == 4
-    for part in ("Where bm25 + default", "relevant passage", "Settings", "engine exact", "p = "):
+    for part in ("Where bm25 + default", "relevant passage", "Settings", "engine cpu-int8", "p = "):
         assert part in text
 
 
