@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,17 @@ OURS, EXACT, THEIRS, THEIRS_BF16 = (
     "sentence-transformers, bf16",
 )
 CONTENDERS = (OURS, EXACT, THEIRS, THEIRS_BF16)
-BERT_BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+SHAPES = {
+    "bert-base": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
+    "bert-large": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16},
+    "bert-tiny": {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 2},
+}
 
 Score = Callable[[str, Sequence[str]], Any]
 
 
 def model_folder(name: str) -> Path:
-    """The default reranker, or a model of BERT-base's shape that is made on the first call."""
+    """The default reranker, or a model of one of ``SHAPES`` that is made on the first call."""
     from bioqa.rerank.locate import DEFAULT_FOLDER
 
     if name == "minilm":
@@ -59,28 +64,34 @@ def model_folder(name: str) -> Path:
         from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
         torch.manual_seed(0)
-        config = BertConfig(**BERT_BASE, num_labels=1, vocab_size=30522)
+        config = BertConfig(**SHAPES[name], num_labels=1, vocab_size=30522)
         BertForSequenceClassification(config).save_pretrained(folder)
         AutoTokenizer.from_pretrained(DEFAULT_FOLDER, model_max_length=TOKENS).save_pretrained(folder)
     return folder
 
 
 def passages(kind: str, count: int) -> list[str]:
-    """So many abstracts with their titles, or so many snippets of the BioASQ test split."""
+    """So many abstracts with their titles, or so many snippets of the BioASQ test split (of the others too where it has fewer)."""
     if kind == "snippets":
-        with gzip.open(shared_data() / "bioasq" / "test.json.gz", "rt", encoding="utf-8") as file:
-            texts = [snippet["text"] for question in json.load(file)["questions"] for snippet in question["snippets"]]
-        return texts[:count]
+        splits = (bioasq(split) for split in ("test", "dev", "train"))
+        texts = (snippet["text"] for asked in splits for question in asked for snippet in question["snippets"])
+        return list(islice(texts, count))
     with gzip.open(shared_data() / "abstracts" / "abstracts-1.jsonl.gz", "rt", encoding="utf-8") as file:
         records = (json.loads(line) for line in file)
         whole = (f"{one['title']}\n{one['text']}" for one in records if one["title"] and len(one["text"]) > 800)
         return [text for text, _ in zip(whole, range(count), strict=False)]
 
 
+def bioasq(split: str) -> list[dict[str, Any]]:
+    """The questions of a split."""
+    with gzip.open(shared_data() / "bioasq" / f"{split}.json.gz", "rt", encoding="utf-8") as file:
+        questions: list[dict[str, Any]] = json.load(file)["questions"]
+    return questions
+
+
 def work(kind: str, questions: int) -> list[tuple[str, list[str]]]:
     """Questions of the BioASQ test split, each with its own passages."""
-    with gzip.open(shared_data() / "bioasq" / "test.json.gz", "rt", encoding="utf-8") as file:
-        asked = [question["body"] for question in json.load(file)["questions"][:questions]]
+    asked = [question["body"] for question in bioasq("test")[:questions]]
     texts = passages(kind, questions * PASSAGES)
     return [(body, texts[number * PASSAGES : (number + 1) * PASSAGES]) for number, body in enumerate(asked)]
 

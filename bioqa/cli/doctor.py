@@ -77,14 +77,14 @@ def _java() -> Iterator[Check]:
 
 def _model(name: str) -> Iterator[Check]:
     from bioqa.rerank import Reranker
-    from bioqa.rerank.int8 import why_not
+    from bioqa.rerank.models import unavailable
     from bioqa.rerank.settings import read_settings
 
     reranker = Reranker(name)
     reranker.logits("Is the reranker sound?", ["It gives a score."])
     yield Check("Reranker", True, f"{reranker.label}: up to {reranker.max_length} tokens")
-    obstacle = why_not(read_settings(name, reranker.folder))
-    yield Check("Engines", True, f"exact; cpu-int8{f' not: {obstacle}' if obstacle else ''}")
+    engines = unavailable(read_settings(name, reranker.folder))
+    yield Check("Engines", True, "; ".join(f"{one} not: {why}" if why else one for one, why in engines.items()))
 
 
 def _index(path: Path) -> Iterator[Check]:

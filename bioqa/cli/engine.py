@@ -23,8 +23,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _OPTIONS = (
     click.option("--reranker", default="default", show_default=True, help="Hugging Face name or local folder of a cross-encoder."),
     click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps, or several GPUs: cuda:0,cuda:1."),
-    click.option("--engine", default="auto", show_default=True, help="exact (fp32), cpu-int8, or the fastest that runs the model."),
-    click.option("--batch-size", default=32, show_default=True, help="Pairs scored at a time."),
+    click.option("--engine", default="auto", show_default=True, help="exact (fp32), cpu-int8, gpu, or the fastest that can."),
+    click.option("--batch-size", default=32, show_default=True, help="Pairs scored at a time; on gpu, 1,024 tokens for each."),
     click.option("--max-length", type=int, help="Tokens read of question and article.  [default: the model's]"),
     click.option(
         "--long", type=click.Choice(list(LONG)), default="max", show_default=True,

@@ -20,8 +20,16 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def _version(package: str) -> str | None:
+    """The version of a package, None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def environment() -> dict[str, Any]:
-    """Date, processor, cores, memory in GiB, system, Python and package versions, as a result file holds them."""
+    """Date, processor, cores, memory in GiB, system, versions of Python and of installed packages, as a result file holds them."""
     return {
         "date": datetime.date.today().isoformat(),
         "processor": processor(),
@@ -29,5 +37,5 @@ def environment() -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }

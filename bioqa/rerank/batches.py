@@ -55,9 +55,9 @@ def _batch(rows: NDArray[np.int64], pairs: Sequence[Tokens], length: int, paddin
     shape = (len(pairs), length)
     ids = np.full(shape, padding.id, dtype=np.int64)
     types = np.full(shape, padding.type, dtype=np.int64)
-    mask = np.zeros(shape, dtype=np.int64)
-    for row, pair in enumerate(pairs):
-        count = len(pair.ids)
-        place = slice(length - count, None) if padding.left else slice(0, count)
-        ids[row, place], types[row, place], mask[row, place] = pair.ids, pair.types, 1
-    return Batch(rows, ids, types, mask)
+    counts = np.array([len(pair.ids) for pair in pairs])[:, None]
+    places = np.arange(length)
+    there = places >= length - counts if padding.left else places < counts
+    ids[there] = np.concatenate([pair.ids for pair in pairs])
+    types[there] = np.concatenate([pair.types for pair in pairs])
+    return Batch(rows, ids, types, there.astype(np.int64))

@@ -47,8 +47,8 @@ def padded_length(length: int) -> int:
     return length if length >= LONG else -(-length // STEP) * STEP
 
 
-def why_not(settings: Settings) -> str:
-    """Why a model cannot run on this engine, as the end of a sentence; "" where it can."""
+def outside_families(settings: Settings) -> str:
+    """Why a model is none of ``FAMILIES``, as the end of a sentence; "" where it is one."""
     config = settings.config
     names = config.get("architectures") or ["a model without a named architecture"]
     if names[0] not in FAMILIES:
@@ -59,6 +59,13 @@ def why_not(settings: Settings) -> str:
         return f"{strange} in its config"
     if FAMILIES[names[0]].first_position and config.get("pad_token_id") != 1:
         return "its padding token is not 1, which its positions are counted from"
+    return ""
+
+
+def why_not(settings: Settings) -> str:
+    """Why a model cannot run on this engine, as the end of a sentence; "" where it can."""
+    if obstacle := outside_families(settings):
+        return obstacle
     try:
         import onnxruntime  # noqa: F401
     except ImportError:

@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bioqa.errors import BioqaError, ModelError, UsageError
-from bioqa.rerank import int8
+from bioqa.rerank import gpu, int8
 from bioqa.rerank.decision import Decision
-from bioqa.rerank.device import keep_memory, resolve_devices
+from bioqa.rerank.device import keep_memory, resolve_device, resolve_devices
 from bioqa.rerank.lengths import max_length as choose_length
 from bioqa.rerank.load_tokenizer import load_tokenizer, reason
 from bioqa.rerank.locate import locate
@@ -16,8 +18,10 @@ from bioqa.rerank.network import Network, load_network
 from bioqa.rerank.settings import Settings, read_settings
 from bioqa.rerank.tokens import PairTokenizer
 
-ENGINES = ("auto", "exact", "cpu-int8")
-"""``exact``: fp32, any architecture, any device. ``cpu-int8``: see ``int8``. ``auto``: cpu-int8 where it can, else exact."""
+ENGINES = ("auto", "exact", "cpu-int8", "gpu")
+"""``exact``: fp32, any architecture, any device. ``cpu-int8`` and ``gpu``: see modules ``int8`` and ``gpu``. ``auto``: cpu-int8 on
+a CPU and gpu on CUDA GPUs, where they can run the model, else exact.
+"""
 
 CPU_BATCH_TOKENS = 2048
 """Tokens of a batch on CPU, beyond which its activations leave the processor's caches and a token takes longer."""
@@ -28,7 +32,7 @@ class Model:
     """``prompt`` goes before every question; ``activation`` is a key of ``activations.SCALES``; ``devices`` are torch's names,
     and ``networks`` are the same network on each of them, or for each core. ``engine`` is one of ``ENGINES``, never "auto".
     Batches have ``batch_tokens`` at most, and ``padded_length`` says what a pair is padded to (None: no limit; the longest of
-    its batch).
+    its batch). ``packed``: padding costs nothing, and batches are measured in tokens, ``gpu.PAIR_TOKENS`` for a pair.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Model:
     engine: str
     batch_tokens: int | None = None
     padded_length: Callable[[int], int] | None = None
+    packed: bool = False
 
 
 def load_model(
@@ -72,37 +77,81 @@ def _load(name: str, folder: Path, places: tuple[str, ...], max_length: int | No
         settings, source.model_max_length, max_length, source.backend.num_special_tokens_to_add(True)
     )
     tokenizer = PairTokenizer(source.backend, length, source.padding, segments=source.segments, cut=source.cut)
-    parts = (name, folder, tokenizer)
-    rest = (settings.prompt, settings.activation, settings.decision)
-    if _takes_int8(engine, settings, places):
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        try:
-            networks = (int8.Int8Network(settings),) * cores
-        except ModelError:
-            if engine != "auto":
-                raise  # else it is for the exact engine to say what is wrong with the weights
-        else:
-            return Model(*parts, networks, *rest, ("cpu",) * cores, "cpu-int8", int8.BATCH_TOKENS, int8.padded_length)
+    make = partial(
+        Model,
+        name=name,
+        folder=folder,
+        tokenizer=tokenizer,
+        prompt=settings.prompt,
+        activation=settings.activation,
+        decision=settings.decision,
+    )
+    *faster, last = _choose(engine, settings, places)
+    for chosen in faster:
+        with suppress(ModelError):  # it is for the exact engine to say what is wrong with the weights
+            return _BUILD[chosen](make, settings, places, source.segments)
+    return _BUILD[last](make, settings, places, source.segments)
+
+
+def _exact(make: Callable[..., Model], settings: Settings, places: tuple[str, ...], segments: bool) -> Model:
     on_cpu = places == ("cpu",)
     if on_cpu:
         keep_memory()
-    exact = tuple(load_network(settings, place, segments=source.segments) for place in places)
-    return Model(*parts, exact, *rest, places, "exact", CPU_BATCH_TOKENS if on_cpu else None)
+    networks = tuple(load_network(settings, place, segments=segments) for place in places)
+    return make(networks=networks, devices=places, engine="exact", batch_tokens=CPU_BATCH_TOKENS if on_cpu else None)
 
 
-def _takes_int8(engine: str, settings: Settings, places: tuple[str, ...]) -> bool:
-    """Whether cpu-int8 runs a model. Raises ModelError or UsageError where it was asked for and cannot."""
-    if engine == "exact":
-        return False
-    obstacle = int8.why_not(settings)
+def _int8(make: Callable[..., Model], settings: Settings, places: tuple[str, ...], segments: bool) -> Model:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return make(
+        networks=(int8.Int8Network(settings),) * cores,
+        devices=places * cores,
+        engine="cpu-int8",
+        batch_tokens=int8.BATCH_TOKENS,
+        padded_length=int8.padded_length,
+    )
+
+
+def _gpu(make: Callable[..., Model], settings: Settings, places: tuple[str, ...], segments: bool) -> Model:
+    networks = tuple(gpu.GpuNetwork(settings, place, segments=segments) for place in places)
+    return make(networks=networks, devices=places, engine="gpu", packed=True)
+
+
+_BUILD = {"gpu": _gpu, "cpu-int8": _int8, "exact": _exact}
+"""Engine → what makes a model run on it; the fastest first."""
+
+
+def _choose(engine: str, settings: Settings, places: tuple[str, ...]) -> list[str]:
+    """The engines to try, the last of which must do. Raises ModelError or UsageError where the one asked for cannot."""
     if engine == "auto":
-        return places == ("cpu",) and not obstacle
-    if places != ("cpu",):
-        raise UsageError(
-            f"The engine cpu-int8 runs on the CPU, not on {','.join(places)}: use --device cpu, or another engine."
-        )
-    if obstacle:
+        return [name for name in _BUILD if not (_wrong_device(name, places) or wrong_model(name, settings))]
+    if place := _wrong_device(engine, places):
+        raise UsageError(f"The engine {engine} {place}, or another engine.")
+    if obstacle := wrong_model(engine, settings):
         raise ModelError(
-            f"The engine cpu-int8 cannot run the reranker {settings.name}: {obstacle}. Use --engine exact."
+            f"The engine {engine} cannot run the reranker {settings.name}: {obstacle}. Use --engine exact."
         )
-    return True
+    return [engine]
+
+
+def _wrong_device(engine: str, places: tuple[str, ...]) -> str:
+    """What to say of an engine that does not run on these devices, "" where it does."""
+    if engine == "cpu-int8" and places != ("cpu",):
+        return f"runs on the CPU, not on {','.join(places)}: use --device cpu"
+    if engine == "gpu" and not all(place.startswith(gpu.DEVICES) for place in places):
+        return f"runs on CUDA GPUs, not on {','.join(places)}: use --device cuda where PyTorch sees one"
+    return ""
+
+
+def wrong_model(engine: str, settings: Settings) -> str:
+    """Why an engine cannot run a model on any device, as the end of a sentence; "" where it can."""
+    obstacles = {"cpu-int8": int8.why_not, "gpu": int8.outside_families}
+    return obstacles[engine](settings) if engine in obstacles else ""
+
+
+def unavailable(settings: Settings) -> dict[str, str]:
+    """Engine → why it cannot run a model on this machine, as the end of a sentence; "" where it can."""
+    found = {engine: wrong_model(engine, settings) for engine in reversed(_BUILD)}
+    if not resolve_device("auto").startswith(gpu.DEVICES):
+        found["gpu"] = found["gpu"] or "PyTorch sees no CUDA GPU here"
+    return found

@@ -1,5 +1,6 @@
 """The network of a model folder, loaded in fp32 and ready to be called with batches."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Network(Protocol):
-    """Anything that scores batches: the exact fp32 networks here, and other engines later."""
+Deferred = Callable[[], NDArray[np.float32]]
+"""Waits for the logits of a batch that a device is computing meanwhile."""
 
-    def __call__(self, batch: Batch) -> NDArray[np.float32]:
-        """Logits of a batch of n pairs: float32 of shape (n,). Must be callable from several threads at once."""
+
+class Network(Protocol):
+    """Anything that scores batches: the exact fp32 networks here, ``int8.Int8Network``, ``gpu.GpuNetwork``."""
+
+    def __call__(self, batch: Batch) -> NDArray[np.float32] | Deferred:
+        """Logits of a batch of n pairs, float32 of shape (n,), or what waits for them. Must be callable from several threads at
+        once, and again before an earlier batch was waited for.
+        """
 
 
 def load_network(settings: Settings, device: str, *, segments: bool) -> Network:

@@ -1,7 +1,9 @@
 """Score passages for questions with a cross-encoder, as sentence-transformers' ``CrossEncoder`` does."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TypedDict
 
@@ -10,9 +12,11 @@ from numpy.typing import NDArray
 
 from bioqa.errors import ModelError, QuestionError, UsageError
 from bioqa.rerank.activations import SCALES, activate, probabilities
-from bioqa.rerank.batches import batches
+from bioqa.rerank.batches import Batch, batches
+from bioqa.rerank.gpu import PAIR_TOKENS
 from bioqa.rerank.locate import DEFAULT_NAME
 from bioqa.rerank.models import load_model
+from bioqa.rerank.tokens import Tokens
 from bioqa.rerank.workers import Workers
 
 LEAST_SHARE = 0.25
@@ -55,7 +59,9 @@ class Reranker:
 
     On the engine "exact", scores equal ``sentence_transformers.CrossEncoder(folder, model_kwargs={"dtype":
     torch.float32}).predict`` to 1e-4. On "cpu-int8", which is chosen on a CPU for the models that it can run, they differ by the
-    rounding of weights and activations to 8 bits, and are the same whatever is scored beside a pair.
+    rounding of weights and activations to 8 bits, and are the same whatever is scored beside a pair. On "gpu", which is chosen on
+    CUDA GPUs for the same models, they differ by the rounding to 16 bits (see ``gpu``), and so may a pair's score from batch to
+    batch.
     """
 
     def __init__(
@@ -67,7 +73,10 @@ class Reranker:
         max_length: int | None = None,
         engine: str = "auto",
     ) -> None:
-        """Load the model: see ``models.load_model`` for the arguments and errors. ``batch_size`` is in pairs."""
+        """Load the model: see ``models.load_model`` for the arguments and errors.
+
+        ``batch_size`` is in pairs; on the engine "gpu" each stands for ``gpu.PAIR_TOKENS`` tokens, however many pairs these are.
+        """
         if batch_size < 1:
             raise UsageError(f"A batch size of {batch_size} is not possible; give 1 or more.")
         self._model = load_model(name_or_path, device, max_length, engine)
@@ -128,17 +137,36 @@ class Reranker:
             self.passage_tokens(question)
         model = self._model
         texts = [(model.prompt + question, passage) for question, passage in pairs]
-        tokens = list(model.tokenizer.encode(texts, keep_first=whole_questions))
-        made = batches(tokens, self.batch_size, model.tokenizer.padding, model.batch_tokens, model.padded_length)
-        logits = self._workers.logits(made, len(tokens))
+        read: list[tuple[bool, int]] = []
+        chunks = model.tokenizer.encode_chunks(texts, keep_first=whole_questions)
+        logits = self._workers.logits(self._batches(chunks, read), len(texts))
         if not np.isfinite(logits).all():
             bad = int(np.flatnonzero(~np.isfinite(logits))[0])
             raise ModelError(
-                f"The reranker {self.name} gave {logits[bad]} for pair {bad + 1}; its weights are damaged."
+                f"The reranker {self.name} gave {logits[bad]} for pair {bad + 1}; its weights are damaged"
+                f"{', or 16-bit numbers cannot hold its values: try --engine exact' if model.packed else ''}."
             )
-        truncated = np.array([pair.truncated for pair in tokens], dtype=np.bool_)
-        unread = np.array([pair.unread for pair in tokens], dtype=np.int64)
+        truncated = np.array([cut for cut, _ in read], dtype=np.bool_)
+        unread = np.array([characters for _, characters in read], dtype=np.int64)
         return Scores(logits, activate(self.activation, logits), self.calibrated(logits), truncated, unread)
+
+    def _batches(self, chunks: Iterator[list[Tokens]], read: list[tuple[bool, int]]) -> Iterator[Batch]:
+        """Batches of the pairs that come in chunks; ``read`` takes up whether each is cut, and its characters not read.
+
+        Packed batches are made of one chunk after another, while a GPU computes those before; others of all pairs, for batches
+        of similar lengths.
+        """
+        model = self._model
+        size, most_tokens = self.batch_size, model.batch_tokens
+        if model.packed:
+            size, most_tokens = sys.maxsize, self.batch_size * PAIR_TOKENS
+        else:
+            chunks = iter([list(chain.from_iterable(chunks))])
+        for chunk in chunks:
+            first = len(read)
+            read += [(pair.truncated, pair.unread) for pair in chunk]
+            for batch in batches(chunk, size, model.tokenizer.padding, most_tokens, model.padded_length):
+                yield replace(batch, rows=batch.rows + first)
 
     def calibrated(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """The probabilities that logits stand for: float32 of the same shape."""

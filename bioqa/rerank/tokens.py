@@ -1,7 +1,9 @@
 """Pairs of texts to token ids, as the model's own tokenizer would."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
 
 CHUNK = 1024
 """Pairs tokenized at a time: the tokenizer's own records are about 100 times the size of the ids kept from them."""
+
+FIRST_CHUNK = 128
+"""Pairs of the first chunk, so that the first batches are ready soon; each later one is twice as large, up to ``CHUNK``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +68,29 @@ class PairTokenizer:
 
         With ``keep_first`` only the second text is cut; the first must leave it room.
         """
-        for start in range(0, len(pairs), CHUNK):
-            chunk = [(clean(first), clean(second)) for first, second in pairs[start : start + CHUNK]]
-            for (first, second), encoding in zip(chunk, self._backend.encode_batch(chunk), strict=True):
-                if self.max_length is None or len(encoding.ids) < self.max_length or not encoding.overflowing:
-                    yield _tokens(encoding)
-                elif keep_first:
-                    yield self._keeping_first(first, second)
-                else:
-                    of_second = (
-                        o for o, text in zip(encoding.offsets, encoding.sequence_ids, strict=True) if text == 1
-                    )
-                    yield _tokens(encoding, True, _unread(list(of_second), second))
+        return chain.from_iterable(self.encode_chunks(pairs, keep_first=keep_first))
+
+    def encode_chunks(self, pairs: Sequence[tuple[str, str]], *, keep_first: bool = False) -> Iterator[list[Tokens]]:
+        """Yield what ``encode`` does, some pairs at a time; a thread tokenizes the next ones meanwhile."""
+        chunks = _chunks(pairs)
+        chunk = next(chunks, [])
+        encodings = self._backend.encode_batch(chunk)
+        with ThreadPoolExecutor(1) as pool:
+            while chunk:
+                following = next(chunks, [])
+                ahead = pool.submit(self._backend.encode_batch, following)
+                yield [self._kept(pair, found, keep_first) for pair, found in zip(chunk, encodings, strict=True)]
+                chunk, encodings = following, ahead.result()
+
+    def _kept(self, pair: tuple[str, str], encoding: Any, keep_first: bool) -> Tokens:
+        """The tokens of one pair from the tokenizer's record of them."""
+        if self.max_length is None or len(encoding) < self.max_length or not encoding.overflowing:
+            return _tokens(encoding)
+        first, second = pair
+        if keep_first:
+            return self._keeping_first(first, second)
+        of_second = [o for o, text in zip(encoding.offsets, encoding.sequence_ids, strict=True) if text == 1]
+        return _tokens(encoding, True, _unread(of_second, second))
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """The tokens of each text without special ones, counted up to ``max_length``."""
@@ -90,6 +106,14 @@ class PairTokenizer:
         asked, read = self._backend.encode_batch([first, second], add_special_tokens=False)
         read.truncate(max(0, self.max_length - self.special - len(asked.ids)), direction=self._cut)
         return _tokens(self._backend.post_process(asked, read), True, _unread(read.offsets, second))
+
+
+def _chunks(pairs: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """The pairs in chunks of ``FIRST_CHUNK`` to ``CHUNK``, cleaned."""
+    start, size = 0, FIRST_CHUNK
+    while start < len(pairs):
+        yield [(clean(first), clean(second)) for first, second in pairs[start : start + size]]
+        start, size = start + size, min(2 * size, CHUNK)
 
 
 def _tokens(encoding: Any, truncated: bool = False, unread: int = 0) -> Tokens:

@@ -1,10 +1,10 @@
 """Batches run on one device or on several, in halves where memory runs out."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ from bioqa.rerank.batches import Batch
 from bioqa.rerank.load_tokenizer import reason
 
 if TYPE_CHECKING:
-    from bioqa.rerank.network import Network
+    from bioqa.rerank.network import Deferred, Network
 
 _log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 
 class Workers:
@@ -32,14 +33,16 @@ class Workers:
     def logits(self, batches: Iterable[Batch], count: int) -> NDArray[np.float32]:
         """The logits of ``count`` pairs, float32 of shape (count,), from batches that hold each of them once.
 
-        Every device takes the next batch as soon as it is free. Raises ModelError where a network fails.
+        Every device takes the next batch as soon as it is free, or has been given the one before where its network defers its
+        results; these are waited for at the end. Raises ModelError where a network fails.
         """
         found = np.zeros(count, dtype=np.float32)
         queue = _Queue(batches)
 
         def work(worker: _Worker) -> None:
-            for batch in queue:
-                found[batch.rows] = worker.run(batch)
+            started = [(batch.rows, worker.start(batch)) for batch in queue]
+            for rows, wait in started:
+                found[rows] = wait()
 
         if len(self._workers) == 1:
             work(self._workers[0])
@@ -83,22 +86,38 @@ class _Worker:
         self._network = network
         self._fits: int | None = None  # tokens, padding included; None until memory runs out
 
-    def run(self, batch: Batch) -> NDArray[np.float32]:
-        """The logits of one batch."""
-        pairs = len(batch.rows)
-        if self._fits is None or batch.ids.size <= self._fits or pairs == 1:
-            logits = self._try(batch)
-            if logits is not None:
-                return logits
-            _free(self._device)
-            self._shrink(batch)
-        return np.concatenate([self.run(_part(batch, 0, pairs // 2)), self.run(_part(batch, pairs // 2, pairs))])
+    def start(self, batch: Batch) -> "Deferred":
+        """Have the network begin with a batch, or with its halves where it does not fit; what comes back waits for the logits."""
+        if self._fits is not None and batch.ids.size > self._fits and len(batch.rows) > 1:
+            return self._halves(batch)
+        result = self._try(batch, lambda: self._network(batch))
+        if result is None:
+            return self._smaller(batch)
+        if not callable(result):
+            return lambda: result
+        return lambda: self._finish(batch, result)
 
-    def _try(self, batch: Batch) -> NDArray[np.float32] | None:
-        """The logits of one batch, None where it does not fit in memory, and a sentence instead of a library's traceback."""
+    def _finish(self, batch: Batch, wait: "Deferred") -> NDArray[np.float32]:
+        """The logits of a batch begun before; those of its halves where it turns out not to have fitted."""
+        logits = self._try(batch, wait)
+        return self._smaller(batch)() if logits is None else logits
+
+    def _smaller(self, batch: Batch) -> "Deferred":
+        """Begin again with the halves of a batch that did not fit."""
+        _free(self._device)
+        self._shrink(batch)
+        return self._halves(batch)
+
+    def _halves(self, batch: Batch) -> "Deferred":
+        half = len(batch.rows) // 2
+        first, second = self.start(_part(batch, 0, half)), self.start(_part(batch, half, len(batch.rows)))
+        return lambda: np.concatenate([first(), second()])
+
+    def _try(self, batch: Batch, compute: Callable[[], _Result]) -> _Result | None:
+        """What ``compute`` gives for a batch, None where it does not fit in memory; a sentence instead of a library's traceback."""
         shape = f"{len(batch.rows)} pairs of {batch.ids.shape[1]} tokens"
         try:
-            return self._network(batch)
+            return compute()
         except (IndexError, RuntimeError, MemoryError) as error:
             if not _is_memory(error):
                 raise ModelError(
@@ -128,12 +147,12 @@ def _part(batch: Batch, begin: int, end: int) -> Batch:
 
 
 def _is_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out: torch's class for GPUs, and what its allocators for CPU and MPS say."""
+    """Whether an error says that memory ran out: torch's class for GPUs, and what cuBLAS and its allocators for CPU and MPS say."""
     text = str(error).lower()
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or any(sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory"))
+        or any(sign in text for sign in ("out of memory", "alloc_failed", "can't allocate memory", "not enough memory"))
     )
 
 

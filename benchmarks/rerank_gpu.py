@@ -1,0 +1,315 @@
+"""Reranking on a GPU: bioqa's engine gpu beside sentence-transformers, and beside what the GPU can do.
+
+    python benchmarks/rerank_gpu.py
+    python benchmarks/rerank_gpu.py --models bert-large --kinds snippets    # a part; the others stay in the result as they are
+    python benchmarks/rerank_gpu.py --trial                                 # does the script work? a tiny model, on the CPU
+
+Models of the shapes of BERT-base and BERT-large, with random weights, as time does not depend on the weights. 10,000 real abstracts
+with their titles and 100,000 BioASQ snippets (each of some 53,000 with one or two questions), cut to 512 tokens; every time is from
+strings to scores, tokenizing and all. Each question stands before 100 passages. Contenders take turns, several rounds:
+
+- ``bioqa, gpu`` as it comes;
+- ``sentence-transformers``: ``CrossEncoder.predict`` in bf16 and in fp16, with PyTorch's attention (sdpa) and, where the package
+  flash_attn is installed, FlashAttention 2. The best of these in batches of ``THEIR_BATCHES`` pairs, as found on a part of the
+  passages, takes part in the rounds.
+
+The peak is the highest rate of PyTorch's bf16 matrix product, of random numbers, over a large square matrix and the model's own
+shapes. ``share_of_peak`` counts what bioqa computes: of the last layer only what the first position needs; ``whole_model`` all
+that the model's layers have, as is usual elsewhere, for both. ``latency`` is of one question with 100 abstracts, a call after
+another. ``profile`` says what of the GPU's time goes where during one run over the part, in kinds of kernels, and ``idle`` what
+of the wall time the GPU had nothing to do. The result goes to ``benchmarks/results/rerank_gpu.json``: medians, and ratios of
+medians.
+"""
+
+import argparse
+import importlib.util
+import json
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rerank_cpu import PASSAGES, TOKENS, bioasq, model_folder, multiplications, passages, token_counts
+from tqdm import tqdm
+
+from machine import RESULTS, environment, write_result
+
+COUNTS = {"abstracts": 10_000, "snippets": 100_000}
+PARTS = {"abstracts": 2_000, "snippets": 10_000}
+THEIR_BATCHES = (32, 64, 128, 256, 512)
+OUR_BATCHES = (16, 32, 64)
+KERNELS = {
+    "attention": r"flash|fmha|attention",
+    "normalisation": r"layer_?norm",
+    "GELU": r"gelu",
+    "matrix products": r"gemm|nvjet|cutlass|xmma|splitk|addmm|matmul|linear",
+    "copies": r"memcpy|memset|copy",
+    "embedding and rows": r"embedding|index|gather",
+    "other element by element": r"elementwise|add|mul|arange",
+}
+"""Kind → what the names of its kernels (on a CPU, operations) hold; the first that fits counts."""
+
+Pairs = Sequence[tuple[str, str]]
+Score = Callable[[Pairs], Any]
+
+
+def pairs(kind: str, count: int) -> list[tuple[str, str]]:
+    """So many questions with passages; where there are fewer passages, they come again with other questions."""
+    asked = [question["body"] for question in bioasq("test")]
+    texts = passages(kind, count)
+    return [(asked[n // PASSAGES % len(asked)], texts[n % len(texts)]) for n in range(count)]
+
+
+def ours(folder: Path, device: str, batch_size: int = 32) -> Score:
+    from bioqa import Reranker
+
+    reranker = Reranker(folder, device=device, max_length=TOKENS, engine="gpu", batch_size=batch_size)
+    return lambda texts: reranker.score_pairs(texts).logits
+
+
+def theirs(folder: Path, device: str, dtype: str, attention: str, batch_size: int) -> Score:
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    options = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
+    model = CrossEncoder(str(folder), device=device, max_length=TOKENS, model_kwargs=options)
+    return lambda texts: model.predict(list(texts), batch_size=batch_size, show_progress_bar=False)
+
+
+def timed(score: Score, texts: Pairs) -> float:
+    """Seconds from strings to scores in memory."""
+    started = time.perf_counter()
+    found = np.asarray(score(texts))
+    seconds = time.perf_counter() - started
+    if found.shape != (len(texts),) or not np.isfinite(found).all():
+        raise RuntimeError(f"{found.shape} scores, some of them no numbers, for {len(texts)} pairs")
+    return seconds
+
+
+def settings_tried(folder: Path, device: str, part: Pairs, batches: Sequence[int]) -> dict[str, float]:
+    """Seconds of sentence-transformers on a part of the pairs, by its settings as ``theirs`` takes them; those that run."""
+    kinds = ["sdpa", *(["flash_attention_2"] if importlib.util.find_spec("flash_attn") else [])]
+    found = {}
+    for dtype, attention, batch_size in tqdm(list(product(("bfloat16", "float16"), kinds, batches)), desc="settings"):
+        try:
+            score = theirs(folder, device, dtype, attention, batch_size)
+            score(part[:batch_size])
+            found[f"{dtype} {attention} {batch_size}"] = timed(score, part)
+        except (RuntimeError, ValueError) as error:  # of memory, or an attention that does not take the model
+            print(f"{dtype} {attention} {batch_size}: {str(error).splitlines()[0]}", file=sys.stderr)
+    return dict(sorted(found.items(), key=lambda one: one[1]))
+
+
+def peak(folder: Path, device: str, square: int, rows: int) -> float:
+    """The highest rate of bf16 matrix products, operations a second."""
+    import torch
+
+    config = json.loads((folder / "config.json").read_text())
+    width, inner = config["hidden_size"], config["intermediate_size"]
+    rates = []
+    for m, k, n in ((square, square, square), (rows, width, inner), (rows, inner, width), (rows, width, 3 * width)):
+        left = torch.randn(m, k, dtype=torch.bfloat16, device=device)
+        right = torch.randn(n, k, dtype=torch.bfloat16, device=device).T
+        out = torch.empty(m, n, dtype=torch.bfloat16, device=device)
+        for _ in range(3):
+            torch.mm(left, right, out=out)
+        repeats = 20
+        seconds = []
+        for _ in range(5):
+            wait(device)
+            started = time.perf_counter()
+            for _ in range(repeats):
+                torch.mm(left, right, out=out)
+            wait(device)
+            seconds.append((time.perf_counter() - started) / repeats)
+        rates.append(2.0 * m * k * n / statistics.median(seconds))
+    return max(rates)
+
+
+def wait(device: str) -> None:
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
+def computed(folder: Path, lengths: Sequence[int]) -> float:
+    """Of ``multiplications``, those that bioqa computes: the last layer's keys and values whole, the rest at one position."""
+    config = json.loads((folder / "config.json").read_text())
+    width, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
+    others = multiplications(folder, lengths) * (layers - 1) / layers
+    first = 2 * (2 * width * width + 2 * width * inner)
+    return others + sum(4 * n * width * width + 4 * n * width + first for n in lengths)
+
+
+def latency(score: Score, asked: Sequence[Pairs], calls: int) -> dict[str, float]:
+    """Milliseconds of calls with one question each: median, 99th percentile, least and most."""
+    for texts in asked[:3]:
+        timed(score, texts)
+    seconds = [timed(score, asked[call % len(asked)]) for call in range(calls)]
+    values = {"p50": np.percentile(seconds, 50), "p99": np.percentile(seconds, 99)}
+    values |= {"least": min(seconds), "most": max(seconds)}
+    return {name: round(float(value) * 1e3, 2) for name, value in values.items()}
+
+
+def profile(score: Score, texts: Pairs, device: str) -> dict[str, Any]:
+    """Shares of the device's time by kind of kernel, the longest kernels, and the share of wall time without any."""
+    from torch.profiler import ProfilerActivity, profile
+
+    on_gpu = device.startswith("cuda")
+    wall = timed(score, texts)  # without the profiler, which slows the launches down
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as found:
+        score(texts)
+        wait(device)
+    times = {
+        event.key: event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        for event in found.key_averages()
+    }
+    total = sum(times.values()) or 1
+    kinds = dict.fromkeys([*KERNELS, "other"], 0.0)
+    for name, microseconds in times.items():
+        kind = next((kind for kind, sign in KERNELS.items() if re.search(sign, name.lower())), "other")
+        kinds[kind] += microseconds / total
+    longest = sorted(times, key=times.__getitem__, reverse=True)[:8]
+    return {
+        "shares": {kind: round(share, 3) for kind, share in kinds.items() if share >= 0.0005},
+        "longest": {name[:100]: round(times[name] / total, 3) for name in longest},
+        "idle": round(max(0.0, 1 - total / 1e6 / wall), 3),
+    }
+
+
+def measure(model: str, kind: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Both contenders on one model and one kind of passages."""
+    folder, device = model_folder(model), options.device
+    texts = pairs(kind, options.counts[kind])
+    part = texts[: options.parts[kind]]
+    tried = settings_tried(folder, device, part, options.batches)
+    dtype, attention, batch_size = next(iter(tried)).split()
+    scorers = {
+        "bioqa, gpu": ours(folder, device),
+        "sentence-transformers": theirs(folder, device, dtype, attention, int(batch_size)),
+    }
+    for score in scorers.values():
+        score(part)
+    seconds: dict[str, list[float]] = {name: [] for name in scorers}
+    rates = []
+    for _ in tqdm(range(options.rounds), desc=f"{model}, {kind}"):
+        for name, score in scorers.items():
+            seconds[name].append(timed(score, texts))
+        rates.append(peak(folder, device, options.square, options.rows))
+    lengths = token_counts(folder, [(question, [text]) for question, text in texts])
+    rate = statistics.median(rates)
+    figures = {name: statistics.median(values) for name, values in seconds.items()}
+    mine = figures["bioqa, gpu"]
+    found = {
+        "pairs": len(texts),
+        "tokens": sum(lengths),
+        "seconds": {name: round(value, 3) for name, value in figures.items()},
+        "range": {name: [round(min(values), 3), round(max(values), 3)] for name, values in seconds.items()},
+        "times_sentence_transformers": round(figures["sentence-transformers"] / mine, 2),
+        "bf16_peak_tflops": round(rate / 1e12, 1),
+        "share_of_peak": round(computed(folder, lengths) / mine / rate, 3),
+        "whole_model": {
+            name: round(multiplications(folder, lengths) / value / rate, 3) for name, value in figures.items()
+        },
+        "tokenizing_alone_s": round(tokenizing(folder, texts), 3),
+        "sentence_transformers_settings": {name: round(value, 3) for name, value in tried.items()},
+        "our_batches": {f"{size} x 1024": round(batched(folder, device, size, part), 3) for size in OUR_BATCHES},
+        "profile": profile(scorers["bioqa, gpu"], part, device),
+    }
+    if kind == "abstracts":
+        asked = [texts[start : start + PASSAGES] for start in range(0, len(part), PASSAGES)]
+        found["latency_ms"] = {name: latency(score, asked, options.calls) for name, score in scorers.items()}
+    return found | {"rounds": options.rounds, "environment": environment() | hardware(device)}
+
+
+def batched(folder: Path, device: str, batch_size: int, part: Pairs) -> float:
+    """Our seconds on a part with another batch size, the better of two."""
+    score = ours(folder, device, batch_size)
+    return min(timed(score, part) for _ in range(2))
+
+
+def tokenizing(folder: Path, texts: Pairs) -> float:
+    """Seconds of tokenizing alone, which a GPU's work hides where it takes longer."""
+    from bioqa.rerank.load_tokenizer import load_tokenizer
+    from bioqa.rerank.settings import read_settings
+    from bioqa.rerank.tokens import PairTokenizer
+
+    source = load_tokenizer(read_settings(folder.name, folder))
+    tokenizer = PairTokenizer(source.backend, TOKENS, source.padding, segments=source.segments)
+    started = time.perf_counter()
+    for _ in tokenizer.encode_chunks(texts):
+        pass
+    return time.perf_counter() - started
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """The GPU, and the versions that matter on one."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return {"device": device}
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "device": properties.name,
+        "device_memory_gib": round(properties.total_memory / 2**30),
+        "capability": f"{properties.major}.{properties.minor}",
+        "cuda": torch.version.cuda,
+    }
+
+
+def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options; exits with a sentence where there is no GPU to measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--models", nargs="+", default=["bert-base", "bert-large"])
+    parser.add_argument("--kinds", nargs="+", default=list(COUNTS), choices=list(COUNTS))
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--out", type=Path, default=RESULTS / "rerank_gpu.json")
+    parser.add_argument(
+        "--trial", action="store_true", help="a tiny model and few pairs, on the CPU; prints the result only"
+    )
+    options = parser.parse_args(arguments)
+    options.counts, options.parts, options.batches = COUNTS, PARTS, THEIR_BATCHES
+    options.square, options.rows, options.calls = 8192, 32768, 300
+    if options.trial:
+        options.models, options.device, options.rounds = ["bert-tiny"], "cpu", 1
+        options.counts, options.parts = {"abstracts": 200, "snippets": 400}, {"abstracts": 100, "snippets": 100}
+        options.batches, options.square, options.rows, options.calls = (32, 64), 256, 512, 3
+        return options
+    import torch
+
+    if not torch.cuda.is_available():
+        parser.exit(
+            1, "PyTorch sees no CUDA GPU here, and this script measures one; --trial tries it out on the CPU.\n"
+        )
+    return options
+
+
+def main() -> None:
+    options = options_of()
+    if options.trial:
+        from bioqa.rerank import gpu
+
+        gpu.DEVICES = ("cuda", "cpu")
+    kept = json.loads(options.out.read_text()) if options.out.is_file() and not options.trial else {}
+    result = {
+        "what": "from strings to scores, medians of rounds; each part names the machine it was measured on",
+        "results": kept.get("results", {}),
+    }
+    for model in options.models:
+        for kind in options.kinds:
+            result["results"].setdefault(model, {})[kind] = measure(model, kind, options)
+            if not options.trial:
+                write_result(options.out, result)
+    if options.trial:
+        print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
