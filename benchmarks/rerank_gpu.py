@@ -34,10 +34,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rerank_cpu import PASSAGES, TOKENS, bioasq, model_folder, multiplications, passages, token_counts
 from tqdm import tqdm
 
 from machine import RESULTS, environment, write_result
+from rerank_cpu import PASSAGES, TOKENS, bioasq, model_folder, multiplications, passages, token_counts
 
 COUNTS = {"abstracts": 10_000, "snippets": 100_000}
 PARTS = {"abstracts": 2_000, "snippets": 10_000}
