@@ -189,13 +189,8 @@ def training() -> str:
 
 def fresh(text: str) -> str:
     """The README's text with every made part as it should be now."""
-    for name, make in (
-        ("commands", commands),
-        ("results", results),
-        ("startup", startup),
-        ("building", building),
-        ("training", training),
-    ):
+    for make in (commands, results, startup, building, searching, growing, reranking, training):
+        name = make.__name__
         mark = f"<!-- {name} -->"
         if mark not in text:
             continue
