@@ -23,6 +23,7 @@ import os
 import statistics
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -206,6 +207,35 @@ def cold(model: str, name: str, rounds: int) -> dict[str, float]:
     return medians([time_process(command) for _ in range(rounds)])
 
 
+def profile(model: str) -> dict[str, float]:
+    """Share of cpu-int8's time by kind of operation on one question's abstracts, as onnxruntime's profiler has it."""
+    import onnxruntime
+
+    from bioqa import Reranker
+    from bioqa.rerank.int8 import Weights, cache_folder
+    from bioqa.rerank.settings import read_settings
+
+    folder = model_folder(model)
+    reranker = Reranker(folder, device="cpu", max_length=TOKENS, engine="cpu-int8")  # the graph is in the cache now
+    graph = cache_folder() / f"{Weights(read_settings(model, folder)).checksum(folder / 'config.json')}.onnx"
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.enable_profiling = True
+    options.profile_file_prefix = str(DATA / "profile")
+    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    reranker._model.networks[0]._session = session
+    ((question, texts),) = work("abstracts", 1)
+    reranker.logits(question, texts)
+    report = Path(session.end_profiling())
+    spent: dict[str, float] = defaultdict(float)
+    for event in json.loads(report.read_text()):
+        if event.get("cat") == "Node" and event["name"].endswith("kernel_time") and event["args"]["op_name"] != "If":
+            spent[event["args"]["op_name"]] += event["dur"]
+    report.unlink()
+    whole = sum(spent.values())
+    return {kind: round(value / whole, 3) for kind, value in sorted(spent.items(), key=lambda one: -one[1])[:9]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -219,14 +249,15 @@ def main() -> None:
         ((question, texts),) = work("abstracts", 1)
         contender(name, model_folder(model))(question, texts[:10])
         return
+    # Before the models are in this process: a child's peak memory counts what its parent held when it was started.
+    starts = {m: {name: cold(m, name, 3) for name in (OURS, EXACT, THEIRS)} for m in options.models}
     result = {
         "what": f"one question with {PASSAGES} passages, from strings to scores; medians of rounds x questions",
         "rounds": options.rounds,
         "questions": options.questions,
         "results": {m: {kind: measure(m, kind, options) for kind in ("abstracts", "snippets")} for m in options.models},
-        "cold_start_with_10_abstracts": {
-            m: {name: cold(m, name, 3) for name in (OURS, EXACT, THEIRS)} for m in options.models
-        },
+        "cold_start_with_10_abstracts": starts,
+        "share_of_cpu_int8_time": {m: profile(m) for m in options.models},
         "environment": environment(),
     }
     write_result(options.out, result)
