@@ -8,6 +8,7 @@ import pytest
 from bioqa import Index, MemoryIndex, build_index, read_questions
 from bioqa.corpus import expand_sources, read_source
 from bioqa.errors import SourceError, UsageError
+from bioqa.index.jvm import cast, java
 from support import DEMO, assert_same_results, pyserini_results
 
 
@@ -19,6 +20,24 @@ def test_pyserini_finds_the_same_documents_with_the_same_scores(demo_index):
     with Index(demo_index) as index:
         for question, expected in zip(questions, theirs, strict=True):
             assert_same_results([(hit.id, hit.score) for hit in index.search(question, 10)], expected)
+
+
+@pytest.mark.parametrize("k", [1, 2, 7, 60, 1000])
+def test_the_best_are_lucenes_own_whatever_their_number(demo_index, k):
+    questions = [
+        "disease",
+        "gene patients disease",
+        "Which gene is mutated in Marfan syndrome?",
+        "a treatment of the disease",
+    ]
+    with Index(demo_index, threads=1) as index:
+        every = java("org.apache.lucene.search.MatchAllDocsQuery")()
+        for query in (*(index._query(question) for question in questions), every):
+            ids, docs, scores = java("bioqa.Bulk").search(index._searcher, query, k)
+            expected = index._searcher.search(cast("org.apache.lucene.search.Query", query), k).scoreDocs
+            assert docs == [hit.doc for hit in expected]
+            assert scores == [hit.score for hit in expected]
+            assert len(ids.split("\n")) == len(docs) == min(k, len(docs))
 
 
 @pytest.mark.shared_data

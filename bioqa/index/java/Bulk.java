@@ -55,10 +55,14 @@ import org.apache.lucene.queryparser.classic.TokenMgrError;
 import org.apache.lucene.search.BooleanClause;
 import org.apache.lucene.search.BooleanQuery;
 import org.apache.lucene.search.BoostQuery;
+import org.apache.lucene.search.Collector;
 import org.apache.lucene.search.DocIdSetIterator;
 import org.apache.lucene.search.IndexSearcher;
+import org.apache.lucene.search.LeafCollector;
 import org.apache.lucene.search.Query;
+import org.apache.lucene.search.Scorable;
 import org.apache.lucene.search.ScoreDoc;
+import org.apache.lucene.search.ScoreMode;
 import org.apache.lucene.search.TermQuery;
 import org.apache.lucene.search.TopScoreDocCollector;
 import org.apache.lucene.store.Directory;
@@ -255,9 +259,119 @@ public final class Bulk {
     if (searcher.getSlices().length > 1) {
       return searcher.search(query, TopScoreDocCollector.createSharedManager(most, null, most)).scoreDocs;
     }
-    TopScoreDocCollector collector = TopScoreDocCollector.create(most, most);
-    searcher.search(query, collector);
-    return collector.topDocs().scoreDocs;
+    Best best = new Best(most);
+    searcher.search(query, best);
+    return best.scoreDocs();
+  }
+
+  /**
+   * Collects the k documents of the highest scores, of equal ones those that come first, as TopScoreDocCollector does; but it keeps up
+   * to 2 k in no order and drops the worse half when they are full, which for a large k takes less than a heap.
+   */
+  private static final class Best implements Collector {
+    private final int k;
+    private final long[] kept; // the score's bits, which order as positive scores do, over the bits of -1 - document
+    private int size;
+    private float least;
+
+    Best(int k) {
+      this.k = k;
+      this.kept = new long[2 * k];
+    }
+
+    @Override
+    public ScoreMode scoreMode() {
+      return ScoreMode.TOP_SCORES;
+    }
+
+    @Override
+    public LeafCollector getLeafCollector(LeafReaderContext context) {
+      int base = context.docBase;
+      return new LeafCollector() {
+        private Scorable scorer;
+        private float told;
+
+        @Override
+        public void setScorer(Scorable scorer) throws IOException {
+          this.scorer = scorer;
+          told = 0;
+          tell();
+        }
+
+        @Override
+        public void collect(int doc) throws IOException {
+          float score = scorer.score();
+          if (score < least) {
+            return;
+          }
+          kept[size++] = (long) Float.floatToIntBits(score) << 32 | ~(base + doc) & 0xFFFFFFFFL;
+          if (size == kept.length) {
+            prune();
+            tell();
+          }
+        }
+
+        private void tell() throws IOException {
+          if (least > told) {
+            told = least;
+            scorer.setMinCompetitiveScore(least);
+          }
+        }
+      };
+    }
+
+    /** Leaves the best k. Documents come in order, so that a later one must beat the worst of them. */
+    private void prune() {
+      select(kept, size, k);
+      size = k;
+      long worst = kept[0];
+      for (int i = 1; i < k; i++) {
+        worst = Math.min(worst, kept[i]);
+      }
+      least = Math.nextUp(Float.intBitsToFloat((int) (worst >>> 32)));
+    }
+
+    ScoreDoc[] scoreDocs() {
+      Arrays.sort(kept, 0, size);
+      int n = Math.min(k, size);
+      ScoreDoc[] found = new ScoreDoc[n];
+      for (int i = 0; i < n; i++) {
+        long one = kept[size - 1 - i];
+        found[i] = new ScoreDoc(~(int) one, Float.intBitsToFloat((int) (one >>> 32)));
+      }
+      return found;
+    }
+
+    /** Moves the k largest of the first n values to the front, in any order (Hoare's quickselect). */
+    private static void select(long[] values, int n, int k) {
+      int low = 0;
+      int high = n - 1;
+      while (low < high) {
+        long pivot = values[low + high >>> 1];
+        int i = low;
+        int j = high;
+        while (i <= j) {
+          while (values[i] > pivot) {
+            i++;
+          }
+          while (values[j] < pivot) {
+            j--;
+          }
+          if (i <= j) {
+            long value = values[i];
+            values[i++] = values[j];
+            values[j--] = value;
+          }
+        }
+        if (k - 1 <= j) {
+          high = j;
+        } else if (k - 1 >= i) {
+          low = i;
+        } else {
+          return;
+        }
+      }
+    }
   }
 
   /**
