@@ -26,7 +26,7 @@ from bioqa.train.calibration import fit
 from machine import DATA, environment
 
 SUITE = Path(__file__).parent / "suites" / "bioasq-snippets.toml"
-GRID = (0.0, 0.02, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.3)
 MEASURE = "ndcg@10"
 
 

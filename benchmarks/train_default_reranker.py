@@ -3,7 +3,7 @@
     python benchmarks/train_default_reranker.py --out build/default-reranker
 
 Checkpoints go to OUT/checkpoints; the same command after a kill goes on from the last one. The finished model (fp16
-safetensors, tokenizer, model card) goes to OUT/model. ``benchmarks/bioasq_snippets.py`` measures it.
+safetensors, tokenizer, model card) goes to OUT/model. The suites measure it.
 
 Positives are the gold snippets of the training questions. Negatives of a question are drawn from its BM25 top 100 over the
 training snippets (gold ones, and texts that contain or are contained in one, left out), plus a few random snippets.
