@@ -56,7 +56,7 @@ def results() -> str:
         remarks.append(_machine(found))
     return (
         _table(["", "", *measures, "a question"], rows)
-        + "\n\n\\* differs from BM25 with p < 0.001 (paired t-test, corrected). Only what BM25 found is reranked, its first 100; "
+        + "\n\n\\* higher or lower than BM25 with p < 0.001 (paired t-test, corrected). Only the first 100 of BM25 are reranked; "
         f"median seconds ({', '.join(dict.fromkeys(remarks))}). `bioqa bench run benchmarks/suites/….toml` measures them anew."
     )
 
