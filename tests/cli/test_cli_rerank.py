@@ -258,9 +258,9 @@ def test_a_killed_run_goes_on_where_it_was(rerank, files, tiny_reranker):  # noq
     """The process is killed for good once it has kept some questions; a model slowed down gives the time for it."""
     assert rerank("--out", files / "whole.run").code == 0
     slow = (
-        "import sys, time\nfrom bioqa.rerank.workers import _Worker\nrun = _Worker.run\n"
-        "def slow(self, batch):\n    time.sleep(0.2)\n    return run(self, batch)\n"
-        "_Worker.run = slow\nfrom bioqa.cli import main\nsys.exit(main())"
+        "import sys, time\nfrom bioqa.rerank.workers import _Worker\nstart = _Worker.start\n"
+        "def slow(self, batch):\n    time.sleep(0.2)\n    return start(self, batch)\n"
+        "_Worker.start = slow\nfrom bioqa.cli import main\nsys.exit(main())"
     )
     arguments = {"--run": "in.run", "--questions": "questions.tsv", "--corpus": "corpus.jsonl", "--out": "out.run"}
     arguments |= {"--reranker": str(tiny_reranker), "--device": "cpu", "--batch-size": "2"}

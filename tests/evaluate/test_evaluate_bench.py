@@ -157,7 +157,9 @@ def test_the_page_stands_alone_and_is_well_formed(results):
         assert part in text
 
 
-def test_nothing_is_scored_again_and_weights_of_bm25_are_applied_to_what_is_kept(results, tmp_path, bioqa, monkeypatch):
+def test_nothing_is_scored_again_and_weights_of_bm25_are_applied_to_what_is_kept(
+    results, report, tmp_path, bioqa, monkeypatch
+):
     monkeypatch.setattr("bioqa.rerank.windows.score_articles", lambda *_: pytest.fail("scored again"))
     weighted = ["--set", "reranker.bm25-weight=0.5", "--cache", results / "cache", "--json"]
     done = bioqa(*arguments(tmp_path / "out", *weighted))
@@ -166,9 +168,11 @@ def test_nothing_is_scored_again_and_weights_of_bm25_are_applied_to_what_is_kept
     assert found["bm25_weight"] == 0.5
     runs = [read_run(folder / "runs" / "demo" / "bm25+default.run") for folder in (results, tmp_path / "out")]
     bm25 = read_run(results / "runs" / "demo" / "bm25.run")
+    change = 0.5 - systems(report)["bm25 + default"]["bm25_weight"]
+    assert change
     for id, scores in runs[0].items():
-        expected = {name: logit + 0.5 * bm25[id][name] for name, logit in scores.items()}
-        assert runs[1][id] == pytest.approx(expected, abs=2e-6)
+        expected = {name: score + change * bm25[id][name] for name, score in scores.items()}
+        assert runs[1][id] == pytest.approx(expected, abs=4e-6)
 
 
 def test_a_killed_run_goes_on_where_it_was(results, tmp_path, bioqa, monkeypatch):
