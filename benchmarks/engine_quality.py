@@ -49,9 +49,8 @@ def main() -> None:
             f"The suite ran on {', '.join(engines)}: run it where there is no GPU, with onnxruntime installed."
         )
     names = {engine: engines[engine] for engine in ("exact", "cpu-int8")}
-    runs = {
-        engine: read_run(options.folder / "runs" / collection["name"] / f"{name}.run") for engine, name in names.items()
-    }
+    files = {system["name"]: options.folder / system["run"] for system in collection["systems"]}
+    runs = {engine: read_run(files[name]) for engine, name in names.items()}
     ranked = {
         engine: {question: sorted(found, key=lambda id, found=found: -found[id]) for question, found in run.items()}
         for engine, run in runs.items()

@@ -190,7 +190,7 @@ def reranking() -> str:
         + f"\n\n({_machine(found)}; `benchmarks/rerank_cpu.py`.) Rounding to 8 bits takes nDCG@10 on `bioasq-snippets` "
         f"from {exact['ndcg@10']:.4f} to {rounded['ndcg@10']:.4f} and leaves "
         f"{quality['overlap_of_first_10']:.1%} of the first ten results "
-        "the same (`benchmarks/engine_quality.py`)."
+        f"the same (`benchmarks/engine_quality.py`, {quality['questions']} questions)."
     )
 
 
