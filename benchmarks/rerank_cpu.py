@@ -212,12 +212,14 @@ def profile(model: str) -> dict[str, float]:
     import onnxruntime
 
     from bioqa import Reranker
-    from bioqa.rerank.int8 import Weights, cache_folder
+    from bioqa.rerank.families import Weights
+    from bioqa.rerank.int8 import graph_path
     from bioqa.rerank.settings import read_settings
 
     folder = model_folder(model)
     reranker = Reranker(folder, device="cpu", max_length=TOKENS, engine="cpu-int8")  # the graph is in the cache now
-    graph = cache_folder() / f"{Weights(read_settings(model, folder)).checksum(folder / 'config.json')}.onnx"
+    settings = read_settings(model, folder)
+    graph = graph_path(Weights(settings), settings)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.enable_profiling = True

@@ -41,10 +41,10 @@ IGNORED = "bert.embeddings.position_ids"
 """A constant that older versions of transformers saved among the weights."""
 
 
-def load_bert(settings: Settings, device: str) -> "Bert | None":
+def load_bert(settings: Settings, device: str, *, segments: bool) -> "Bert | None":
     """The folder's model in fp32 on ``device``, or None where it is not plain BERT in one model.safetensors.
 
-    Raises what safetensors raises for a damaged file.
+    ``segments``: the tokenizer gives segment ids. Raises what safetensors raises for a damaged file.
     """
     config = settings.config
     path = settings.folder / "model.safetensors"
@@ -57,7 +57,8 @@ def load_bert(settings: Settings, device: str) -> "Bert | None":
     if {name: tuple(weight.shape) for name, weight in weights.items()} != weight_shapes(config):
         return None
     heads, epsilon = config["num_attention_heads"], config["layer_norm_eps"]
-    return Bert({n: w.float().to(device) for n, w in weights.items()}, config["num_hidden_layers"], heads, epsilon)
+    floats = {name: weight.float().to(device) for name, weight in weights.items()}
+    return Bert(floats, config["num_hidden_layers"], heads, epsilon, segments=segments)
 
 
 def _is_plain(config: dict[str, Any]) -> bool:
@@ -106,11 +107,14 @@ def _norm(name: str, width: int) -> Shapes:
 class Bert:
     """The model; it keeps no state between calls, so any number of threads may call it."""
 
-    def __init__(self, weights: "dict[str, Tensor]", layers: int, heads: int, epsilon: float) -> None:
+    def __init__(
+        self, weights: "dict[str, Tensor]", layers: int, heads: int, epsilon: float, *, segments: bool
+    ) -> None:
         self._weights = weights
         self._layers = layers
         self._heads = heads
         self._epsilon = epsilon
+        self._segments = segments
 
     def __call__(self, batch: Batch) -> NDArray[np.float32]:
         """Logits of a batch of n pairs: float32 of shape (n,)."""
@@ -118,7 +122,9 @@ class Bert:
 
         device = self._weights["classifier.weight"].device
         with torch.inference_mode():
-            x = self._embed(torch.from_numpy(batch.ids).to(device), torch.from_numpy(batch.types).to(device))
+            ids = torch.from_numpy(batch.ids).to(device)
+            types = torch.from_numpy(batch.types).to(device) if self._segments else torch.zeros_like(ids)
+            x = self._embed(ids, types)
             mask = None if batch.mask.all() else torch.from_numpy(batch.mask).to(device).bool()[:, None, None, :]
             for layer in range(self._layers):
                 last = layer == self._layers - 1

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bioqa.rerank.batches import Batch
 from bioqa.rerank.bert import weight_shapes
-from bioqa.rerank.int8 import FAMILIES, Weights
+from bioqa.rerank.families import FAMILIES, Weights
 from bioqa.rerank.settings import Settings
 
 if TYPE_CHECKING:

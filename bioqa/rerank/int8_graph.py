@@ -10,27 +10,17 @@ padding at all, as attention is faster without. Output: ``logits`` float32 (n, 1
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from bioqa.rerank.families import Architecture, Array
 
 MICROSOFT = "com.microsoft"
 OPSET, IR_VERSION = 21, 10
 GELU_LEAST = 0.17
 """GELU's smallest value is -0.17: its outputs need few of the 256 steps below zero."""
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """What tells the families apart: prefix of the encoder's weights, the head's two layers, and position id of the first token."""
-
-    prefix: str
-    head: tuple[str, str]
-    first_position: int
 
 
 class _Graph:

@@ -11,6 +11,7 @@ from bioqa.errors import BioqaError, ModelError, UsageError
 from bioqa.rerank import gpu, int8
 from bioqa.rerank.decision import Decision
 from bioqa.rerank.device import keep_memory, resolve_device, resolve_devices
+from bioqa.rerank.families import outside_families
 from bioqa.rerank.lengths import max_length as choose_length
 from bioqa.rerank.load_tokenizer import load_tokenizer, reason
 from bioqa.rerank.locate import locate
@@ -104,7 +105,7 @@ def _exact(make: Callable[..., Model], settings: Settings, places: tuple[str, ..
 def _int8(make: Callable[..., Model], settings: Settings, places: tuple[str, ...], segments: bool) -> Model:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return make(
-        networks=(int8.Int8Network(settings),) * cores,
+        networks=(int8.Int8Network(settings, segments=segments),) * cores,
         devices=places * cores,
         engine="cpu-int8",
         batch_tokens=int8.BATCH_TOKENS,
@@ -145,7 +146,7 @@ def _wrong_device(engine: str, places: tuple[str, ...]) -> str:
 
 def wrong_model(engine: str, settings: Settings) -> str:
     """Why an engine cannot run a model on any device, as the end of a sentence; "" where it can."""
-    obstacles = {"cpu-int8": int8.why_not, "gpu": int8.outside_families}
+    obstacles = {"cpu-int8": int8.why_not, "gpu": outside_families}
     return obstacles[engine](settings) if engine in obstacles else ""
 
 

@@ -42,7 +42,7 @@ def load_network(settings: Settings, device: str, *, segments: bool) -> Network:
             "(pytorch_model.bin) can run code when opened, so convert it with save_pretrained where you trust it."
         )
     try:
-        return load_bert(settings, device) or TransformersNetwork(_load(settings, device), segments)
+        return load_bert(settings, device, segments=segments) or TransformersNetwork(_load(settings, device), segments)
     except ModelError:
         raise
     except Exception as error:

@@ -9,7 +9,7 @@ from transformers.trainer_callback import ExportableState
 
 
 class Progress(TrainerCallback):
-    """A bar of steps with the latest loss, and a line for every evaluation."""
+    """A bar of steps with the latest loss (where no terminal shows it, a line for each logged loss), a line for every evaluation."""
 
     def __init__(self, stage: str, metric: str) -> None:
         """``stage`` names the bar, ``metric`` is the logged measure to show."""
@@ -42,12 +42,14 @@ class Progress(TrainerCallback):
         """Show the training loss beside the bar, an evaluation as a line above it."""
         if self._bar is None or logs is None:
             return
+        at = f"{self._stage}, step {state.global_step:,} of {state.max_steps:,}"
         if "loss" in logs:
             self._bar.set_postfix_str(f"loss {logs['loss']:.4f}")
+            if self._bar.disable:
+                self._bar.write(f"{at}: loss {logs['loss']:.4f}", file=sys.stderr)
         elif self._metric in logs:
             self._bar.write(
-                f"{self._stage}, step {state.global_step:,} of {state.max_steps:,}: dev loss {logs['eval_loss']:.4f}, "
-                f"dev average precision {logs[self._metric]:.4f}",
+                f"{at}: dev loss {logs['eval_loss']:.4f}, dev average precision {logs[self._metric]:.4f}",
                 file=sys.stderr,
             )
 

@@ -51,6 +51,18 @@ def test_scores_of_a_plain_folder(architecture, plain, question, passages):
         np.testing.assert_allclose(1 / (1 + np.exp(-reranker.logits(question, passages))), expected, atol=1e-4)
 
 
+def test_a_bert_model_whose_tokenizer_gives_no_segments(copy, question, passages):
+    folder = copy()
+    with_segments = Reranker(folder).logits(question, passages)
+    edit_json(folder / "tokenizer_config.json", model_input_names=["input_ids", "attention_mask"])
+    expected = reference(folder, question, passages)
+    exact = Reranker(folder)
+    np.testing.assert_allclose(exact.probabilities(question, passages), expected, atol=1e-4)
+    assert np.abs(exact.logits(question, passages) - with_segments).max() > 0.05
+    rounded = AnyReranker(folder, engine="cpu-int8").logits(question, passages)
+    assert np.abs(rounded - exact.logits(question, passages)).max() < 0.05 * np.ptp(with_segments)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("activation", [torch.nn.Identity(), torch.nn.Sigmoid()])
 def test_scores_of_a_folder_saved_by_cross_encoder(architecture, activation, plain, tmp_path, question, passages):
