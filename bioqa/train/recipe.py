@@ -11,7 +11,6 @@ schedule of its own, and may set keys of its own in ``[stage.data]``, ``[stage.l
 """
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
@@ -20,6 +19,7 @@ from typing import Any
 
 from bioqa.errors import UsageError
 from bioqa.rerank.activations import SCALES
+from bioqa.toml import parse_override, read_toml
 from bioqa.train.losses import LOSSES
 
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -190,16 +190,7 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
             file and the key.
     """
     path = Path(path)
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise UsageError(
-            f"There is no recipe {path}. Recipes are in benchmarks/recipes of bioqa's repository."
-        ) from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"{path} cannot be read: {problem}.") from None
-    except tomllib.TOMLDecodeError as problem:
-        raise UsageError(f"{path} is not TOML: {problem}.") from None
+    raw = read_toml(path, f"There is no recipe {path}. Recipes are in benchmarks/recipes of bioqa's repository.")
     _check_names(raw, str(path))
     for override in overrides:
         _override(raw, override)
@@ -326,14 +317,7 @@ def _value(where: str, key: str, value: Any, kind: Any, limits: Mapping[str, Any
 
 def _override(raw: dict[str, Any], text: str) -> None:
     """Set a dotted key of ``raw`` to a value."""
-    key, equals, written = text.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise UsageError(f"--set {text}: write it as key=value, such as --set training.epochs=1.")
-    try:
-        value = tomllib.loads(f"value = {written}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = written
+    parts, value = parse_override(text, "training.epochs=1")
     if parts[0] == "stage":
         _override_stage(raw, parts[1:], value, text)
         return
