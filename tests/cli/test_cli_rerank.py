@@ -17,7 +17,7 @@ from bioqa.evaluate.runs import iter_run, read_run
 from bioqa.rerank.windows import score_articles
 from bioqa.rerun import Journal, plan_run, rerank_run
 from support import REPOSITORY, write_jsonl
-from tiny_models import tiny_reranker  # noqa: F401
+from tiny_models import one_thread, tiny_reranker  # noqa: F401
 
 WORDS = [
     "gene",
@@ -81,19 +81,6 @@ def rerank(bioqa, files, tiny_reranker):  # noqa: F811
 
 def rows(path):
     return [line.split() for line in path.read_text().splitlines()]
-
-
-@pytest.fixture
-def unthreaded():
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-pytestmark = pytest.mark.usefixtures("unthreaded")
 
 
 @pytest.mark.parametrize("stored", ["corpus", "index"])
