@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from bioqa.corpus.lock import try_lock, writing
 from bioqa.errors import OutputError, QuestionError, UsageError
+from bioqa.evaluate.journal import parse_line
 from bioqa.evaluate.runs import iter_run, open_output, run_lines
 from bioqa.rerank.long import Coverage, check_lengths, check_long
 from bioqa.types import Article, Question
@@ -225,11 +226,11 @@ class Journal:
         """The questions in the file that were made with the same settings; what else is in it is cut off."""
         self._file.seek(0)
         found: list[Reranked] = []
-        header = _parse(self._file.readline())
+        header = parse_line(self._file.readline())
         if header == settings:
             end = self._file.tell()
             for line in self._file:
-                record = _parse(line)
+                record = parse_line(line)
                 if record is None:
                     break
                 found.append(_reranked(record))
@@ -291,15 +292,6 @@ class Journal:
     ) -> None:
         """Close the file; it stays for the next time unless the run was finished."""
         self._file.close()
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """The object in a line, None where the line is not whole."""
-    try:
-        record = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def _reranked(record: dict[str, Any]) -> Reranked:
