@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from bioqa.corpus.lock import try_lock, writing
 from bioqa.errors import OutputError, QuestionError, UsageError
+from bioqa.evaluate.journal import parse_line
 from bioqa.evaluate.runs import iter_run, open_output, run_lines
 from bioqa.rerank.long import Coverage, check_lengths, check_long
 from bioqa.types import Article, Question
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 Lookup = Callable[[Sequence[str]], Sequence[Article | None]]
 """Ids to articles, None for those that there are not; ``Index.get_many`` is one."""
+
+_Candidates = tuple[str, list[tuple[str, float]]]
+"""A question's id with the (docid, score) of its candidates."""
 
 GROUP = 8
 """Batches of candidates that are scored together, so that those of several questions fill them; what a kill can lose."""
@@ -31,11 +35,13 @@ class Plan:
 
     ``questions`` holds the text of each question in the run, by the id that it has there. ``pairs`` candidates stand within the
     first ``depth`` of their question, and ``beyond`` are left out after them. ``unasked`` questions of the file are not in the
-    run. ``digest`` tells one set of candidates and questions from another.
+    run. They are ranked by logit + ``bm25_weight`` × the score in the run. ``digest`` tells one set of candidates, their scores and
+    questions from another.
     """
 
     run: Path
     depth: int
+    bm25_weight: float
     questions: Mapping[str, str]
     pairs: int
     beyond: int
@@ -45,7 +51,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Reranked:
-    """One question's (docid, logit) results, best first; how many candidates are not in the corpus; what was read of the others."""
+    """One question's (docid, score) results, best first; how many candidates are not in the corpus; what was read of the others.
+
+    The score is the logit plus what the plan adds of the run's score.
+    """
 
     question: str
     results: list[tuple[str, float]]
@@ -69,16 +78,21 @@ class Totals:
             self.empty.append(one.question)
 
 
-def plan_run(run: str | Path, questions: Sequence[Question], depth: int = 100) -> Plan:
+def plan_run(run: str | Path, questions: Sequence[Question], depth: int = 100, bm25_weight: float = 0.0) -> Plan:
     """Read a run through, so that whatever is wrong with it is known before anything is scored.
+
+    Candidates will be ranked by logit + ``bm25_weight`` × their score in the run, as ``SearchEngine`` ranks them where the run's
+    scores are BM25's.
 
     Raises:
         QuestionError: the run cannot be read, a line of it is malformed, the lines of a question do not stand together, or a
             question of it is not among ``questions``.
-        UsageError: ``depth`` is less than 1.
+        UsageError: ``depth`` is less than 1, or ``bm25_weight`` less than 0 or not finite.
     """
     if depth < 1:
         raise UsageError(f"The depth must be 1 or more, not {depth}.")
+    if not 0 <= bm25_weight < float("inf"):
+        raise UsageError(f"The weight of BM25 must be 0 or more, not {bm25_weight:g}.")
     known = {"_".join(question.id.split()): question.body for question in questions}  # as run files write ids
     asked: dict[str, str] = {}
     pairs = beyond = 0
@@ -89,8 +103,8 @@ def plan_run(run: str | Path, questions: Sequence[Question], depth: int = 100) -
         asked[id] = known[id]
         pairs += len(results[:depth])
         beyond += len(results[depth:])
-        digest.update(json.dumps([id, known[id], [document for document, _ in results[:depth]]]).encode())
-    return Plan(Path(run), depth, asked, pairs, beyond, len(known) - len(asked), digest.hexdigest())
+        digest.update(json.dumps([id, known[id], results[:depth]]).encode())
+    return Plan(Path(run), depth, bm25_weight, asked, pairs, beyond, len(known) - len(asked), digest.hexdigest())
 
 
 def rerank_run(
@@ -117,14 +131,14 @@ def rerank_run(
         yield from _rerank(plan, group, lookup, reranker, long=long, overlap=overlap)
 
 
-def _groups(plan: Plan, size: int, done: Collection[str]) -> Iterator[list[tuple[str, list[str]]]]:
-    """Some questions at a time with the ids of their candidates: ``size`` of these or a little more."""
-    group: list[tuple[str, list[str]]] = []
+def _groups(plan: Plan, size: int, done: Collection[str]) -> Iterator[list[_Candidates]]:
+    """Some questions at a time with their candidates: ``size`` of these or a little more."""
+    group: list[_Candidates] = []
     for id, results in iter_run(plan.run):
         if id in done:
             continue
-        group.append((id, [document for document, _ in results[: plan.depth]]))
-        if sum(len(documents) for _, documents in group) >= size:
+        group.append((id, results[: plan.depth]))
+        if sum(len(candidates) for _, candidates in group) >= size:
             yield group
             group = []
     if group:
@@ -132,21 +146,24 @@ def _groups(plan: Plan, size: int, done: Collection[str]) -> Iterator[list[tuple
 
 
 def _rerank(
-    plan: Plan, group: list[tuple[str, list[str]]], lookup: Lookup, reranker: "Reranker", **how: Any
+    plan: Plan, group: list[_Candidates], lookup: Lookup, reranker: "Reranker", **how: Any
 ) -> Iterator[Reranked]:
     """Score some questions' candidates together; ``how`` goes to ``score_questions``."""
     from bioqa.rerank.windows import score_questions
 
-    found = iter(lookup([document for _, documents in group for document in documents]))
-    articles = [[(document, next(found)) for document in documents] for _, documents in group]
-    there = [[(document, article) for document, article in own if article is not None] for own in articles]
-    asked = [(plan.questions[id], [article for _, article in own]) for (id, _), own in zip(group, there, strict=True)]
+    found = iter(lookup([document for _, candidates in group for document, _ in candidates]))
+    articles = [[(*candidate, next(found)) for candidate in candidates] for _, candidates in group]
+    there = [[(id, score, article) for id, score, article in own if article is not None] for own in articles]
+    asked = [(plan.questions[id], [article for *_, article in own]) for (id, _), own in zip(group, there, strict=True)]
     scored = score_questions(reranker, asked, **how)
-    for (id, documents), own, scores in zip(group, there, scored, strict=True):
+    for (id, candidates), own, scores in zip(group, there, scored, strict=True):
         coverage = Coverage()
         coverage.add(scores)
-        rows = [(document, logit) for (document, _), logit in zip(own, scores.logits.tolist(), strict=True)]
-        yield Reranked(id, sorted(rows, key=lambda row: -row[1]), len(documents) - len(own), coverage)
+        rows = [
+            (document, logit + plan.bm25_weight * score)
+            for (document, score, _), logit in zip(own, scores.logits.tolist(), strict=True)
+        ]
+        yield Reranked(id, sorted(rows, key=lambda row: -row[1]), len(candidates) - len(own), coverage)
 
 
 def settings_of(plan: Plan, corpus: Path, reranker: "Reranker", long: str, overlap: int) -> dict[str, Any]:
@@ -156,6 +173,7 @@ def settings_of(plan: Plan, corpus: Path, reranker: "Reranker", long: str, overl
     """
     return {
         "candidates": plan.digest,
+        "weight of BM25": plan.bm25_weight,
         "corpus": _stamp(corpus),
         "reranker": _stamp(reranker.folder),
         "device": reranker.device.partition(":")[0],
@@ -208,11 +226,11 @@ class Journal:
         """The questions in the file that were made with the same settings; what else is in it is cut off."""
         self._file.seek(0)
         found: list[Reranked] = []
-        header = _parse(self._file.readline())
+        header = parse_line(self._file.readline())
         if header == settings:
             end = self._file.tell()
             for line in self._file:
-                record = _parse(line)
+                record = parse_line(line)
                 if record is None:
                     break
                 found.append(_reranked(record))
@@ -274,15 +292,6 @@ class Journal:
     ) -> None:
         """Close the file; it stays for the next time unless the run was finished."""
         self._file.close()
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """The object in a line, None where the line is not whole."""
-    try:
-        record = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def _reranked(record: dict[str, Any]) -> Reranked:

@@ -42,15 +42,10 @@ class FirstStage(Protocol):
 class _Ranked:
     candidate: Candidate
     article: Article
+    score: float
     logit: float | None = None
     probability: float | None = None
     sentences: tuple[Snippet, ...] = ()
-
-    weight: float = 0.0
-
-    @property
-    def score(self) -> float:
-        return self.candidate.score if self.logit is None else self.logit + self.weight * self.candidate.score
 
 
 class SearchEngine:
@@ -137,7 +132,8 @@ class SearchEngine:
         self._check_top(top)
         if self.reranker is None:
             candidates = self.index.search(question, top)
-            return [_Ranked(*pair) for pair in zip(candidates, self.index.articles(candidates), strict=True)]
+            found = zip(candidates, self.index.articles(candidates), strict=True)
+            return [_Ranked(candidate, article, candidate.score) for candidate, article in found]
         from bioqa.rerank.windows import score_articles
 
         candidates = self.index.search(question, self.rerank_depth(top))
@@ -145,9 +141,9 @@ class SearchEngine:
         scores = score_articles(self.reranker, question, articles, long=self.long, overlap=self.overlap)
         self.coverage.add(scores)
         ranked = [
-            _Ranked(candidate, article, float(logit), float(probability), best, self.bm25_weight)
+            _Ranked(candidate, article, logit + self.bm25_weight * candidate.score, logit, probability, best)
             for candidate, article, logit, probability, best in zip(
-                candidates, articles, scores.logits, scores.probabilities, scores.best, strict=True
+                candidates, articles, scores.logits.tolist(), scores.probabilities.tolist(), scores.best, strict=True
             )
         ]
         return sorted(ranked, key=lambda one: -one.score)[:top]

@@ -51,14 +51,19 @@ def results() -> str:
             values = [f"{system['measures'][measure]:.4f}" for measure in measures.values()]
             values[0] += mark
             rows.append(
-                [f"{suite}, {collection['questions']} questions", SYSTEMS[system["name"]], *values, f"{seconds:.2f} s"]
+                [f"{suite}, {collection['questions']} questions", SYSTEMS[system["name"]], *values, _time(seconds)]
             )
         remarks.append(_machine(found))
     return (
         _table(["", "", *measures, "a question"], rows)
         + "\n\n\\* higher or lower than BM25 with p < 0.001 (paired t-test, corrected). Only the first 100 of BM25 are reranked; "
-        f"median seconds ({', '.join(dict.fromkeys(remarks))}). `bioqa bench run benchmarks/suites/….toml` measures them anew."
+        f"median times ({', '.join(dict.fromkeys(remarks))}). `bioqa bench run benchmarks/suites/….toml` measures them anew."
     )
+
+
+def _time(seconds: float) -> str:
+    """As people read it: in milliseconds below a tenth of a second."""
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.1f} ms"
 
 
 def startup() -> str:

@@ -6,7 +6,8 @@ wide, so that passages get clearly different scores.
 
 import json
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,26 @@ def edit_json(path: Path, **values: Any) -> None:
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     content = {key: value for key, value in (content | values).items() if value is not None}
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Models this small are slower on several threads, and very slow where other programs want the cores too."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """All tests of the folder or file that imports this are ``on_one_thread``."""
+    with on_one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,16 @@
 """The options of the reranker and of the whole engine: the model, where it runs, how it reads long articles, how many of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bioqa.cli.first_stage import StageOptions, open_first_stage
+from bioqa.cli.options import add_options
 from bioqa.cli.output import coverage_text, note
 from bioqa.errors import UsageError
 from bioqa.rerank.long import LONG
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
     from bioqa.rerank import Reranker
     from bioqa.search import SearchEngine
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-_OPTIONS = (
+reranker_options = add_options(
     click.option("--reranker", default="default", show_default=True, help="Hugging Face name or local folder of a cross-encoder."),
     click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps, or several GPUs: cuda:0,cuda:1."),
     click.option("--engine", default="auto", show_default=True, help="exact (fp32), cpu-int8, gpu, or the fastest that can."),
@@ -32,13 +31,7 @@ _OPTIONS = (
     ),
     click.option("--overlap", default=0, show_default=True, help="Sentences that neighbouring windows share."),
 )  # fmt: skip
-
-
-def reranker_options(command: _Command) -> _Command:
-    """Give a command the options of a reranker."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+"""The options of a reranker."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +72,7 @@ class RerankerOptions:
         )
 
 
-_ENGINE_OPTIONS = (
+engine_options = add_options(
     click.option("--no-rerank", is_flag=True, help="BM25 alone."),
     click.option(
         "--rerank-depth",
@@ -91,15 +84,9 @@ _ENGINE_OPTIONS = (
         type=float,
         help="Rank by logit + this times the BM25 score.  [default: what the model's folder says, else 0]",
     ),
+    reranker_options,
 )
-
-
-def engine_options(command: _Command) -> _Command:
-    """Give a command the options of a reranker, and whether and how much to rerank."""
-    command = reranker_options(command)
-    for option in reversed(_ENGINE_OPTIONS):
-        command = option(command)
-    return command
+"""Whether and how much to rerank, and the options of a reranker."""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bioqa.cli.options import add_options
 from bioqa.cli.output import note
 from bioqa.errors import QuestionError, UsageError
 from bioqa.types import Question
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from bioqa.index import Index, MemoryIndex
     from bioqa.search import FirstStage
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 # What each field that a filter can be on is called.
 _NAMES = {
     "date": "publication date",
@@ -45,12 +45,12 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(own)
 
 
-def _option(*names: str, **settings: Any) -> Callable[[_Command], _Command]:
+def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
     return click.option(*names, cls=_StageOption, **settings)
 
 
 _DATE = "YYYY[-MM[-DD]]"
-_OPTIONS = (
+first_stage_options = add_options(
     _option("--since", metavar=_DATE, default="", help="Only articles published on that day, month or year, or later."),
     _option("--until", metavar=_DATE, default="", help="Only articles published on that day, month or year, or before."),
     _option("--journal", multiple=True, help="Only this journal, its full title; several: any of them, as with the next three."),
@@ -63,14 +63,7 @@ _OPTIONS = (
     _option("--k1", default=0.9, show_default=True, help="BM25's term frequency saturation."),
     _option("--b", default=0.4, show_default=True, help="BM25's length normalisation."),
 )  # fmt: skip
-
-
-def first_stage_options(command: _Command) -> _Command:
-    """Give a command the options of the first stage."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
+"""The options of the first stage."""
 
 _FILTERS = ("since", "until", "journal", "mesh", "type", "language")
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import click
 
 from bioqa.bioasq.questions import snippet_record
-from bioqa.rerank.long import Coverage
 from bioqa.types import Article, Hit, Question, Snippet
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from bioqa.evaluate.tables import Table
+    from bioqa.rerank.long import Coverage
 
 
 def note(text: str) -> None:
@@ -24,7 +24,7 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def coverage_text(coverage: Coverage, max_length: int | None) -> str:
+def coverage_text(coverage: "Coverage", max_length: int | None) -> str:
     """How many of the articles scored were longer than the reranker reads, and how much of them it did not read."""
     if not coverage.split and not coverage.cut:
         return "all read whole"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bioqa.cli.options import add_options
 from bioqa.cli.output import note, progress_bar
 from bioqa.errors import LeakError, UsageError
 
@@ -30,51 +31,43 @@ def command() -> None:
     """Build training pairs with hard negatives, describe them, check that splits do not leak."""
 
 
-def _out_option(function: Any) -> Any:
-    return click.option("--out", type=_PATH, required=True, help="Parquet file to write.")(function)
+_out_option = click.option("--out", type=_PATH, required=True, help="Parquet file to write.")
 
 
 def _drawing_options(negatives: str) -> Callable[[Any], Any]:
-    def add(function: Any) -> Any:
-        for option in (
-            click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-            click.option("--seed", default=42, show_default=True, help="The same seed gives the same pairs."),
-            click.option(
-                "--threshold",
-                type=float,
-                help="Questions with so much of their words in common (Jaccard) are near-duplicates.  [default: 0.75]",
-            ),
-            click.option("--negatives", multiple=True, metavar="KIND:NUMBER", help=negatives),
-        ):
-            function = option(function)
-        return function
-
-    return add
-
-
-def _mining_options(function: Any) -> Any:
-    for option in (
-        click.option("--batch-size", default=32, show_default=True, help="Pairs scored at a time under --mine."),
-        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N or mps, for --mine."),
+    """How negatives are drawn; ``negatives`` is the help on their kinds."""
+    return add_options(
+        click.option("--negatives", multiple=True, metavar="KIND:NUMBER", help=negatives),
         click.option(
-            "--skip-above",
+            "--threshold",
             type=float,
-            metavar="QUANTILE",
-            help="With --mine: leave out candidates scored above this quantile of the question's gold passages.",
+            help="Questions with so much of their words in common (Jaccard) are near-duplicates.  [default: 0.75]",
         ),
-        click.option(
-            "--mine", metavar="MODEL", help="Take the bm25 negatives that this reranker scores highest, not at random."
-        ),
-        click.option(
-            "--exclude",
-            type=_PATH,
-            multiple=True,
-            metavar="FILE",
-            help="Keep the questions, passages and documents of this file out: dev and test.",
-        ),
-    ):
-        function = option(function)
-    return function
+        click.option("--seed", default=42, show_default=True, help="The same seed gives the same pairs."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    )
+
+
+_mining_options = add_options(
+    click.option(
+        "--exclude",
+        type=_PATH,
+        multiple=True,
+        metavar="FILE",
+        help="Keep the questions, passages and documents of this file out: dev and test.",
+    ),
+    click.option(
+        "--mine", metavar="MODEL", help="Take the bm25 negatives that this reranker scores highest, not at random."
+    ),
+    click.option(
+        "--skip-above",
+        type=float,
+        metavar="QUANTILE",
+        help="With --mine: leave out candidates scored above this quantile of the question's gold passages.",
+    ),
+    click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N or mps, for --mine."),
+    click.option("--batch-size", default=32, show_default=True, help="Pairs scored at a time under --mine."),
+)
 
 
 @command.command()

@@ -26,9 +26,17 @@ if TYPE_CHECKING:
 @click.option("--corpus", type=click.Path(path_type=Path), help="In place of --index: a corpus file, read into memory.")
 @click.option("--out", required=True, metavar="OUT", help="TREC run to write (- for standard output).")
 @click.option("--depth", default=100, show_default=True, help="Candidates of each question; those after are left out.")
+@click.option("--bm25-weight", type=float, help="Rank by logit + this times the score in the run.  [default: 0]")
 @reranker_options
 def command(
-    run: Path, questions: Path, index: Path | None, corpus: Path | None, out: str, depth: int, **given: Any
+    run: Path,
+    questions: Path,
+    index: Path | None,
+    corpus: Path | None,
+    out: str,
+    depth: int,
+    bm25_weight: float | None,
+    **given: Any,
 ) -> None:
     """Rerank the candidates of a TREC run.
 
@@ -42,9 +50,14 @@ def command(
 
     place = index or corpus
     assert place is not None
-    plan = plan_run(run, read_questions(questions), depth)
+    plan = plan_run(run, read_questions(questions), depth, bm25_weight or 0.0)
     with _articles(index, corpus) as lookup:
         reranker = options.load()
+        if bm25_weight is None and reranker.bm25_weight:
+            note(
+                f"Ranking by the logit alone. The folder of {reranker.name} names a weight for BM25: where the run's scores are "
+                f"BM25's, --bm25-weight {reranker.bm25_weight:g} ranks as `bioqa search` does."
+            )
         with Journal(out, settings_of(plan, place, reranker, options.long, options.overlap)) as journal:
             _score(plan, lookup, reranker, journal, options)
             totals = journal.finish(Path(reranker.name).name)
@@ -89,9 +102,10 @@ def _score(plan: "Plan", lookup: "Lookup", reranker: "Reranker", journal: "Journ
 
 def _report(plan: "Plan", place: Path, totals: "Totals", reranker: "Reranker") -> None:
     read = coverage_text(totals.coverage, reranker.max_length)
+    ranked = f", ranked by logit + {plan.bm25_weight:g} × the run's score" if plan.bm25_weight else ""
     note(
         f"Reranked {totals.coverage.scored:,} candidates of {len(plan.questions):,} questions with "
-        f"{reranker.label}; {read}."
+        f"{reranker.label}{ranked}; {read}."
     )
     if totals.missing:
         note(f"{totals.missing:,} of {plan.pairs:,} candidates are not in {place} and were left out.")

@@ -11,6 +11,15 @@ from bioqa.corpus.lock import writing
 _Record = TypeVar("_Record")
 
 
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """The object in a line of JSON; None where it is another value, or is not whole."""
+    try:
+        record = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
 class Journal(Generic[_Record]):
     """The records of a file, by question id; ``kind`` is their dataclass, which has a field ``id``.
 
@@ -24,11 +33,8 @@ class Journal(Generic[_Record]):
         self.records: dict[str, _Record] = {}
         self._sound = 0
         for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else []:
-            try:
-                record = json.loads(line) if line.endswith(b"\n") else None
-            except ValueError:
-                record = None
-            if not isinstance(record, dict):
+            record = parse_line(line)
+            if record is None:
                 break
             if self.header is None:
                 self.header = record

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from importlib import resources
 from typing import Any
 
 from bioqa.evaluate import charts
@@ -16,53 +17,6 @@ from bioqa.evaluate.results import (
     SystemResult,
 )
 
-STYLE = """
-:root { color-scheme: light; --ink: #1c2733; --muted: #5b6b7a; --line: #dfe5ea; --soft: #f5f7f9; --gain: #0072b2; --loss: #b84a00 }
-* { box-sizing: border-box }
-body { margin: 0; color: var(--ink); background: #fff; font: 15px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif }
-main { max-width: 70rem; margin: 0 auto; padding: 2rem 1.5rem 4rem }
-h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 .3rem }
-h2 { font-size: 1.35rem; margin: 3rem 0 .3rem; padding-top: 1rem; border-top: 2px solid var(--line) }
-h3 { font-size: 1.05rem; margin: 2rem 0 .5rem }
-h4 { font-size: .95rem; margin: 0 0 .4rem }
-p { margin: .4rem 0; max-width: 54rem }
-a { color: inherit }
-.muted { color: var(--muted) }
-.small, small { font-size: .84rem; color: var(--muted) }
-nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; list-style: none; margin: .8rem 0 0; padding: 0 }
-.scroll { overflow-x: auto }
-table { border-collapse: collapse; width: 100%; margin: .6rem 0 1rem; font-variant-numeric: tabular-nums }
-caption { text-align: left; color: var(--muted); font-size: .84rem; padding-bottom: .4rem }
-th, td { text-align: right; padding: .38rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top }
-thead th { border-bottom: 2px solid var(--line); font-weight: 600; vertical-align: bottom }
-th:first-child, td:first-child { text-align: left; padding-left: 0 }
-tbody th { font-weight: 600 }
-td.text, th.text { text-align: left }
-td small { display: block }
-td, tbody th { white-space: nowrap }
-td.text { white-space: normal; min-width: 9rem }
-.best { font-weight: 700 }
-.gain { color: var(--gain) } .loss { color: var(--loss) }
-.warning { border-left: 4px solid var(--loss); padding: .1rem 0 .1rem .9rem }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); gap: 1.5rem 2rem }
-figure { margin: 0; max-width: 30rem; break-inside: avoid }
-figure img { width: 100%; height: auto; display: block }
-figcaption { font-size: .84rem; color: var(--muted) }
-.example { margin: 1rem 0 1.6rem; padding: .9rem 1rem; background: var(--soft); border-radius: 6px; break-inside: avoid }
-.example .sides { display: grid; grid-template-columns: 1fr 1fr; gap: 1.2rem }
-.example ol { margin: 0; padding-left: 1.5rem }
-.example li { margin-bottom: .55rem; font-size: .84rem; line-height: 1.4 }
-.example li.gold { border-left: 3px solid var(--gain); padding-left: .5rem; margin-left: -.65rem }
-.example li b { display: block }
-.tag { color: var(--gain); font-weight: 700; font-size: .75rem; letter-spacing: .04em; text-transform: uppercase }
-pre { background: var(--soft); padding: .8rem 1rem; border-radius: 6px; font-size: .8rem; overflow-x: auto; white-space: pre-wrap }
-@media screen and (max-width: 50rem) { .example .sides { grid-template-columns: 1fr } }
-@media print {
-  body { font-size: 10pt } main { max-width: none; padding: 0 } nav { display: none }
-  .scroll { overflow: visible } h2, h3, h4 { break-after: avoid } tr { break-inside: avoid }
-  .example, pre { background: none; border: 1px solid var(--line) }
-}
-"""
 NOTES = (
     "Only what the first stage retrieved is ranked and reranked. Relevant passages that it missed are never added; they lower "
     "every measure of a system, as they do for a person who searches. A reranked list holds the candidates that were reranked, "
@@ -103,6 +57,7 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 def page(result: SuiteResult, details: Mapping[str, Mapping[str, Details]]) -> str:
     """The page; ``details`` by the names of collection and system."""
     machine = result.environment
+    style = resources.files("bioqa.evaluate").joinpath("report.css").read_text(encoding="utf-8")
     limit = f" Only the first {result.questions:,} questions of each collection." if result.questions else ""
     links = "".join(f'<li><a href="#{escape(one.name)}">{escape(one.name)}</a></li>' for one in result.collections)
     body = [
@@ -125,7 +80,7 @@ def page(result: SuiteResult, details: Mapping[str, Mapping[str, Details]]) -> s
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(result.suite)}: benchmark</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{escape(result.suite)}: benchmark</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(part for part in body if part)
         + "\n</main>\n</body>\n</html>\n"
     )

@@ -1,5 +1,6 @@
 """The rerankers of a suite: loaded only where something is to be scored, and known by their content."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -49,12 +50,24 @@ class SuiteReranker:
         from importlib import metadata
 
         from bioqa.rerank.device import resolve_device
+        from bioqa.rerank.int8 import GRAPH_VERSION
 
         files = sorted(file for file in self.folder.iterdir() if file.suffix in CONTENT and file.name != FILE)
         content = [[file.name, digest(file)] for file in files]
-        libraries = [metadata.version(name) for name in ("torch", "transformers", "tokenizers")]
         devices = [resolve_device(name) for name in self.spec.device.split(",")]
-        return fingerprint(content, self.spec.options(), devices, libraries)
+        versions = [metadata.version(name) for name in ("torch", "transformers", "tokenizers")]
+        if self._rounded(devices):
+            versions += [metadata.version("onnxruntime"), str(GRAPH_VERSION)]
+        return fingerprint(content, self.spec.options(), devices, versions)
+
+    def _rounded(self, devices: Sequence[str]) -> bool:
+        """Whether it runs on the engine cpu-int8, without loading it: asked for, or what ``Reranker`` would choose."""
+        from bioqa.rerank.models import wrong_model
+        from bioqa.rerank.settings import read_settings
+
+        if self.spec.engine not in ("", "auto"):
+            return self.spec.engine == "cpu-int8"
+        return devices == ["cpu"] and not wrong_model("cpu-int8", read_settings(self.name, self.folder))
 
     def facts(self) -> dict[str, Any]:
         """What it runs on, for the report."""

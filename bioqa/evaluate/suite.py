@@ -25,7 +25,6 @@ Every first stage is run on every collection, alone and with every reranker: the
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from string import Template
 from typing import Any, TypeVar, get_type_hints
 
 from bioqa.errors import UsageError
+from bioqa.toml import parse_override, read_toml
 
 MEASURES = ("ndcg@10", "bioasq-map@10", "mrr@10", "recall@100")
 CORRECTIONS = ("holm", "bonferroni", "none")
@@ -161,7 +161,7 @@ def read_suite(path: str | Path, overrides: Sequence[str] = (), environment: Map
             message names the file and the key.
     """
     path = Path(path)
-    data = _load(path)
+    data = read_toml(path, f"There is no suite file {path}.")
     for override in overrides:
         _override(data, override)
     variables = os.environ if environment is None else environment
@@ -198,27 +198,9 @@ def without_rerankers(suite: Suite) -> Suite:
     return replace(suite, rerankers=(), written=suite.written | {"rerankers": []})
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"There is no suite file {path}.") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"{path} cannot be read: {problem}.") from problem
-    except tomllib.TOMLDecodeError as problem:
-        raise UsageError(f"{path} is not TOML: {problem}. Correct the line.") from None
-
-
 def _override(data: dict[str, Any], override: str) -> None:
     """Set what "key=value" says; in a list of tables in each of them, or in the one that is named."""
-    key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise UsageError(f"--set {override!r} is not key=value, as in --set reranker.depth=50.")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
+    parts, value = parse_override(override, "reranker.depth=50")
     if len(parts) == 1 and parts[0] not in _TABLES:
         data[parts[0]] = value
         return
@@ -228,9 +210,7 @@ def _override(data: dict[str, Any], override: str) -> None:
     chosen = [one for one in tables if not name or one.get("name") == name] if isinstance(tables, list) else []
     if parts[0] not in _TABLES or len(parts) == 1 or not chosen:
         known = ", ".join(_TABLES)
-        raise UsageError(
-            f"--set {override!r}: the suite has no such key. Name a setting, or one of {known} and its key."
-        )
+        raise UsageError(f"--set {override}: the suite has no such key. Name a setting, or one of {known} and its key.")
     for table in chosen:
         table[last] = value
 

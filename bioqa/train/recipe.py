@@ -10,16 +10,17 @@ schedule of its own, and may set keys of its own in ``[stage.data]``, ``[stage.l
 ``[stage.model]`` (``max_length`` and ``freeze`` only); what it does not set stands in the sections above.
 """
 
-import json
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from bioqa.errors import UsageError
 from bioqa.rerank.activations import SCALES
+from bioqa.toml import parse_override, read_toml
 from bioqa.train.losses import LOSSES
 
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -162,7 +163,7 @@ class Recipe:
 
     def to_toml(self) -> str:
         """``to_dict`` as TOML."""
-        return "\n".join(_toml(self.to_dict())) + "\n"
+        return tomli_w.dumps(self.to_dict())
 
 
 SECTIONS = {
@@ -190,16 +191,7 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
             file and the key.
     """
     path = Path(path)
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise UsageError(
-            f"There is no recipe {path}. Recipes are in benchmarks/recipes of bioqa's repository."
-        ) from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"{path} cannot be read: {problem}.") from None
-    except tomllib.TOMLDecodeError as problem:
-        raise UsageError(f"{path} is not TOML: {problem}.") from None
+    raw = read_toml(path, f"There is no recipe {path}. Recipes are in benchmarks/recipes of bioqa's repository.")
     _check_names(raw, str(path))
     for override in overrides:
         _override(raw, override)
@@ -326,14 +318,7 @@ def _value(where: str, key: str, value: Any, kind: Any, limits: Mapping[str, Any
 
 def _override(raw: dict[str, Any], text: str) -> None:
     """Set a dotted key of ``raw`` to a value."""
-    key, equals, written = text.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise UsageError(f"--set {text}: write it as key=value, such as --set training.epochs=1.")
-    try:
-        value = tomllib.loads(f"value = {written}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = written
+    parts, value = parse_override(text, "training.epochs=1")
     if parts[0] == "stage":
         _override_stage(raw, parts[1:], value, text)
         return
@@ -359,27 +344,3 @@ def _override_stage(raw: dict[str, Any], parts: list[str], value: Any, text: str
     number, section, name = parts
     _check_names({"stage": [{}] * (int(number) - 1) + [{section: {name: value}}]}, f"--set {text}")
     stages[int(number) - 1].setdefault(section, {})[name] = value
-
-
-def _toml(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """The lines of a TOML document: plain values first, then tables, then arrays of tables."""
-    for key, value in values.items():
-        if not isinstance(value, dict) and not _is_tables(value):
-            yield f"{key} = {_toml_value(value)}"
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield f"\n[{path}{key}]"
-            yield from _toml(value, f"{path}{key}.")
-        elif _is_tables(value):
-            for item in value:
-                yield f"\n[[{path}{key}]]"
-                yield from _toml(item, f"{path}{key}.")
-
-
-def _is_tables(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
-
-
-def _toml_value(value: Any) -> str:
-    """A value as TOML; JSON writes text, numbers, truth values and lists as TOML does, but for characters beyond its plane."""
-    return json.dumps(value, ensure_ascii=False)

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import bioqa
+import bioqa.index
 from support import DEMO, REPOSITORY
 
 HEAVY = (
@@ -38,10 +39,11 @@ def test_import_and_help_load_nothing_heavy(code):
     assert done.stdout.splitlines()[-1] == "LOADED []"
 
 
-def test_bm25_search_loads_neither_torch_nor_transformers(demo_index):
+def test_bm25_search_loads_nothing_that_it_does_not_use(demo_index):
+    unused = ("torch", "transformers", "ranx", "numba", "multiprocessing", "bioqa.index.build")
     program = (
         f"from bioqa.cli import main; main(['search', {str(demo_index)!r}, 'Marfan syndrome', '--no-rerank'])\n"
-        "import sys; print('LOADED', [m for m in ('torch', 'transformers', 'ranx', 'numba') if m in sys.modules])"
+        f"import sys; print('LOADED', [m for m in {unused!r} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert done.stdout.splitlines()[-1] == "LOADED []"
@@ -53,6 +55,10 @@ def test_every_exported_name_is_there():
         assert getattr(bioqa, name) is not None
     with pytest.raises(AttributeError, match="nothing_here"):
         _ = bioqa.nothing_here
+    for name in bioqa.index.__all__:
+        assert getattr(bioqa.index, name).__name__ == name
+    with pytest.raises(AttributeError, match="nothing_here"):
+        _ = bioqa.index.nothing_here
 
 
 def test_the_demo_collection_is_as_its_readme_says():

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from bioqa.evaluate.runs import iter_run, read_run
 from bioqa.rerank.windows import score_articles
 from bioqa.rerun import Journal, plan_run, rerank_run
 from support import REPOSITORY, write_jsonl
-from tiny_models import tiny_reranker  # noqa: F401
+from tiny_models import one_thread, tiny_reranker  # noqa: F401
 
 WORDS = [
     "gene",
@@ -82,19 +83,6 @@ def rows(path):
     return [line.split() for line in path.read_text().splitlines()]
 
 
-@pytest.fixture
-def unthreaded():
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-pytestmark = pytest.mark.usefixtures("unthreaded")
-
-
 @pytest.mark.parametrize("stored", ["corpus", "index"])
 def test_each_question_has_its_candidates_in_the_order_of_their_logits(stored, rerank, files, tiny_reranker):  # noqa: F811
     index = files / "index"
@@ -151,6 +139,35 @@ def test_what_was_split_cut_and_not_read_is_told(long, rerank, files, tiny_reran
     assert cut > 20
     told = f"{split} split into windows, {cut} cut; {unread:,} characters ({unread / characters:.2%}) of text not read."
     assert told in done.err
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.25, 3.0])
+def test_with_the_weight_of_bm25_a_run_is_ranked_as_a_search_is(weight, rerank, bioqa, files, tiny_reranker):  # noqa: F811
+    search = ("search", "--corpus", files / "corpus.jsonl", "--questions", files / "questions.tsv", "--top", 10)
+    reranked = ("--reranker", tiny_reranker, "--device", "cpu", "--rerank-depth", 10, "--bm25-weight", weight)
+    assert bioqa(*search, "--no-rerank", "--run", files / "in.run").code == 0
+    assert bioqa(*search, *reranked, "--run", files / "searched.run").code == 0
+    done = rerank("--bm25-weight", weight)
+    assert done.code == 0
+    ours, theirs = read_run(files / "out.run"), read_run(files / "searched.run")
+    assert ours.keys() == theirs.keys() and len(ours) > 20
+    for question, scores in theirs.items():
+        assert list(ours[question]) == list(scores)
+        assert list(ours[question].values()) == pytest.approx(list(scores.values()), abs=1e-4)
+    assert (f"ranked by logit + {weight:g} × the run's score" in done.err) == (weight > 0)
+
+
+def test_the_weight_that_the_models_folder_names_is_told_but_not_taken(rerank, files, tiny_reranker, tmp_path):  # noqa: F811
+    assert "--bm25-weight" not in rerank().err
+    alone = (files / "out.run").read_text()
+    named = shutil.copytree(tiny_reranker, tmp_path / "reranker")  # the run's tag
+    (named / "bioqa.json").write_text('{"bm25_weight": 0.3}')
+    done = rerank("--reranker", named)
+    assert f"Ranking by the logit alone. The folder of {named} names a weight for BM25" in done.err
+    assert "--bm25-weight 0.3 ranks as `bioqa search` does" in done.err
+    assert (files / "out.run").read_text() == alone
+    assert "names a weight" not in rerank("--reranker", named, "--bm25-weight", 0).err
+    assert (files / "out.run").read_text() == alone
 
 
 def test_the_candidates_after_the_depth_are_left_out_best_scores_first(rerank, files):
@@ -221,6 +238,10 @@ def test_a_run_that_cannot_be_used_is_told_before_anything_is_scored(run, code, 
         (["--corpus", "/nowhere.jsonl"], 3, "/nowhere.jsonl"),
         (["--questions", "/nowhere"], 4, "There is no question file"),
         (["--depth", 0], 2, "depth must be 1 or more"),
+        (["--bm25-weight", -0.1], 2, "The weight of BM25 must be 0 or more, not -0.1."),
+        (["--bm25-weight", "nan"], 2, "The weight of BM25 must be 0 or more, not nan."),
+        (["--bm25-weight", "inf"], 2, "The weight of BM25 must be 0 or more, not inf."),
+        (["--bm25-weight", "much"], 2, "'much' is not a valid float"),
         (["--batch-size", 0], 2, "--batch-size must be 1 or more"),
         (["--overlap", -1], 2, "--overlap must be 0 or more"),
         (["--long", "best"], 2, "best"),
@@ -294,9 +315,9 @@ def test_a_killed_run_goes_on_where_it_was(rerank, files, tiny_reranker):  # noq
     assert [float(row[4]) for row in ours] == pytest.approx([float(row[4]) for row in whole], abs=1e-5)
 
 
-def interrupt(files, tiny_reranker, done, settings):  # noqa: F811
+def interrupt(files, tiny_reranker, done, settings, plan=None):  # noqa: F811
     """Rerank some questions and leave the journal as it is then."""
-    plan = plan_run(files / "in.run", questions(files))
+    plan = plan or plan_run(files / "in.run", questions(files))
     reranker = Reranker(tiny_reranker, device="cpu", batch_size=1)
     with Journal(files / "out.run", settings) as journal:
         for _, one in zip(range(done), rerank_run(plan, lookup, reranker), strict=False):
@@ -320,6 +341,7 @@ def questions(files):
         (["--overlap", 1], "overlap"),
         (["--depth", 3], "candidates"),
         (["--max-length", 40], "maximum length"),
+        (["--bm25-weight", 0.5], "weight of BM25"),
     ],
 )
 def test_another_setting_begins_anew_and_says_why(options, name, rerank, files, tiny_reranker):  # noqa: F811
@@ -335,6 +357,22 @@ def test_another_setting_begins_anew_and_says_why(options, name, rerank, files, 
     assert (files / "out.run").read_text() == expected
     interrupt(files, tiny_reranker, 5, settings)
     assert "Going on after 5 of 30 questions" in rerank("--batch-size", 3).err  # which changes nothing
+
+
+def test_a_run_to_which_the_scores_count_goes_on_with_them(rerank, files, tiny_reranker):  # noqa: F811
+    from bioqa.rerun import settings_of
+
+    assert rerank("--bm25-weight", 0.5).code == 0
+    expected = (files / "out.run").read_text()
+    plan = plan_run(files / "in.run", questions(files), bm25_weight=0.5)
+    reranker = Reranker(tiny_reranker, device="cpu")
+    interrupt(files, tiny_reranker, 5, settings_of(plan, files / "corpus.jsonl", reranker, "max", 0), plan)
+    assert "Going on after 5 of 30 questions" in rerank("--bm25-weight", 0.5).err
+    assert (files / "out.run").read_text() == expected
+    interrupt(files, tiny_reranker, 5, settings_of(plan, files / "corpus.jsonl", reranker, "max", 0), plan)
+    write_run(files / "in.run", {f"q{n}": [(id, score / 2) for id, score in candidates(n)] for n in range(30)})
+    assert "had another candidates: it begins anew" in rerank("--bm25-weight", 0.5).err
+    assert (files / "out.run").read_text() != expected
 
 
 def test_another_corpus_or_model_begins_anew(files, tiny_reranker, tmp_path):  # noqa: F811

@@ -148,6 +148,7 @@ def test_the_page_stands_alone_and_is_well_formed(results):
     page = Page(text)
     assert not page.open
     assert not {"script", "link", "iframe", "object"} & set(page.seen)
+    assert ".best { font-weight: 700 }" in text
     inside = [address[1:] for address in page.addresses if address.startswith("#")]
     assert set(inside) <= set(page.ids)
     assert all(address.startswith(("#", "data:image/svg+xml;base64,")) for address in page.addresses)

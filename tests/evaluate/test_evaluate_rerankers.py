@@ -7,6 +7,7 @@ import pytest
 from bioqa.errors import ModelError
 from bioqa.evaluate.rerankers import SuiteReranker
 from bioqa.evaluate.suite import RerankerSpec
+from bioqa.rerank.locate import DEFAULT_FOLDER
 
 
 @pytest.fixture
@@ -33,6 +34,26 @@ def test_scores_are_kept_for_the_same_weights_and_options_only(folder):
     assert key(folder) == before
     (folder / "model.safetensors").write_bytes(b"weightS")
     assert key(folder) != before
+
+
+@pytest.mark.parametrize(
+    ("engine", "family", "depends"),
+    [
+        ("cpu-int8", "bert", True),
+        ("auto", "bert", True),
+        ("", "bert", True),
+        ("auto", "other", False),
+        ("exact", "bert", False),
+    ],
+)
+def test_scores_rounded_to_8_bits_are_kept_for_one_onnxruntime_only(engine, family, depends, folder, monkeypatch):
+    from importlib import metadata
+
+    config = json.loads((DEFAULT_FOLDER / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": family}))
+    before, version = key(folder, engine=engine), metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "0.1" if name == "onnxruntime" else version(name))
+    assert (key(folder, engine=engine) != before) == depends
 
 
 def test_threshold_and_weight_of_bm25_are_the_folders_unless_the_suite_says(folder):

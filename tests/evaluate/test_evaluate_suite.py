@@ -76,7 +76,7 @@ def test_set_changes_one_table_or_all_of_a_kind(suite_file):
         (["speed=5"], "there is no setting 'speed'"),
         (["written={}"], "there is no setting 'written'"),
         (["reranker.other.depth=5"], "no such key"),
-        (["reranker"], "not key=value"),
+        (["reranker"], "--set reranker: write it as key=value, such as --set reranker.depth=50"),
         (["reranker.depth=deep"], "reranker default: depth must be a whole number, not 'deep'"),
         (["first-stage.bm25.rm3=1"], "first-stage bm25: rm3 must be true or false, not 1"),
         (["reranker.depth=60"], "score 60 candidates, but the first stage bm25 finds 50"),

@@ -1,11 +1,11 @@
 """Tiny models of every architecture, and pairs to score with them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tiny_models import build, tiny_reranker  # noqa: F401
+from tiny_models import build, one_thread, tiny_reranker  # noqa: F401
 
 QUESTION = "Which gene is mutated in cystic fibrosis?"
 PASSAGES = [
@@ -40,14 +40,3 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return path if path.is_dir() else build(path, architecture)
 
     return get
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small are slower on several threads, and very slow where other programs want the cores too."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

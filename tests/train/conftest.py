@@ -1,25 +1,14 @@
 """Tiny base models, pairs files and recipes to train them by."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bioqa.train.recipe import Recipe, parse_recipe
 from bioqa.train.trainer import train
-from tiny_models import build
+from tiny_models import build, on_one_thread, one_thread  # noqa: F401
 from training_files import write
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small are slower on several threads."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +39,7 @@ def recipe(data: Path) -> Callable[..., Recipe]:
 
 
 @pytest.fixture(scope="package")
-def trained(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that was trained until it tells relevant passages from others."""
     folder = tmp_path_factory.mktemp("trained")
     raw = {
@@ -69,4 +58,5 @@ def trained(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "logging_steps": 20,
         },
     }
-    return train(parse_recipe(raw), folder / "model").folder
+    with on_one_thread():  # which the tests alone would be
+        return train(parse_recipe(raw), folder / "model").folder
