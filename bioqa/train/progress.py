@@ -9,7 +9,7 @@ from transformers.trainer_callback import ExportableState
 
 
 class Progress(TrainerCallback):
-    """A bar of steps with the latest loss, or a line for each logged loss where there is no terminal; a line for every evaluation."""
+    """A bar with the latest loss, or a line for each logged loss where there is no terminal; a line for every evaluation."""
 
     def __init__(self, stage: str, metric: str) -> None:
         """``stage`` names the bar, ``metric`` is the logged measure to show."""
