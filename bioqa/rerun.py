@@ -28,6 +28,9 @@ _Candidates = tuple[str, list[tuple[str, float]]]
 GROUP = 8
 """Batches of candidates that are scored together, so that those of several questions fill them; what a kill can lose."""
 
+PACKED = 10
+"""Times as many pairs are in a batch of the engine gpu, which is measured in tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -127,7 +130,8 @@ def rerank_run(
     """
     check_long(long, overlap)
     check_lengths(reranker, plan.questions.items())
-    for group in _groups(plan, GROUP * reranker.batch_size, done):
+    pairs = reranker.batch_size * (PACKED if reranker.engine == "gpu" else 1)
+    for group in _groups(plan, GROUP * pairs, done):
         yield from _rerank(plan, group, lookup, reranker, long=long, overlap=overlap)
 
 
