@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint fix jar clean
+.PHONY: demo test lint fix jar default-reranker clean
 
 demo: .venv/installed
 	$(BIN)/bioqa demo
@@ -24,6 +24,50 @@ jar: .venv/installed
 	rm -rf build/java && mkdir -p build/java
 	javac --release 17 -d build/java -cp "$$($(BIN)/python -c 'from bioqa.index.jvm import find_jar; print(find_jar())')" bioqa/index/java/Bulk.java
 	jar --create --file bioqa/index/java/bulk.jar --no-manifest --date=2026-01-01T00:00:00Z -C build/java bioqa
+
+# The reranker that bioqa ships, from data to weights and decision; about an hour on 2 cores. A killed run goes on.
+DATA ?= ../shared/data
+BIOQA := $(BIN)/bioqa
+PAIRS := build/pairs
+HELD_OUT := $(DATA)/bioasq/dev.json.gz $(DATA)/bioasq/test.json.gz $(DATA)/pubmedqa/pubmedqa.json $(DATA)/scifact/qrels/test.tsv
+EXCLUDE := $(foreach file,$(HELD_OUT),--exclude $(file))
+TRAIN := $(foreach name,titles more-titles snippets claims evidence,$(PAIRS)/$(name)-train.parquet)
+
+build/indexes/abstracts: | .venv/installed
+	$(BIOQA) index build $@ $(DATA)/abstracts
+
+build/indexes/scifact: | .venv/installed
+	$(BIOQA) index build $@ $(DATA)/scifact/corpus.jsonl.gz
+
+$(PAIRS)/titles-train.parquet: | build/indexes/abstracts
+	mkdir -p $(PAIRS)
+	$(BIOQA) pairs titles $(DATA)/abstracts/abstracts-1.jsonl.gz --articles 2000 --negatives bm25:3:1-40 --index $| $(EXCLUDE) --out $@
+
+$(PAIRS)/more-titles-train.parquet: | build/indexes/abstracts
+	mkdir -p $(PAIRS)
+	$(BIOQA) pairs titles $(DATA)/abstracts/abstracts-4.jsonl.gz --articles 700 --negatives bm25:3:1-40 --index $| $(EXCLUDE) --out $@
+
+$(PAIRS)/snippets-train.parquet: | .venv/installed
+	mkdir -p $(PAIRS)
+	$(BIOQA) pairs build $(DATA)/bioasq/train.json.gz --max-positives 4 --negatives bm25:2 --negatives random:0.25 $(EXCLUDE) --out $@
+
+$(PAIRS)/claims-train.parquet: | build/indexes/scifact
+	mkdir -p $(PAIRS)
+	$(BIOQA) pairs build $(DATA)/scifact/qrels/train.tsv --passages abstracts --index $| --negatives bm25:6:1-40 $(EXCLUDE) --out $@
+
+$(PAIRS)/evidence-train.parquet: | .venv/installed
+	mkdir -p $(PAIRS)
+	$(BIOQA) pairs build $(DATA)/scifact/evidence-train.jsonl $(EXCLUDE) --out $@
+
+$(PAIRS)/snippets-dev.parquet: | .venv/installed
+	mkdir -p $(PAIRS)
+	$(BIOQA) pairs build $(DATA)/bioasq/dev.json.gz --max-positives 3 --negatives bm25:2 --negatives random:0.25 --out $@
+
+default-reranker: $(TRAIN) $(PAIRS)/snippets-dev.parquet .venv/installed-dev
+	for file in $(TRAIN); do $(BIOQA) pairs check --first-only $$file $(HELD_OUT) || exit 1; done
+	$(BIOQA) train benchmarks/recipes/default.toml --out build/default-reranker
+	for file in model.safetensors config.json tokenizer.json tokenizer_config.json; do cp build/default-reranker/$$file bioqa/rerank/default/; done
+	BIOQA_SHARED_DATA=$(abspath $(DATA)) $(BIN)/python benchmarks/default_decision.py
 
 clean:
 	rm -rf .venv build dist indexes/demo
