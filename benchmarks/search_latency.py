@@ -63,13 +63,13 @@ class _Bioqa:
         self.segments = int(self.index._reader.leaves().size())
 
     def search(self, question: str, k: int) -> list[str]:
-        return [candidate.id for candidate in self.index.search(question, k)]
+        return self.index.search(question, k).ids
 
     def scored(self, question: str, k: int) -> list[tuple[str, float]]:
         return [(candidate.id, candidate.score) for candidate in self.index.search(question, k)]
 
     def batch(self, questions: Sequence[str], k: int) -> list[list[str]]:
-        return [[candidate.id for candidate in found] for found in self.many.search_many(questions, k)]
+        return [found.ids for found in self.many.search_many(questions, k)]
 
 
 class _Pyserini:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bioqa.index import Filters, Index, MemoryIndex, build_index
     from bioqa.rerank import Reranker
     from bioqa.search import SearchEngine
-    from bioqa.types import Article, Candidate, Deletion, Hit, Question, Section, Snippet
+    from bioqa.types import Article, Candidate, Candidates, Deletion, Hit, Question, Section, Snippet
 
 __version__ = "0.1.0"
 
@@ -21,6 +21,7 @@ _HOME = {
     "Article": "bioqa.types",
     "BioqaError": "bioqa.errors",
     "Candidate": "bioqa.types",
+    "Candidates": "bioqa.types",
     "Deletion": "bioqa.types",
     "Filters": "bioqa.index",
     "Hit": "bioqa.types",
@@ -41,6 +42,7 @@ __all__ = [
     "Article",
     "BioqaError",
     "Candidate",
+    "Candidates",
     "Deletion",
     "Filters",
     "Hit",

@@ -21,11 +21,11 @@ BATCH = 64
 class FirstStage(Protocol):
     """What the engine needs of a first stage; ``Index`` and ``MemoryIndex`` have it."""
 
-    def search(self, question: str, k: int = 10) -> list[Candidate]:
+    def search(self, question: str, k: int = 10) -> Sequence[Candidate]:
         """The ``k`` best articles, best first."""
         ...
 
-    def search_many(self, questions: Sequence[str], k: int = 10) -> list[list[Candidate]]:
+    def search_many(self, questions: Sequence[str], k: int = 10) -> Sequence[Sequence[Candidate]]:
         """What ``search`` gives for each question."""
         ...
 

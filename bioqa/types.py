@@ -3,8 +3,10 @@
 Text offsets are BioASQ's: counted in characters of ``Article.title`` or ``Article.abstract``, end exclusive.
 """
 
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,41 @@ class Candidate(NamedTuple):
     id: str
     score: float
     key: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Candidates(Sequence[Candidate]):
+    """The candidates for a question, best first, as three columns; each ``Candidate`` is made when it is asked for.
+
+    Equal to a list of the same candidates.
+    """
+
+    ids: list[str]
+    scores: "array[float]"
+    keys: "array[int]"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return map(Candidate._make, zip(self.ids, self.scores, self.keys, strict=True))
+
+    @overload
+    def __getitem__(self, at: int) -> Candidate: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Candidates": ...
+    def __getitem__(self, at: int | slice) -> "Candidate | Candidates":
+        if isinstance(at, slice):
+            return Candidates(self.ids[at], self.scores[at], self.keys[at])
+        return Candidate(self.ids[at], self.scores[at], self.keys[at])
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Candidates | list) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(list(self))
 
 
 @dataclass(frozen=True, slots=True)

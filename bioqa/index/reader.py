@@ -2,6 +2,8 @@
 
 import os
 import random
+import sys
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from bioqa.index.manifest import FORMAT, Manifest, SourceEntry, read_format, rea
 from bioqa.index.query import RM3_DOCUMENTS, QueryBuilder
 from bioqa.index.shard import open_directory
 from bioqa.index.writer import has_commit
-from bioqa.types import Article, Candidate
+from bioqa.types import Article, Candidate, Candidates
 
 K1, B = 0.9, 0.4
 BATCH_IDS = 1000
@@ -109,15 +111,15 @@ class Index:
             self._pool.shutdown()
         self._reader.close()
 
-    def search(self, question: str, k: int = 10) -> list[Candidate]:
+    def search(self, question: str, k: int = 10) -> Candidates:
         """The ``k`` articles with the highest BM25 score for the question, best first; equal scores in index order.
 
         Raises:
             QuestionError: the question is no query in Lucene's syntax, where that was chosen.
         """
-        return _candidates(java("bioqa.Bulk").search(self._searcher, self._query(question), k))
+        return unpack(java("bioqa.Bulk").search(self._searcher, self._query(question), k))
 
-    def search_many(self, questions: Sequence[str], k: int = 10) -> list[list[Candidate]]:
+    def search_many(self, questions: Sequence[str], k: int = 10) -> list[Candidates]:
         """What ``search`` gives for each question, several questions at a time."""
         first = [self._queries.build(question) for question in questions]
         if not self._queries.rm3:
@@ -129,19 +131,17 @@ class Index:
         """Raise QuestionError where the question is no query in Lucene's syntax, and that was chosen."""
         self._queries.build(question)
 
-    def _search_all(self, queries: Sequence[Any], k: int) -> list[list[Candidate]]:
+    def _search_all(self, queries: Sequence[Any], k: int) -> list[Candidates]:
         if not queries:
             return []
         found = java("bioqa.Bulk").searchAll(self._one_thread, list(queries), k, min(self.threads, len(queries)))
-        return [_candidates(hits) for hits in found]
+        return [unpack(hits) for hits in found]
 
     def _query(self, question: str) -> Any:
         query = self._queries.build(question)
         if not self._queries.rm3:
             return query
-        return self._expand(
-            question, query, _candidates(java("bioqa.Bulk").search(self._searcher, query, RM3_DOCUMENTS))
-        )
+        return self._expand(question, query, unpack(java("bioqa.Bulk").search(self._searcher, query, RM3_DOCUMENTS)))
 
     def _expand(self, question: str, query: Any, feedback: Sequence[Candidate]) -> Any:
         """The RM3 query from what ``query`` found; ``query`` itself where that is nothing."""
@@ -228,10 +228,12 @@ class Index:
         )
 
 
-def _candidates(hits: Any) -> list[Candidate]:
-    """The candidates in what ``Bulk.search`` returned."""
-    ids, docs, scores = hits
-    return list(map(Candidate._make, zip(ids.split("\n"), scores, docs, strict=True))) if docs else []
+def unpack(packed: Any) -> Candidates:
+    """The candidates in the bytes that ``Bulk.search`` returned."""
+    data = packed.tostring()
+    count = int.from_bytes(data[:4], sys.byteorder)
+    scores, ids = 4 + 4 * count, 4 + 8 * count
+    return Candidates(data[ids:].decode().split("\n")[:count], array("f", data[scores:ids]), array("i", data[4:scores]))
 
 
 def _open(path: Path) -> tuple[Any, Manifest]:

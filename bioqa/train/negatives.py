@@ -193,7 +193,7 @@ class Drawer:
     def draw(self, groups: Iterable[Group]) -> Iterator[tuple[Group, list[Drawn]]]:
         """For each group its negatives; those given by its source come first, less those that are forbidden."""
         for batch in _batches(groups):
-            found: list[list[Candidate]] = [[] for _ in batch]
+            found: Sequence[Sequence[Candidate]] = [()] * len(batch)
             if self._depth:
                 found = self._pool.search([group.question for group in batch], self._depth + MARGIN)
             for group, candidates in zip(batch, found, strict=True):

@@ -20,7 +20,7 @@ QUERY_WORDS = 300
 class Pool(Protocol):
     """Passages that negatives are drawn from."""
 
-    def search(self, questions: Sequence[str], depth: int) -> list[list[Candidate]]:
+    def search(self, questions: Sequence[str], depth: int) -> Sequence[Sequence[Candidate]]:
         """For each question the ``depth`` best passages by BM25, best first."""
         ...
 
@@ -74,7 +74,7 @@ class Collection:
             with Index(Path(folder) / "index") as self._index:
                 yield self
 
-    def search(self, questions: Sequence[str], depth: int) -> list[list[Candidate]]:
+    def search(self, questions: Sequence[str], depth: int) -> Sequence[Sequence[Candidate]]:
         """For each question the ``depth`` best passages by BM25, best first."""
         if self._index is None:
             raise RuntimeError("the collection is not indexed")
@@ -119,7 +119,7 @@ class Articles:
         """The article as a passage."""
         return Passage(self.text(article), article.id)
 
-    def search(self, questions: Sequence[str], depth: int) -> list[list[Candidate]]:
+    def search(self, questions: Sequence[str], depth: int) -> Sequence[Sequence[Candidate]]:
         """For each question the ``depth`` best articles by BM25, best first."""
         return self.index.search_many(_queries(questions), depth)
 

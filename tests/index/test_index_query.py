@@ -6,6 +6,7 @@ from bioqa import Index, MemoryIndex, build_index, read_questions
 from bioqa.errors import QuestionError, UsageError
 from bioqa.index import Filters
 from bioqa.index.jvm import cast, java
+from bioqa.index.reader import unpack
 from bioqa.types import Article
 from support import DEMO, assert_same_results, pyserini_results
 
@@ -288,7 +289,7 @@ def _with_vectors(index: Index, folder) -> None:
     kind = java("org.apache.lucene.document.FieldType")(java("org.apache.lucene.document.TextField").TYPE_NOT_STORED)
     kind.setStoreTermVectors(True)
     query = java("org.apache.lucene.search.MatchAllDocsQuery")()
-    for id in java("bioqa.Bulk").search(index._searcher, query, 1000)[0].split("\n"):
+    for id in unpack(java("bioqa.Bulk").search(index._searcher, query, 1000)).ids:
         article = index.get(id)
         document = java("org.apache.lucene.document.Document")()
         text = cast("java.lang.CharSequence", java("java.lang.String")(article.default_text()))

@@ -45,11 +45,11 @@ def files(tmp_path_factory):
 def contents(path):
     """Every document of an index, by id; fails where an id stands twice."""
     from bioqa.index.jvm import java
+    from bioqa.index.reader import unpack
 
     with Index(path) as index:
         query = java("org.apache.lucene.search.MatchAllDocsQuery")()
-        hits = java("bioqa.Bulk").search(index._searcher, query, 10_000)
-        ids = hits[0].split("\n")
+        ids = unpack(java("bioqa.Bulk").search(index._searcher, query, 10_000)).ids
         assert len(ids) == len(set(ids)) == len(index)
         return {id: index.get(id) for id in ids}
 

@@ -1,6 +1,7 @@
 """BM25 search: Pyserini's scores on disk, the same ranking in memory, SciFact's published figures."""
 
 import math
+import pickle
 import statistics
 
 import pytest
@@ -9,6 +10,8 @@ from bioqa import Index, MemoryIndex, build_index, read_questions
 from bioqa.corpus import expand_sources, read_source
 from bioqa.errors import SourceError, UsageError
 from bioqa.index.jvm import cast, java
+from bioqa.index.reader import unpack
+from bioqa.types import Candidate
 from support import DEMO, assert_same_results, pyserini_results
 
 
@@ -33,11 +36,26 @@ def test_the_best_are_lucenes_own_whatever_their_number(demo_index, k):
     with Index(demo_index, threads=1) as index:
         every = java("org.apache.lucene.search.MatchAllDocsQuery")()
         for query in (*(index._query(question) for question in questions), every):
-            ids, docs, scores = java("bioqa.Bulk").search(index._searcher, query, k)
+            found = unpack(java("bioqa.Bulk").search(index._searcher, query, k))
             expected = index._searcher.search(cast("org.apache.lucene.search.Query", query), k).scoreDocs
-            assert docs == [hit.doc for hit in expected]
-            assert scores == [hit.score for hit in expected]
-            assert len(ids.split("\n")) == len(docs) == min(k, len(docs))
+            assert list(found.keys) == [hit.doc for hit in expected]
+            assert list(found.scores) == [hit.score for hit in expected]
+            assert found.ids == [article.id for article in index.articles(found)]
+
+
+def test_candidates_are_a_sequence_of_what_their_columns_hold(demo_index):
+    with Index(demo_index) as index:
+        found = index.search("Which gene is mutated in Marfan syndrome?", 5)
+    each = [Candidate(*row) for row in zip(found.ids, found.scores, found.keys, strict=True)]
+    assert len(found) == len(each) == 5
+    assert list(found) == each
+    assert found == each
+    assert found != each[:4]
+    assert (found[0], found[-1], found[1:3]) == (each[0], each[-1], each[1:3])
+    assert pickle.loads(pickle.dumps(found)) == found
+    assert repr(found) == repr(each)
+    with pytest.raises(IndexError):
+        found[5]
 
 
 @pytest.mark.shared_data

@@ -1,6 +1,8 @@
 package bioqa;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -240,28 +242,37 @@ public final class Bulk {
     return null;
   }
 
-  /** The best k documents: {ids joined by newlines, document numbers, scores}. */
-  public static Object[] search(IndexSearcher searcher, Query query, int k) throws IOException {
-    ScoreDoc[] hits = best(searcher, query, k);
-    int n = hits.length;
-    int[] docs = new int[n];
-    float[] scores = new float[n];
-    for (int i = 0; i < n; i++) {
-      docs[i] = hits[i].doc;
-      scores[i] = hits[i].score;
-    }
-    return new Object[] {String.join("\n", ids(searcher, docs)), docs, scores};
+  /**
+   * The best k documents, best first, packed for {@code reader.py}: how many, their numbers and their scores, all of 32 bits in the
+   * machine's byte order, then their ids as UTF-8, each with a newline after it. An array of bytes costs Python one object.
+   */
+  public static byte[] search(IndexSearcher searcher, Query query, int k) throws IOException {
+    return pack(searcher, best(searcher, query, k));
   }
 
   /** Lucene's own search counts hits up to 1,000 before it skips documents that cannot be among the best; nobody asks for the count. */
-  private static ScoreDoc[] best(IndexSearcher searcher, Query query, int k) throws IOException {
+  private static long[] best(IndexSearcher searcher, Query query, int k) throws IOException {
     int most = Math.max(1, Math.min(k, searcher.getIndexReader().maxDoc()));
     if (searcher.getSlices().length > 1) {
-      return searcher.search(query, TopScoreDocCollector.createSharedManager(most, null, most)).scoreDocs;
+      ScoreDoc[] hits = searcher.search(query, TopScoreDocCollector.createSharedManager(most, null, most)).scoreDocs;
+      return Arrays.stream(hits).mapToLong(hit -> hit(hit.doc, hit.score)).toArray();
     }
     Best best = new Best(most);
     searcher.search(query, best);
-    return best.scoreDocs();
+    return best.hits();
+  }
+
+  /** Document and score in one number, the best the greatest: the score's bits, which order as positive scores do, over -1 - document. */
+  private static long hit(int doc, float score) {
+    return (long) Float.floatToIntBits(score) << 32 | ~doc & 0xFFFFFFFFL;
+  }
+
+  private static int doc(long hit) {
+    return ~(int) hit;
+  }
+
+  private static float score(long hit) {
+    return Float.intBitsToFloat((int) (hit >>> 32));
   }
 
   /**
@@ -270,7 +281,7 @@ public final class Bulk {
    */
   private static final class Best implements Collector {
     private final int k;
-    private final long[] kept; // the score's bits, which order as positive scores do, over the bits of -1 - document
+    private final long[] kept;
     private int size;
     private float least;
 
@@ -304,7 +315,7 @@ public final class Bulk {
           if (score < least) {
             return;
           }
-          kept[size++] = (long) Float.floatToIntBits(score) << 32 | ~(base + doc) & 0xFFFFFFFFL;
+          kept[size++] = hit(base + doc, score);
           if (size == kept.length) {
             prune();
             tell();
@@ -328,18 +339,19 @@ public final class Bulk {
       for (int i = 1; i < k; i++) {
         worst = Math.min(worst, kept[i]);
       }
-      least = Math.nextUp(Float.intBitsToFloat((int) (worst >>> 32)));
+      least = Math.nextUp(score(worst));
     }
 
-    ScoreDoc[] scoreDocs() {
-      Arrays.sort(kept, 0, size);
+    /** The best, best first. */
+    long[] hits() {
       int n = Math.min(k, size);
-      ScoreDoc[] found = new ScoreDoc[n];
+      select(kept, size, n);
+      Arrays.sort(kept, 0, n);
+      long[] hits = new long[n];
       for (int i = 0; i < n; i++) {
-        long one = kept[size - 1 - i];
-        found[i] = new ScoreDoc(~(int) one, Float.intBitsToFloat((int) (one >>> 32)));
+        hits[i] = kept[n - 1 - i];
       }
-      return found;
+      return hits;
     }
 
     /** Moves the k largest of the first n values to the front, in any order (Hoare's quickselect). */
@@ -396,15 +408,15 @@ public final class Bulk {
   }
 
   /** {@link #search} for many queries on several threads: one array as of search for each. */
-  public static Object[] searchAll(IndexSearcher searcher, Query[] queries, int k, int threads) throws Exception {
+  public static byte[][] searchAll(IndexSearcher searcher, Query[] queries, int k, int threads) throws Exception {
     ExecutorService pool = pool(threads);
     try {
-      List<Future<Object[]>> futures = new ArrayList<>();
+      List<Future<byte[]>> futures = new ArrayList<>();
       for (Query query : queries) {
-        Callable<Object[]> task = () -> search(searcher, query, k);
+        Callable<byte[]> task = () -> search(searcher, query, k);
         futures.add(pool.submit(task));
       }
-      Object[] results = new Object[queries.length];
+      byte[][] results = new byte[queries.length][];
       for (int i = 0; i < results.length; i++) {
         results[i] = futures.get(i).get();
       }
@@ -414,11 +426,31 @@ public final class Bulk {
     }
   }
 
+  private static byte[] pack(IndexSearcher searcher, long[] hits) throws IOException {
+    BytesRef[] ids = ids(searcher, hits);
+    int length = Integer.BYTES;
+    for (BytesRef id : ids) {
+      length += Integer.BYTES + Float.BYTES + id.length + 1;
+    }
+    ByteBuffer packed = ByteBuffer.allocate(length).order(ByteOrder.nativeOrder());
+    packed.putInt(hits.length);
+    for (long hit : hits) {
+      packed.putInt(doc(hit));
+    }
+    for (long hit : hits) {
+      packed.putFloat(score(hit));
+    }
+    for (BytesRef id : ids) {
+      packed.put(id.bytes, id.offset, id.length).put((byte) '\n');
+    }
+    return packed.array();
+  }
+
   /** Ids of documents from doc values, which are read forwards only. */
-  private static String[] ids(IndexSearcher searcher, int[] docs) throws IOException {
-    String[] ids = new String[docs.length];
+  private static BytesRef[] ids(IndexSearcher searcher, long[] hits) throws IOException {
+    BytesRef[] ids = new BytesRef[hits.length];
     List<LeafReaderContext> leaves = searcher.getIndexReader().leaves();
-    long[] order = IntStream.range(0, docs.length).mapToLong(i -> ((long) docs[i] << 32) | i).toArray();
+    long[] order = IntStream.range(0, hits.length).mapToLong(rank -> (long) doc(hits[rank]) << 32 | rank).toArray();
     Arrays.sort(order);
     LeafReaderContext leaf = null;
     BinaryDocValues values = null;
@@ -429,7 +461,7 @@ public final class Bulk {
         values = leaf.reader().getBinaryDocValues("id");
       }
       values.advance(doc - leaf.docBase);
-      ids[(int) one] = values.binaryValue().utf8ToString();
+      ids[(int) one] = BytesRef.deepCopyOf(values.binaryValue());
     }
     return ids;
   }
