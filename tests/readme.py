@@ -200,6 +200,33 @@ def reranking() -> str:
     )
 
 
+HIGHLIGHTERS = ("default reranker", "most question words", "first in the abstract")
+
+
+def highlighting() -> str:
+    """How often the highlighted sentences are those that experts marked."""
+    found = _read("answers")
+    rows = [
+        [
+            f"{split}, {one['question_article_pairs']} articles",
+            name,
+            *(f"{one[shown][name]['hit']['mean']:.0%}" for shown in ("1 sentence", "2 sentences")),
+            "{:.0%} to {:.0%}".format(*one["1 sentence"][name]["hit"]["interval_95"]),
+            f"{one['1 sentence'][name]['f1']['mean']:.2f}",
+        ]
+        for split, one in found["splits"].items()
+        if split != "train"
+        for name in HIGHLIGHTERS
+    ]
+    chance = found["splits"]["dev"]["1 sentence"]["at random"]["hit"]["mean"]
+    columns = ["", "highlighted", "hits", "two sentences", "95% of samples (one)", "F1 of characters (one)"]
+    return (
+        _table(columns, rows)
+        + f"\n\nA sentence drawn at random hits {chance:.0%} of the time on dev. The reranker's settings were chosen on dev; the "
+        f"demo's questions were written for its articles ({found['environment']['date']}; `benchmarks/answers.py`)."
+    )
+
+
 def training() -> str:
     """What the training run of the default reranker was."""
     found = json.loads((RESULTS / "default_reranker-training.json").read_text(encoding="utf-8"))
@@ -216,7 +243,7 @@ def training() -> str:
 
 def fresh(text: str) -> str:
     """The README's text with every made part as it should be now."""
-    for make in (commands, results, startup, building, searching, growing, reranking, training):
+    for make in (commands, results, startup, building, searching, growing, reranking, highlighting, training):
         name = make.__name__
         mark = f"<!-- {name} -->"
         if mark not in text:
