@@ -8,7 +8,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bioqa.errors import OutputError
 from bioqa.evaluate.classification import calibration_error, checked, classify, reliability_bins
@@ -22,7 +22,10 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 SIZE_INCHES = 4.2
 DOTS_PER_INCH = 150
 DISTRIBUTION_BINS = 40
+MANY_POINTS = 10_000
+"""From so many points on, matplotlib takes long to find the place of the legend that hides the fewest."""
 
+Place = Literal["best", "lower left", "lower right"]
 Draw = Callable[["Axes", "NDArray[Any]", "NDArray[Any]", float], None]
 
 
@@ -37,7 +40,7 @@ def precision_recall(axes: "Axes", labels: "NDArray[Any]", probabilities: "NDArr
     axes.axhline(share, color=GREY, linestyle=":", label=f"share positive {share:.3f}")
     if at.true_positives + at.false_positives:
         _mark(axes, at.recall, at.precision, f"threshold {threshold:.3f}, F1 {at.f1:.3f}")
-    _label(axes, "Precision and recall", "Recall", "Precision")
+    _label(axes, "Precision and recall", "Recall", "Precision", legend="lower left")
 
 
 def roc(axes: "Axes", labels: "NDArray[Any]", probabilities: "NDArray[Any]", threshold: float) -> None:
@@ -49,7 +52,7 @@ def roc(axes: "Axes", labels: "NDArray[Any]", probabilities: "NDArray[Any]", thr
     axes.plot(false_rate, true_rate, color=BLUE, label=f"area under the curve {at.roc_auc:.3f}")
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
     _mark(axes, at.false_positives / (at.n - at.positives), at.recall, f"threshold {threshold:.3f}")
-    _label(axes, "ROC", "False positive rate", "True positive rate")
+    _label(axes, "ROC", "False positive rate", "True positive rate", legend="lower right")
 
 
 def reliability(axes: "Axes", labels: "NDArray[Any]", probabilities: "NDArray[Any]", threshold: float = 0.5) -> None:
@@ -140,12 +143,16 @@ def _mark(axes: "Axes", x: float, y: float, label: str) -> None:
     axes.plot(x, y, marker="D", markersize=8, color=ORANGE, linestyle="none", label=label, clip_on=False, zorder=3)
 
 
-def _label(axes: "Axes", title: str, x: str, y: str, *, unit: bool = True) -> None:
+def _label(axes: "Axes", title: str, x: str, y: str, *, unit: bool = True, legend: Place = "best") -> None:
+    """Name the picture and its axes; ``legend`` is where the legend stands over a line of many points."""
+    import numpy as np
+
     axes.set(title=title, xlabel=x, ylabel=y, xlim=(0, 1))
     if unit:
         axes.set(ylim=(0, 1), aspect="equal")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small", framealpha=0.9)
+    points = sum(np.size(line.get_xdata()) for line in axes.lines)
+    axes.legend(fontsize="small", framealpha=0.9, loc=legend if points > MANY_POINTS else "best")
 
 
 def _save(figure: "Figure", path: Path) -> None:

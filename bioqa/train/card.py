@@ -28,6 +28,7 @@ def write_card(path: Path, finished: Finished) -> None:
     _fill(finished)
     text = _library_card(finished.model)
     text = text.replace("# Download from the \U0001f917 Hub\n", "").replace("cross_encoder_model_id", finished.name)
+    text = _named_base(text, finished.recipe.stages[0].model.base)
     text = _before(text, "## Training Details", _decision(finished.model, finished.judgement))
     text = _before(text, "### Training Hyperparameters", _statistics(finished))
     text = _before(text, "### Framework Versions", _hardware(finished.facts))
@@ -98,6 +99,14 @@ def _library_card(model: "CrossEncoder") -> str:
     return text
 
 
+UNKNOWN_BASE = "<!-- - **Base model:** [Unknown](https://huggingface.co/unknown) -->"
+
+
+def _named_base(text: str, base: str) -> str:
+    """The card with the base model's folder or package, where it is no model of the hub and the library hides the line."""
+    return text.replace(UNKNOWN_BASE, f"- **Base model:** `{base}`")
+
+
 def _before(text: str, heading: str, section: str) -> str:
     """``text`` with ``section`` before the line ``heading``."""
     if not section:
@@ -137,7 +146,7 @@ def _decision(model: "CrossEncoder", judgement: Judgement | None) -> str:
         [str(measures.false_negatives), str(measures.true_negatives)],
     ]
     how = (
-        f"probability = σ({calibration.a:.4g} · logit {calibration.b:+.4g}) ({calibration.method} scaling), which "
+        f"probability = σ({calibration.a:.4g} · logit {calibration.b:+.4g}) ({calibration.method.capitalize()} scaling), which "
         "`bioqa.Reranker.probabilities` gives"
         if calibration.method != "none"
         else "none was fitted; `bioqa.Reranker.probabilities` gives σ(logit)"

@@ -74,6 +74,15 @@ def test_every_picture_names_itself_and_its_axes(pairs, draw):
     assert drawn.get_legend()
 
 
+def test_many_pairs_are_drawn_without_a_search_for_the_place_of_the_legend(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 20_000)
+    drawn = axes()
+    precision_recall(drawn, labels, rng.random(20_000), 0.5)
+    lower_left = 3
+    assert drawn.get_legend()._get_loc() == lower_left
+
+
 def test_the_files_are_written_whole(pairs, tmp_path):
     written = write_plots(*pairs, 0.5, tmp_path / "plots")
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == sorted(path.name for path in written)

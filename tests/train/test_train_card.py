@@ -77,3 +77,8 @@ def test_log_with_the_checkpoint_that_was_kept(trained, card):
     assert "| Epoch" in log
     assert all(title in log for title in ("Step", "Training Loss", "Validation Loss", "dev_average_precision"))
     assert f"**{best}**" in log
+
+
+def test_a_base_model_that_is_not_on_the_hub_is_named(trained, card):
+    base = trained.parent / "base"
+    assert f"- **Base model:** `{base}`" in section(card, "### Model Description")
