@@ -172,7 +172,10 @@ def _parse_bioasq(path: Path, text: str) -> Iterator[Question]:
             record.get("body"),
             type=_type(path, where, record.get("type")),
             documents=tuple(document_id(url) for url in record["documents"]),
-            snippets=tuple(_snippet(path, where, snippet) for snippet in record["snippets"]),
+            snippets=tuple(
+                _snippet(path, f"{where} ({record.get('id')}), snippet {number}", snippet)
+                for number, snippet in enumerate(record["snippets"], start=1)
+            ),
         )
 
 
@@ -186,25 +189,37 @@ def _all_of(values: Any, kind: type) -> bool:
     return isinstance(values, list) and all(isinstance(value, kind) for value in values)
 
 
+_SNIPPET = {
+    "document": str,
+    "text": str,
+    "beginSection": str,
+    "offsetInBeginSection": int,
+    "offsetInEndSection": int,
+}
+
+
 def _snippet(path: Path, where: str, record: dict[str, Any]) -> Snippet:
-    try:
-        return Snippet(
-            document=document_id(record["document"]),
-            section=str(record["beginSection"]),
-            begin=int(record["offsetInBeginSection"]),
-            end=int(record["offsetInEndSection"]),
-            text=str(record["text"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise QuestionError(
-            f"{path}, {where}: a snippet needs document, text, beginSection, offsetInBeginSection and offsetInEndSection."
-        ) from None
+    for name, kind in _SNIPPET.items():
+        if not isinstance(record.get(name), kind) or isinstance(record[name], bool):
+            wanted = "text" if kind is str else "a whole number"
+            found = f"is {record[name]!r}, not {wanted}" if record.get(name) is not None else "is missing"
+            raise QuestionError(
+                f"{path}, {where}: {name} {found}. `bioqa bioasq validate --gold` lists all such problems."
+            )
+    document, text, section, begin, end = (record[name] for name in _SNIPPET)
+    if (
+        begin < -1 or end < begin - 1
+    ):  # BioASQ's own files have some titles from -1, and an end just before the beginning
+        raise QuestionError(f"{path}, {where}: the offsets {begin} to {end} are no range of text. Correct them.")
+    return Snippet(document_id(document), section, begin, end, text)
 
 
 def _question(path: Path, where: str, id: Any, body: Any, **more: Any) -> Question:
     id = question_id(path, where, id)
     if not isinstance(body, str):
-        raise QuestionError(f"{path}, {where} ({id}): no question text.")
+        raise QuestionError(
+            f'{path}, {where} ({id}): no question text: BioASQ\'s key for it is "body", BEIR\'s "text".'
+        )
     try:
         return Question(id, check_question(body), **more)
     except QuestionError as problem:

@@ -47,7 +47,7 @@ def submit(index: Path, questions: Path, out: str, **given: Any) -> None:
             check_queries(engine.index, asked)
         if engine.reranker is not None:
             check_lengths(engine.reranker, ((question.id, question.body) for question in asked))
-        with open_output(out) as file, progress_bar("questions", len(asked)) as bar:
+        with open_output(out, [questions]) as file, progress_bar("questions", len(asked)) as bar:
             empty = write_submission(file, engine, asked, bar.update)
         tell_left_out(engine.index, None)
     note(f"{out}: {len(asked):,} questions answered.")

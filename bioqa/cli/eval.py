@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,7 +127,7 @@ def _judge_runs(words: tuple[str, ...], options: _Options) -> None:
     tables = [per_query_table(report)] if options.per_query else []
     if not tables or (options.compare and options.form != "csv"):  # a CSV file holds one table
         tables.append(means_table(report))
-    _write(tables, ranking_json(report, per_query=options.per_query), options)
+    _write(tables, ranking_json(report, per_query=options.per_query), options, [qrels, run, *options.compare])
     for remark in report.remarks:
         note(remark)
     note(f"{report.queries:,} queries.{_how_compared(report.test, correction) if options.compare else ''}")
@@ -154,7 +155,7 @@ def _judge_pairs(path: Path, options: _Options) -> None:
     report = judge_pairs(pairs, threshold=options.threshold, model=options.model, scale=scale)
     if options.plots is not None:
         plot_report(report, options.plots)
-    _write([classification_table(report)], {"file": str(path), **classification_json(report)}, options)
+    _write([classification_table(report)], {"file": str(path), **classification_json(report)}, options, [path])
     taken = f"Labels from column {pairs.label_column!r}, scores from {pairs.score_column!r}"
     if report.scale == "logit":
         note(f"{taken}: logits; calibration and pictures are of their logistic function. Thresholds are logits.")
@@ -162,7 +163,7 @@ def _judge_pairs(path: Path, options: _Options) -> None:
         note(f"{taken}: probabilities.")
 
 
-def _write(tables: list["Table"], record: dict[str, Any], options: _Options) -> None:
+def _write(tables: list["Table"], record: dict[str, Any], options: _Options, inputs: Sequence[str | Path]) -> None:
     from bioqa.evaluate.runs import open_output
     from bioqa.evaluate.tables import as_csv, as_latex, as_markdown
 
@@ -177,7 +178,7 @@ def _write(tables: list["Table"], record: dict[str, Any], options: _Options) -> 
         if form != "json"
         else f"{json.dumps(record, ensure_ascii=False)}\n"
     )
-    with open_output(options.out) as out:
+    with open_output(options.out, inputs) as out:
         out.write(text)
 
 

@@ -146,7 +146,8 @@ def _write_run(engine: "SearchEngine", questions: list[Question], options: _Opti
 
     tag = "bm25" if engine.reranker is None else f"bm25+{Path(engine.reranker.name).name}"
     empty = []
-    with open_output(path) as out, progress_bar("questions", len(questions)) as bar:
+    inputs = [options.questions] if options.questions else []
+    with open_output(path, inputs) as out, progress_bar("questions", len(questions)) as bar:
         for question, results in engine.run(questions, options.top):
             if not results:
                 empty.append(question.id)

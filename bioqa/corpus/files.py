@@ -12,6 +12,8 @@ from bioqa.errors import SourceError
 
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK_BYTES = 1 << 18
+LONGEST_FIELD = 1 << 24
+"""Characters of a field of CSV; Python's own limit of 131,072 is less than a long article has."""
 
 
 def read_chunks(path: Path, size: int = CHUNK_BYTES) -> Iterator[bytes]:

@@ -51,7 +51,8 @@ def judge_pairs(
     ``scale`` is "probability" or "logit"; None takes scores that all lie in 0 to 1 for probabilities, others for logits.
 
     Raises:
-        UsageError: both a threshold and a model, or scores called probabilities that are not.
+        UsageError: both a threshold and a model, scores called probabilities that are not, or a threshold for probabilities that
+            is none.
         ModelError: the model folder carries no threshold.
     """
     if threshold is not None and model is not None:
@@ -63,6 +64,12 @@ def judge_pairs(
     origin = "given" if threshold is not None else f"of {model}" if model is not None else ""
     if threshold is None:
         threshold = model_threshold(model) if model is not None else 0.0 if scale == "logit" else 0.5
+    if scale == "probability" and not 0 <= threshold <= 1 and math.isfinite(threshold):
+        whose = f" of {model}" if model is not None else ""
+        raise UsageError(
+            f"The threshold {threshold:g}{whose} is no probability, but the scores are: all lie in 0 to 1. Give a threshold on "
+            "their scale, or --scale logit if they are logits."
+        )
     frozen = classify(pairs.labels, pairs.scores, threshold, probabilities=_probabilities(pairs, scale))
     return ClassificationReport(frozen, origin, published(pairs.labels, pairs.scores), scale, pairs)
 

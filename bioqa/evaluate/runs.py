@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO, TypeVar
 
 from bioqa.errors import OutputError, QuestionError, SourceError
+from bioqa.outputs import check_not_input
 
 Qrels = dict[str, dict[str, int]]
 """Query id → document id → relevance; 1 or more is relevant, 0 judged not relevant, below 0 not judged."""
@@ -39,16 +40,17 @@ def qrels_lines(question_id: str, grades: Mapping[str, int]) -> Iterator[str]:
 
 
 @contextmanager
-def open_output(path: str | Path) -> Iterator[TextIO]:
+def open_output(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[TextIO]:
     """A text file that appears at ``path`` whole at the end of the block, or not at all; "-" is standard output.
 
     Raises:
-        OutputError: the file cannot be written; known before the block runs.
+        OutputError: the file cannot be written, or is one of ``inputs``; known before the block runs.
     """
     if str(path) == "-":
         yield sys.stdout
         return
     target = Path(path)
+    check_not_input(target, inputs)
     part = target.parent / f".{target.name}.{os.getpid()}.part"
     try:
         if target.is_dir():
@@ -106,7 +108,7 @@ def _results(path: Path) -> Iterator[tuple[str, str, str, float]]:
     for where, line in _lines(path):
         columns = line.split()
         if len(columns) < 6:
-            raise QuestionError(f"{where}: {len(columns)} columns. A run has six: `qid Q0 docid rank score tag`.")
+            raise QuestionError(f"{where}: {_counted(len(columns))}. A run has six: `qid Q0 docid rank score tag`.")
         yield where, columns[0], columns[2], _score(where, columns[4])
     if where is None:
         raise QuestionError(f"{path} holds no result. A run has lines `qid Q0 docid rank score tag`.")
@@ -133,13 +135,17 @@ def read_qrels(path: str | Path) -> Qrels:
     for where, line in _lines(path):
         columns = line.split()
         if len(columns) != 4:
-            raise QuestionError(f"{where}: {len(columns)} columns. {_QRELS_FORMATS}")
+            raise QuestionError(f"{where}: {_counted(len(columns))}. {_QRELS_FORMATS}")
         if not re.fullmatch("[+-]?[0-9]{1,9}", columns[3]):
             raise QuestionError(f"{where}: the relevance {columns[3]!r} is no whole number.")
         _add(qrels, where, columns[0], columns[2], int(columns[3]))
     if not qrels:
         raise QuestionError(f"{path} holds no judgement. {_QRELS_FORMATS}")
     return qrels
+
+
+def _counted(columns: int) -> str:
+    return f"{columns} column{'s' * (columns != 1)}"
 
 
 _QRELS_FORMATS = (

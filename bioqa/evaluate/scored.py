@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LABEL_COLUMNS = ("label", "labels", "relevance", "relevant", "rel", "gold", "target", "y")
 SCORE_COLUMNS = ("score", "scores", "probability", "prob", "prediction", "logit", "similarity")
+TAB = "\t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,15 @@ _Rows = Iterable[tuple[str, Any, Any]]
 
 def _columns(path: Path, label: str | None, score: str | None) -> tuple[str, str, _Rows]:
     """The names of both columns, and (place, label, score) for each row."""
+    if path.is_dir():
+        raise SourceError(f"{path} is a folder where a file is needed. Name a file in it.")
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".parquet"):
         return _parquet(path, label, score)
     if name.endswith((".jsonl", ".ndjson")):
         return _jsonl(path, label, score)
     if name.endswith((".csv", ".tsv")):
-        return _delimited(path, "\t" if name.endswith(".tsv") else ",", label, score)
+        return _delimited(path, TAB if name.endswith(".tsv") else ",", label, score)
     raise UsageError(f"{path}: the ending tells the format; it must be .csv, .tsv, .jsonl or .parquet.")
 
 
@@ -75,6 +78,10 @@ def _chosen(path: Path, present: Sequence[str], label: str | None, score: str | 
 
 def _one(path: Path, what: str, known: Sequence[str], present: Sequence[str], asked: str | None) -> str:
     for name in known if asked is None else [asked]:
+        if present.count(name) > 1:
+            raise SourceError(
+                f"{path}: its header has the column {name!r} {present.count(name)} times. Rename one of them."
+            )
         if name in present:
             return name
     sought = f"none of {', '.join(known)}" if asked is None else f"no column {asked!r}"
@@ -84,18 +91,32 @@ def _one(path: Path, what: str, known: Sequence[str], present: Sequence[str], as
 
 
 def _delimited(path: Path, delimiter: str, label: str | None, score: str | None) -> tuple[str, str, _Rows]:
+    from bioqa.corpus.files import LONGEST_FIELD
+
+    csv.field_size_limit(LONGEST_FIELD)
     reader = csv.reader(_text_lines(path), delimiter=delimiter)
-    header = next(reader, [])
+
+    def lines() -> Iterator[list[str]]:
+        try:
+            yield from reader
+        except csv.Error as problem:
+            raise SourceError(f"{path}, line {reader.line_num}: not sound CSV ({problem}).") from None
+
+    found = lines()
+    header = next(found, [])
     label, score = _chosen(path, header, label, score)
     at = header.index(label), header.index(score)
 
     def rows() -> Iterator[tuple[str, Any, Any]]:
-        for row in reader:
+        for row in found:
             where = f"{path}, line {reader.line_num}"
-            if len(row) > max(at):
+            if len(row) == len(header):
                 yield where, row[at[0]], row[at[1]]
             elif row:
-                raise SourceError(f"{where}: {len(row)} columns, where the header has {len(header)}.")
+                raise SourceError(
+                    f"{where}: {len(row)} column{'s' * (len(row) > 1)}, where the header has {len(header)}. Text with a "
+                    f"{'tab' if delimiter == TAB else 'comma'} in it must be in quotes."
+                )
 
     return label, score, rows()
 
@@ -123,6 +144,8 @@ def _jsonl(path: Path, label: str | None, score: str | None) -> tuple[str, str, 
 def _record(where: str, line: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
+    except json.JSONDecodeError as problem:
+        raise SourceError(f"{where}: not JSON ({problem.msg} at character {problem.pos + 1}).") from None
     except (ValueError, RecursionError) as problem:
         raise SourceError(f"{where}: not JSON ({problem}).") from None
     if not isinstance(record, dict):
@@ -160,15 +183,19 @@ def _text_lines(path: Path) -> Iterator[str]:
 def _label(where: str, value: Any) -> float:
     number = _number(value)
     if number is None or number not in (0, 1):
-        raise SourceError(f"{where}: the label is {value!r}. Labels are the numbers 0 and 1.")
+        raise SourceError(f"{where}: the label is {_shown(value)}. Labels are the numbers 0 and 1.")
     return number
 
 
 def _score(where: str, value: Any) -> float:
     number = _number(value)
     if number is None or not math.isfinite(number):
-        raise SourceError(f"{where}: the score is {value!r}, not a finite number.")
+        raise SourceError(f"{where}: the score is {_shown(value)}, not a finite number.")
     return number
+
+
+def _shown(value: Any) -> str:
+    return "missing" if value in (None, "") else repr(value)
 
 
 def _number(value: Any) -> float | None:

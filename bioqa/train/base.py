@@ -72,7 +72,13 @@ def _place(base: str) -> Path | str:
     if base.startswith(PACKAGE):
         return _in_package(base.removeprefix(PACKAGE))
     folder = Path(base).expanduser()
-    return folder if folder.is_dir() else base
+    if folder.is_dir():
+        return folder
+    if base.startswith((".", "/", "~")) or base.count("/") > 1:
+        raise ModelError(
+            f"There is no folder {base} with a base model. Check the path, or name another with --set model.base=…."
+        )
+    return base
 
 
 def _in_package(name: str) -> Path:

@@ -113,7 +113,7 @@ def build_pairs(
     paths = [split_path(Path(out), split) for split in options.split] or [Path(out)]
     build.report.files = [Written(path) for path in paths]
     done = 0
-    with open_pairs(paths, made) as writers:
+    with open_pairs(paths, made, [*sources, *options.exclude]) as writers:
         # Small splits first: what they use is barred from the larger ones, which can do without.
         for number in sorted(range(len(parts)), key=lambda number: len(parts[number])):
             others = [group for i, part in enumerate(parts) if i != number for group in part]

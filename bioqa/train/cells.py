@@ -238,7 +238,7 @@ def build_cells(
     siblings = _siblings(terms)
     collection = Collection(Passage(term.text, term.id) for term in terms.values())
     done = 0
-    with open_pairs(paths, made) as writers, ExitStack() as stack:
+    with open_pairs(paths, made, [ontology, *crosswalks]) as writers, ExitStack() as stack:
         if any(one.kind == "bm25" for one in negatives):
             stack.enter_context(collection.indexed())
         for part, writer, written in zip(parts, writers, report.files, strict=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,6 +77,11 @@ def check_leaks(data: "DataSettings") -> None:
             'data.leak_check cannot be done on files with other columns. Turn them into pairs files with "bioqa pairs build", '
             'or set data.leak_check = "none".'
         )
+    trained = {Path(file).resolve(): file for file in data.train}
+    for file in held:
+        if Path(file).resolve() in trained:
+            use = "dev" if file in data.dev else "held_out"
+            raise LeakError(f"data.{use} and data.train both name {file}. Give data.{use} pairs of other questions.")
     passages = data.leak_check == "all"
     leaks = [leak for file in data.train for leak in find_leaks((file, *held), passages=passages, first_only=True)]
     if leaks:

@@ -12,6 +12,7 @@ folder for a model.
 import json
 import shutil
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class RunFolder:
         self.writes = writes
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"{self.path} is a file, not a folder. Name a folder for the model.")
+        self._new = not self.path.exists()
         entries = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
         if entries and not entries & {RECIPE, "checkpoints"}:
             raise OutputError(f"{self.path} is not empty and holds no training of bioqa. Name a new folder.")
@@ -75,6 +77,15 @@ class RunFolder:
             part.replace(self.checkpoints / RECIPE)
         except OSError as problem:
             raise OutputError(f"{self.path} cannot be written: {problem.strerror or problem}.") from problem
+
+    def withdraw(self) -> None:
+        """Take away what ``begin`` wrote, where nothing has come of it: no checkpoint, no stage's model."""
+        if self._begun or any(self.checkpoints.glob("stage-*/*")):
+            return
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        if self._new:
+            with suppress(OSError):  # it holds something else
+                self.path.rmdir()
 
     def stage(self, number: int) -> Path:
         """The folder of a stage's checkpoints; stages count from 1."""

@@ -11,7 +11,7 @@ from typing import Any
 from bioqa.corpus import expand_sources, read_qrels, read_queries, read_source
 from bioqa.corpus.beir import BEIR_CORPUS_FILES
 from bioqa.corpus.errors import MalformedError
-from bioqa.corpus.files import read_head, read_lines
+from bioqa.corpus.files import LONGEST_FIELD, read_head, read_lines
 from bioqa.corpus.jsonl import parse_object
 from bioqa.errors import PairsError, QuestionError, SourceError, UsageError
 from bioqa.train.pairs import Pair
@@ -81,6 +81,7 @@ def _json_records(path: Path) -> Iterator[_Record]:
 
 
 def _csv_records(path: Path, delimiter: str, columns: Sequence[str] | None) -> Iterator[_Record]:
+    csv.field_size_limit(LONGEST_FIELD)
     lines = (_decoded(path, number, line) + "\n" for number, line in read_lines(path))
     plain = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)  # tab-separated text knows no quotes
     rows = csv.reader(lines) if delimiter == "," else plain
@@ -192,7 +193,7 @@ def _listed(path: Path, where: str, query: Any, positive: Any, negative: Any) ->
         raise PairsError(f"{path}, {where}: no query.")
     query = query.strip()
     for texts, label in ((positive, 1.0), (negative, 0.0)):
-        for text in [texts] if isinstance(texts, str) else texts:
+        for text in texts if isinstance(texts, list) else [texts]:
             if not isinstance(text, str) or not text.strip():
                 raise PairsError(f"{path}, {where}: pos and neg must be texts or lists of texts.")
             yield Pair(query, text.strip(), label, text_id(query))

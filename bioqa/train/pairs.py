@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bioqa.errors import OutputError, PairsError
+from bioqa.outputs import check_not_input
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,11 +85,13 @@ def table_of(pairs: Sequence[Pair]) -> "pa.Table":
 
 
 @contextmanager
-def open_pairs(paths: Sequence[str | Path], made: Mapping[str, Any] | None = None) -> Iterator[list[PairWriter]]:
+def open_pairs(
+    paths: Sequence[str | Path], made: Mapping[str, Any] | None = None, inputs: Sequence[str | Path] = ()
+) -> Iterator[list[PairWriter]]:
     """A writer for each path; the files appear whole and together at the end of the block, or not at all.
 
     Raises:
-        OutputError: a file cannot be written; known before the block runs.
+        OutputError: a file cannot be written, or is one of ``inputs``; known before the block runs.
     """
     from pyarrow.parquet import ParquetWriter
 
@@ -98,8 +101,10 @@ def open_pairs(paths: Sequence[str | Path], made: Mapping[str, Any] | None = Non
     target = targets[0]
     try:
         for target, part in zip(targets, parts, strict=True):
+            check_not_input(target, inputs)
             if target.is_dir():
                 raise IsADirectoryError(None, "is a folder", str(target))
+            part.touch()  # what pyarrow says where it cannot do so is not for people
             files.append(ParquetWriter(str(part), schema(made), compression="zstd"))
         writers = [PairWriter(file) for file in files]
         yield writers

@@ -306,7 +306,7 @@ def _write(trainer: PairTrainer, target: Path, facts: dict[str, Any]) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the libraries' bars, notices and warnings; what goes wrong is raised."""
-    names = ("sentence_transformers", "accelerate", "torch.distributed")
+    names = ("sentence_transformers", "accelerate", "torch.distributed", "huggingface_hub")
     before = {name: logging.getLogger(name).level for name in names}
     try:
         for name in names:

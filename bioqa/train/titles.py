@@ -82,7 +82,7 @@ def build_titles(
         barred=lambda passage: excluded.has_document(passage.document_id) or excluded.has_passage(passage),
         mining=mining,
     )
-    with open_pairs([out], made) as [writer]:
+    with open_pairs([out], made, [*sources, *options.exclude]) as [writer]:
         for done, (group, drawn) in enumerate(drawer.draw(groups), start=1):
             write_group(writer, report.files[0], group, drawn)
             progress(done, None)

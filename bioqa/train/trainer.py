@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from bioqa.errors import ModelError, PairsError, UsageError
 from bioqa.train.folder import RunFolder
 from bioqa.train.recipe import Recipe
 
@@ -54,7 +55,12 @@ def train(recipe: Recipe, output: str | Path, *, fresh: bool = False, progress: 
         return Trained(folder.path, new=False)
     for number, stage in enumerate(recipe.stages, start=1):
         if folder.facts(number) is None:
-            train_stage(stage, folder, number, pairs[number - 1], progress=progress)
+            try:
+                train_stage(stage, folder, number, pairs[number - 1], progress=progress)
+            except (UsageError, ModelError, PairsError):
+                if first:
+                    folder.withdraw()
+                raise
         processes.wait_for_everyone()
     if processes.is_main_process:
         finish(recipe, folder, *pairs[-1])

@@ -146,6 +146,14 @@ def test_what_cannot_be_submitted_is_one_sentence_and_leaves_no_file(
     assert [path.name for path in tmp_path.iterdir()] == ["questions.json"]
 
 
+def test_a_submission_does_not_replace_its_questions(bioqa, demo_index: Path, few_questions: Path):
+    before = few_questions.read_bytes()
+    done = bioqa("bioasq", "submit", demo_index, few_questions, "--out", few_questions, "--no-rerank")
+    assert done.code == 7
+    assert "is read and cannot be written as well. Name another file" in done.err
+    assert few_questions.read_bytes() == before
+
+
 def test_a_submission_replaces_the_file_there_only_when_it_is_whole(
     bioqa, demo_index: Path, few_questions: Path, tmp_path: Path, monkeypatch
 ):

@@ -142,17 +142,51 @@ def test_leaks_fail_loudly_with_samples(bioqa, tmp_path):
         (("build", "questions.json", "--out", "x", "--threshold", "7"), 2, "threshold of near-duplicates"),
         (("build", "none.json", "--out", "x"), 4, "There is no question file"),
         (("build", "none.csv", "--out", "x"), 3, "does not exist"),
-        (("build", "questions.json", "--out", "nowhere/x"), 7, "cannot be written"),
         (("build", "questions.json", "--out", "x", "--passages", "abstracts"), 2, "need an index"),
         (("build", "questions.json", "--out", "x", "--index", "none"), 5, "There is no index"),
+        (("build", "questions.json", "--out", "nowhere/x"), 7, "x cannot be written: No such file or directory.\n"),
+        (("build", "questions.json", "--out", "./questions.json"), 7, "is read and cannot be written as well"),
+        (("build", "questions.json", "--out", "x", "--exclude", "x"), 3, "x does not exist"),
         (("cells", "questions.json", "--out", "x"), 3, "holds no term"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(bioqa, tmp_path, questions, monkeypatch, arguments, code, message):
     monkeypatch.chdir(tmp_path)
+    before = questions.read_bytes()
     done = bioqa("pairs", *arguments)
     assert done.code == code
     assert message in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["questions.json"]
+    assert questions.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"offsetInBeginSection": "0"}, "question 1 (q1), snippet 1: offsetInBeginSection is '0', not a whole number."),
+        ({"offsetInEndSection": 0.5}, "offsetInEndSection is 0.5, not a whole number."),
+        ({"document": None}, "snippet 1: document is missing."),
+        ({"text": 5}, "snippet 1: text is 5, not text."),
+        ({"offsetInBeginSection": -5}, "snippet 1: the offsets -5 to 41 are no range of text. Correct them."),
+        ({"offsetInBeginSection": 60}, "snippet 1: the offsets 60 to 41 are no range of text. Correct them."),
+    ],
+)
+def test_a_malformed_snippet_is_named(bioqa, tmp_path, change, message):
+    asked = made.question("q1", "What?", made.snippet("1", "Aspirin inhibits platelet cyclooxygenase."))
+    asked["snippets"] = [asked["snippets"][0] | change]
+    done = bioqa("pairs", "build", made.bioasq(tmp_path / "q.json", asked), "--out", tmp_path / "x")
+    assert done.code == 4
+    assert message in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["q.json"]
+
+
+def test_an_interrupted_build_leaves_nothing(bioqa, tmp_path, questions, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bioqa.train.build.write_group", interrupt)
+    done = bioqa("pairs", "build", questions, "--out", tmp_path / "x")
+    assert (done.code, done.err) == (130, "Interrupted.\n")
     assert [path.name for path in tmp_path.iterdir()] == ["questions.json"]
 
 

@@ -119,6 +119,7 @@ def test_a_beir_folder_gives_its_judged_pairs(tmp_path):
         ("g.csv", "", "is empty"),
         ("h.jsonl", '{"question": "a", "passage": "b", "label": 1}\n{"quest\n', "line 2: it is not JSON"),
         ("i.jsonl", '{"query": "a", "pos": [1], "neg": []}\n', "line 1: pos and neg must be texts"),
+        ("m.jsonl", '{"query": "a", "pos": 5}\n', "line 1: pos and neg must be texts"),
         ("j.jsonl", '{"query": "a", "text": "b"}\n', "no column for label"),
         ("k.dat", "nothing", "of no known form"),
         ("l.parquet", "PAR1 but not really", "not a sound Parquet file"),
@@ -128,6 +129,11 @@ def test_a_fault_is_named_with_its_place(tmp_path, name, text, message):
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(PairsError, match=message):
         read_pairs(tmp_path / name)
+
+
+def test_a_passage_may_be_longer_than_pythons_csv_takes(tmp_path):
+    (tmp_path / "long.csv").write_text(f"question,passage,label\nq,{'word ' * 40_000},1\n")
+    assert len(read_pairs(tmp_path / "long.csv").column("passage")[0].as_py()) == 199_999
 
 
 def test_bytes_that_are_no_text_and_missing_files_are_named(tmp_path):

@@ -237,6 +237,11 @@ def test_pairs_of_one_class(name, recipe, tmp_path):
     ("model", "error", "message"),
     [
         ({"base": "no/such-model"}, ModelError, "The base model no/such-model cannot be loaded"),
+        (
+            {"base": "./no-such-model"},
+            ModelError,
+            "There is no folder ./no-such-model with a base model. Check the path",
+        ),
         ({"base": "package:no_such_package"}, ModelError, "The Python package no_such_package is not installed."),
         ({"base": "package:click"}, ModelError, "The Python package click holds no model."),
         ({"max_length": 65}, UsageError, "model.max_length is 65, but .* reads 64 tokens at most."),
@@ -250,6 +255,35 @@ def test_pairs_of_one_class(name, recipe, tmp_path):
 def test_unusable_base_models(model, error, message, recipe, tmp_path):
     with pytest.raises(error, match=message):
         train(recipe(model=model), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_what_was_in_a_folder_stays_where_the_base_model_is_unusable(recipe, tmp_path):
+    (tmp_path / "model").mkdir()
+    with pytest.raises(ModelError):
+        train(recipe(model={"base": "./none"}), tmp_path / "model")
+    assert not list((tmp_path / "model").iterdir())
+
+
+def test_an_interrupted_training_goes_on(recipe, tmp_path, monkeypatch):
+    from bioqa.train.stage import PairTrainer
+
+    made = recipe(training={"batch_size": 24, "save_steps": 2})  # 6 steps
+    step = PairTrainer.training_step
+
+    def interrupt(trainer, *arguments, **options):
+        if trainer.state.global_step == 3:
+            raise KeyboardInterrupt
+        return step(trainer, *arguments, **options)
+
+    monkeypatch.setattr(PairTrainer, "training_step", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(made, tmp_path / "model")
+    assert [entry.name for entry in (tmp_path / "model").iterdir()] == ["checkpoints"]
+    steps = []
+    monkeypatch.setattr(PairTrainer, "training_step", _counted(step, steps))
+    assert train(made, tmp_path / "model").new
+    assert steps == [2, 3, 4, 5]
 
 
 def test_columns_by_name(recipe, data, tmp_path):
@@ -281,6 +315,8 @@ def test_a_bi_encoder_as_base(recipe, tmp_path):
 def test_leaks_into_training_are_refused(recipe, data, tmp_path):
     path = tmp_path / "test.parquet"
     write_pairs(path, [*pairs(3, seed=9), *pairs(2, seed=1)])
+    with pytest.raises(LeakError, match=r"data.held_out and data.train both name .*train.parquet"):
+        train(recipe(data={"held_out": str(data / "train.parquet")}), tmp_path / "model")
     with pytest.raises(LeakError, match=r"2 question\(s\) of .*test.parquet in .*train.parquet; 12 passage\(s\) of"):
         train(recipe(data={"held_out": str(path)}), tmp_path / "model")
     assert train(recipe(data={"held_out": str(path), "leak_check": "none"}), tmp_path / "other").new
