@@ -2,9 +2,9 @@
 
     python benchmarks/engine_quality.py
 
-Runs ``suites/engines.toml`` (going on where a killed run was) and compares its runs, as shipped (with BM25's score added) and of the
-reranker alone: nDCG@10 and BioASQ's MAP@10 of both engines, the share of the first ten results that they have in common, and how far
-scores are apart. The result goes to ``benchmarks/results/engine_quality.json``.
+Runs ``suites/engines.toml`` (going on where a killed run was) and compares its runs, as shipped (with BM25's score added) and with
+the reranker alone: nDCG@10 and BioASQ's MAP@10 of both engines, the share of the first ten results that they have in common, and
+how far scores are apart. The result goes to ``benchmarks/results/engine_quality.json``.
 """
 
 import argparse

@@ -189,7 +189,7 @@ def reranking() -> str:
     ]
     names = list(found["results"]["minilm"]["abstracts"]["seconds_per_question"])
     quality = _read("engine_quality")
-    shipped = quality["rankings"]["as shipped"]
+    shipped = next(iter(quality["rankings"].values()))
     exact, rounded = shipped["measures"]["exact"], shipped["measures"]["cpu-int8"]
     return (
         _table(["one question", *names], rows)
@@ -229,16 +229,21 @@ def highlighting() -> str:
 
 def training() -> str:
     """What the training run of the default reranker was."""
-    found = json.loads((RESULTS / "default_reranker-training.json").read_text(encoding="utf-8"))
-    dev = found["dev_pairs"]
-    rows = {
-        "pairs": f"{found['pairs']:,} ({found['positive_share']:.0%} positive), one epoch",
-        "batches": f"{found['batch_size']} pairs of similar length, {found['steps']:,} steps",
-        "learning rate": f"{found['learning_rate']:g}",
-        "time": f"{found['minutes']:.0f} minutes on 2 CPU cores",
-        "dev pairs": f"average precision {dev['dev_average_precision']:.3f}, F1 {dev['dev_f1']:.3f} at the best threshold",
-    }
-    return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    stages = json.loads((RESULTS / "default_reranker-training.json").read_text(encoding="utf-8"))
+    rows = [
+        [
+            stage["stage"],
+            f"{stage['train_pairs']:,}",
+            f"{stage['steps']:,}",
+            f"{stage['hyperparameters']['learning_rate']:g}",
+            f"{stage['seconds'] / 60:.0f} minutes",
+            f"{max(one.get('eval_dev_average_precision', 0) for one in stage['log']):.3f}",
+        ]
+        for stage in stages
+    ]
+    return _table(
+        ["stage", "pairs", "steps", "learning rate", "time, 2 busy CPU cores", "best dev average precision"], rows
+    )
 
 
 def fresh(text: str) -> str:

@@ -1,9 +1,10 @@
 """The best sentences of articles for a question."""
 
+import numpy as np
 import pytest
 
 from bioqa.rerank import Reranker, best_sentences
-from bioqa.rerank.answers import overlap
+from bioqa.rerank.answers import FIRST, WORDS, overlap
 from bioqa.types import Article
 
 ARTICLES = [
@@ -19,20 +20,18 @@ def reranker(tiny_reranker):
     return Reranker(tiny_reranker)
 
 
-def test_with_a_reranker_the_most_probable_come_first(reranker, question):
+def test_a_sentence_is_ranked_by_its_logit_its_words_and_its_place(reranker, question):
     best = best_sentences(reranker, question, ARTICLES, per_article=3)
     assert [len(snippets) for snippets in best] == [3, 1, 0, 1]
     for article, snippets in zip(ARTICLES, best, strict=True):
-        given = [snippet.probability for snippet in snippets]
-        assert given == sorted(given, reverse=True)
         assert {snippet.document for snippet in snippets} <= {article.id}
-        if snippets:
-            in_context = [
-                snippet.text if snippet.section == "title" else f"{article.title}\n{snippet.text}"
-                for snippet in snippets
-            ]
-            expected = reranker.probabilities(question, in_context)
-            assert given == pytest.approx(expected.tolist(), abs=1e-5)
+        texts = [snippet.text for snippet in snippets]
+        expected = reranker.probabilities(question, texts)
+        assert [snippet.probability for snippet in snippets] == pytest.approx(expected.tolist(), abs=1e-5)
+        ranked_by = reranker.logits(question, texts) + WORDS * np.array(overlap(question, texts))
+        ranked_by[[snippet.section == "abstract" and not snippet.begin for snippet in snippets]] += FIRST
+        assert ranked_by.tolist() == sorted(ranked_by, reverse=True)
+    assert {"It was a study.", "The CFTR gene is mutated in cystic fibrosis."} <= {s.text for s in best[0]}
 
 
 def test_all_sentences_are_scored_in_one_call(reranker, question, monkeypatch):
