@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bioqa.rerank import Reranker, best_sentences
-from bioqa.rerank.answers import FIRST, WORDS, overlap
+from bioqa.rerank.answers import PLACE, WORDS, overlap
 from bioqa.types import Article
 
 ARTICLES = [
@@ -25,11 +25,12 @@ def test_a_sentence_is_ranked_by_its_logit_its_words_and_its_place(reranker, que
     assert [len(snippets) for snippets in best] == [3, 1, 0, 1]
     for article, snippets in zip(ARTICLES, best, strict=True):
         assert {snippet.document for snippet in snippets} <= {article.id}
-        texts = [snippet.text for snippet in snippets]
+        texts = [s.text if s.section == "title" else f"{article.title}\n{s.text}" for s in snippets]
         expected = reranker.probabilities(question, texts)
         assert [snippet.probability for snippet in snippets] == pytest.approx(expected.tolist(), abs=1e-5)
-        ranked_by = reranker.logits(question, texts) + WORDS * np.array(overlap(question, texts))
-        ranked_by[[snippet.section == "abstract" and not snippet.begin for snippet in snippets]] += FIRST
+        places = [article.abstract[: snippet.begin].count(".") / 3 for snippet in snippets]
+        shares = overlap(question, [snippet.text for snippet in snippets])
+        ranked_by = reranker.logits(question, texts) + WORDS * np.array(shares) - PLACE * np.array(places)
         assert ranked_by.tolist() == sorted(ranked_by, reverse=True)
     assert {"It was a study.", "The CFTR gene is mutated in cystic fibrosis."} <= {s.text for s in best[0]}
 
