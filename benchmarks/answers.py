@@ -9,7 +9,8 @@ the first sentence, which experts mark most often, and what a sentence drawn at 
 are shown anyway; gold snippets that stand elsewhere than their offsets say are found by their letters. A highlight hits where it
 shares with a gold snippet half of the shorter of both, or more; F1 is of its characters and those of all the gold snippets. The
 default reranker was trained on snippets of the train split, and its settings were chosen on train and dev, with a look at the demo,
-whose questions and articles were written for bioqa. Intervals hold 95% of 10,000 samples of the questions. The result goes to ``benchmarks/results/answers.json``.
+whose questions and articles were written for bioqa. Intervals hold 95% of 10,000 samples of the questions. The result goes to
+``benchmarks/results/answers.json``.
 """
 
 import argparse
