@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from bioqa.bioasq.questions import check_question
 from bioqa.errors import UsageError
 from bioqa.rerank.long import Coverage, check_long
-from bioqa.types import Article, Candidate, Hit, Question, Snippet
+from bioqa.types import Article, Candidate, Hit, Question
 
 if TYPE_CHECKING:
     from bioqa.rerank import Reranker
@@ -45,7 +45,6 @@ class _Ranked:
     score: float
     logit: float | None = None
     probability: float | None = None
-    sentences: tuple[Snippet, ...] = ()
 
 
 class SearchEngine:
@@ -141,9 +140,9 @@ class SearchEngine:
         scores = score_articles(self.reranker, question, articles, long=self.long, overlap=self.overlap)
         self.coverage.add(scores)
         ranked = [
-            _Ranked(candidate, article, logit + self.bm25_weight * candidate.score, logit, probability, best)
-            for candidate, article, logit, probability, best in zip(
-                candidates, articles, scores.logits.tolist(), scores.probabilities.tolist(), scores.best, strict=True
+            _Ranked(candidate, article, logit + self.bm25_weight * candidate.score, logit, probability)
+            for candidate, article, logit, probability in zip(
+                candidates, articles, scores.logits.tolist(), scores.probabilities.tolist(), strict=True
             )
         ]
         return sorted(ranked, key=lambda one: -one.score)[:top]
@@ -152,9 +151,7 @@ class SearchEngine:
         from bioqa.rerank import best_sentences
 
         articles = [one.article for one in ranked]
-        snippets = best_sentences(
-            self.reranker, question, articles, per_article=self.sentences, among=[one.sentences for one in ranked]
-        )
+        snippets = best_sentences(self.reranker, question, articles, per_article=self.sentences)
         return [
             Hit(
                 rank=rank,

@@ -222,8 +222,9 @@ def highlighting() -> str:
     columns = ["", "highlighted", "hits", "two sentences", "95% of samples (one)", "F1 of characters (one)"]
     return (
         _table(columns, rows)
-        + f"\n\nA sentence drawn at random hits {chance:.0%} of the time on dev. The settings were chosen on train and dev, "
-        f"with a look at the demo, whose questions were written for its articles ({found['environment']['date']}; `benchmarks/answers.py`)."
+        + f"\n\nA sentence drawn at random hits {chance:.0%} of the time on dev. The settings were chosen on train and dev, with "
+        f"a look at the demo, whose questions were written for its articles ({found['environment']['date']}; "
+        "`benchmarks/answers.py`)."
     )
 
 

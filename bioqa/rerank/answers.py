@@ -31,20 +31,17 @@ def best_sentences(
     question: str,
     articles: Sequence[Article],
     per_article: int = 2,
-    among: Sequence[Sequence[Snippet]] | None = None,
 ) -> list[tuple[Snippet, ...]]:
     """For each article, in the order given, its ``per_article`` best sentences for the question, best first.
 
     Candidates are the sentences of the abstract; the title only where there is no abstract, since it is shown anyway
-    and often says the same. ``among`` narrows the candidates of an article, where it is not empty, to some of its
-    sentences. All candidates of all articles are scored in one call of the reranker, each with the title
+    and often says the same. All candidates of all articles are scored in one call of the reranker, each with the title
     before it, and each snippet carries its ``probability``; they are ordered by logit + ``WORDS`` × ``overlap`` -
     ``PLACE`` × their place among the candidates, from 0 to 1. Without a reranker they are ordered by ``overlap`` and the
     probability is None. Ties keep the order of the text. An article without any text gives an empty tuple. Raises what the
     reranker raises.
     """
-    among = among or [()] * len(articles)
-    candidates = [list(given) or _candidates(article) for article, given in zip(articles, among, strict=True)]
+    candidates = [_candidates(article) for article in articles]
     flat = [snippet for snippets in candidates for snippet in snippets]
     titles = [article.title for article, snippets in zip(articles, candidates, strict=True) for _ in snippets]
     scores = overlap(question, [snippet.text for snippet in flat])

@@ -25,8 +25,7 @@ class ArticleScores:
 
     ``logits`` and ``probabilities`` (its logistic function) float32; ``windows`` int64, the texts an article was scored in.
     ``characters`` int64 of its text, and ``unread`` int64, those of them that the model did not read: they were cut off, stand
-    after the first window under "first", or end a sentence longer than a window. ``best`` holds, for each article scored in
-    windows, the sentences of its best one, and nothing for others.
+    after the first window under "first", or end a sentence longer than a window.
     """
 
     logits: NDArray[np.float32]
@@ -34,7 +33,6 @@ class ArticleScores:
     windows: NDArray[np.int64]
     characters: NDArray[np.int64]
     unread: NDArray[np.int64]
-    best: list[tuple[Snippet, ...]]
 
     @property
     def truncated(self) -> NDArray[np.bool_]:
@@ -42,17 +40,10 @@ class ArticleScores:
         return self.unread > 0
 
 
-class Window(NamedTuple):
-    """One text that an article is scored in, and the sentences of the abstract that it holds."""
-
-    text: str
-    sentences: tuple[Snippet, ...]
-
-
 class _Parts(NamedTuple):
     """What is scored of an article, and the characters left out of that."""
 
-    windows: list[Window]
+    windows: list[str]
     skipped: int = 0
 
 
@@ -83,7 +74,7 @@ def score_questions(
     check_long(long, overlap)
     parts = [list(_parts(reranker, question, articles, long, overlap)) for question, articles in asked]
     pairs = [
-        (question, window.text)
+        (question, window)
         for (question, _), own in zip(asked, parts, strict=True)
         for part in own
         for window in part.windows
@@ -110,15 +101,13 @@ def _combined(
     counts = np.array([len(part.windows) for part in parts], dtype=np.int64)
     unread = np.array([part.skipped for part in parts], dtype=np.int64)
     logits = np.zeros(len(parts), dtype=np.float32)
-    best = []
-    for place, (part, count) in enumerate(zip(parts, counts, strict=True)):
+    for place, count in enumerate(counts):
         own = scores.logits[start : start + count]
         logits[place] = own.mean() if mean else own.max()
         unread[place] += scores.unread[start : start + count].sum()
-        best.append(part.windows[int(own.argmax())].sentences)
         start += int(count)
     characters = np.array([len(article.default_text()) for article in articles], dtype=np.int64)
-    return ArticleScores(logits, reranker.calibrated(logits), counts, characters, unread, best)
+    return ArticleScores(logits, reranker.calibrated(logits), counts, characters, unread)
 
 
 def _parts(
@@ -128,24 +117,24 @@ def _parts(
     room = reranker.passage_tokens(question)
     texts = [article.default_text() for article in articles]
     if room is None or long == "cut":
-        yield from (_Parts([Window(text, ())]) for text in texts)
+        yield from (_Parts([text]) for text in texts)
         return
     fits = [length <= room for length in reranker.count_tokens(texts)]
     too_long = [article for article, fit in zip(articles, fits, strict=True) if not fit]
     made = _split(reranker, too_long, room, overlap)
     for text, fit in zip(texts, fits, strict=True):
         if fit:
-            yield _Parts([Window(text, ())])
+            yield _Parts([text])
         else:
             yield _first(next(made), text) if long == "first" else _Parts(next(made))
 
 
-def _first(made: list[Window], text: str) -> _Parts:
+def _first(made: list[str], text: str) -> _Parts:
     """The first of an article's windows alone."""
-    return _Parts(made[:1], max(0, len(text) - len(made[0].text)) if len(made) > 1 else 0)
+    return _Parts(made[:1], max(0, len(text) - len(made[0])) if len(made) > 1 else 0)
 
 
-def _split(reranker: "Reranker", articles: Sequence[Article], room: int, overlap: int) -> Iterator[list[Window]]:
+def _split(reranker: "Reranker", articles: Sequence[Article], room: int, overlap: int) -> Iterator[list[str]]:
     """The windows of articles that do not fit, each of ``room`` tokens at most (a sentence longer than that apart)."""
     found = [sentences(article) for article in articles]
     counts = iter(reranker.count_tokens([snippet.text for own in found for snippet in own]))
@@ -153,7 +142,7 @@ def _split(reranker: "Reranker", articles: Sequence[Article], room: int, overlap
         yield _windows(article, own, [next(counts) for _ in own], room, overlap)
 
 
-def _windows(article: Article, found: list[Snippet], lengths: list[int], room: int, overlap: int) -> list[Window]:
+def _windows(article: Article, found: list[Snippet], lengths: list[int], room: int, overlap: int) -> list[str]:
     """The windows of an article from its title and sentences, and their lengths in tokens."""
     head = ""
     if found and found[0].section == "title" and lengths[0] <= room // 2:  # a longer one is taken for a sentence
@@ -161,13 +150,9 @@ def _windows(article: Article, found: list[Snippet], lengths: list[int], room: i
         room -= lengths[0]
         found, lengths = found[1:], lengths[1:]
     if not found:
-        return [Window(article.default_text(), ())]
+        return [article.default_text()]
     return [
-        Window(
-            head + " ".join(snippet.text for snippet in found[begin:end]),
-            tuple(snippet for snippet in found[begin:end] if snippet.section == "abstract"),
-        )
-        for begin, end in windows(lengths, room, overlap)
+        head + " ".join(snippet.text for snippet in found[begin:end]) for begin, end in windows(lengths, room, overlap)
     ]
 
 

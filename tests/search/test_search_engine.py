@@ -121,8 +121,6 @@ def test_a_long_article_counts_as_its_best_window_and_nothing_is_cut(reranker):
     texts = ["Gene\n" + " ".join(sentences[begin:end]) for begin, end in windows(lengths, room)]
     logits = reranker.logits(question, texts)
     assert found.logits[0] == pytest.approx(logits.max(), abs=1e-5)
-    begin, end = list(windows(lengths, room))[int(logits.argmax())]
-    assert [snippet.text for snippet in found.best[0]] == sentences[begin:end]
 
 
 def test_a_sentence_longer_than_the_model_reads_is_reported_as_cut(reranker):
