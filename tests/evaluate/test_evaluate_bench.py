@@ -162,14 +162,14 @@ def test_nothing_is_scored_again_and_weights_of_bm25_are_applied_to_what_is_kept
     results, report, tmp_path, bioqa, monkeypatch
 ):
     monkeypatch.setattr("bioqa.rerank.windows.score_articles", lambda *_: pytest.fail("scored again"))
-    weighted = ["--set", "reranker.bm25-weight=0.5", "--cache", results / "cache", "--json"]
+    weighted = ["--set", "reranker.bm25-weight=0.9", "--cache", results / "cache", "--json"]
     done = bioqa(*arguments(tmp_path / "out", *weighted))
     assert done.code == 0, done.err
     found = systems(json.loads(done.out))["bm25 + default"]
-    assert found["bm25_weight"] == 0.5
+    assert found["bm25_weight"] == 0.9
     runs = [read_run(folder / "runs" / "demo" / "bm25+default.run") for folder in (results, tmp_path / "out")]
     bm25 = read_run(results / "runs" / "demo" / "bm25.run")
-    change = 0.5 - systems(report)["bm25 + default"]["bm25_weight"]
+    change = 0.9 - systems(report)["bm25 + default"]["bm25_weight"]
     assert change
     for id, scores in runs[0].items():
         expected = {name: score + change * bm25[id][name] for name, score in scores.items()}
