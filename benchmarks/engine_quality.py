@@ -58,10 +58,9 @@ def main() -> None:
         raise SystemExit(code)
     report = json.loads((options.folder / "report.json").read_text(encoding="utf-8"))
     (collection,) = report["collections"]
-    measures = {system["name"]: system["measures"] for system in collection["systems"]}
-    runs = {
-        system["name"]: read_run(options.folder / system["run"]) for system in collection["systems"] if system["rerank"]
-    }
+    systems = {one["name"].removeprefix("bm25 + "): one for one in collection["systems"] if one["rerank"]}
+    measures = {name: one["measures"] for name, one in systems.items()}
+    runs = {name: read_run(options.folder / one["run"]) for name, one in systems.items()}
     result = {
         "what": "the default reranker on two engines, bioasq-snippets test split, first 100 candidates",
         "questions": len(runs["exact"]),
