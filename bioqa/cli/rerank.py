@@ -46,10 +46,12 @@ def command(
     if (index is None) == (corpus is None):
         raise UsageError("Name the articles: --index INDEX or --corpus FILE, one of them.")
     from bioqa.bioasq.questions import read_questions
+    from bioqa.outputs import check_not_input
     from bioqa.rerun import Journal, plan_run, settings_of
 
     place = index or corpus
     assert place is not None
+    check_not_input(out, (run, questions, place))
     plan = plan_run(run, read_questions(questions), depth, bm25_weight or 0.0)
     with _articles(index, corpus) as lookup:
         reranker = options.load()

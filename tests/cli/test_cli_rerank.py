@@ -229,6 +229,15 @@ def test_a_run_that_cannot_be_used_is_told_before_anything_is_scored(run, code, 
     assert not (files / "out.run").exists()
 
 
+@pytest.mark.parametrize("read", ["in.run", "questions.tsv"])
+def test_what_is_read_is_never_replaced(read, rerank, files):
+    before = (files / read).read_bytes()
+    done = rerank("--out", files / read)
+    assert done.code == 7
+    assert "is read and cannot be written as well" in done.err
+    assert (files / read).read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
