@@ -207,9 +207,8 @@ def _snippet(path: Path, where: str, record: dict[str, Any]) -> Snippet:
                 f"{path}, {where}: {name} {found}. `bioqa bioasq validate --gold` lists all such problems."
             )
     document, text, section, begin, end = (record[name] for name in _SNIPPET)
-    if (
-        begin < -1 or end < begin - 1
-    ):  # BioASQ's own files have some titles from -1, and an end just before the beginning
+    # BioASQ's own files have some titles from -1, and an end just before the beginning.
+    if begin < -1 or end < begin - 1:
         raise QuestionError(f"{path}, {where}: the offsets {begin} to {end} are no range of text. Correct them.")
     return Snippet(document_id(document), section, begin, end, text)
 

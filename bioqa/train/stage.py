@@ -116,14 +116,17 @@ class PairTrainer(CrossEncoderTrainer):
 
 def check_precision(settings: TrainingSettings) -> None:
     """Raise UsageError where this machine cannot train in the precision asked for."""
-    if settings.precision == "fp32" or (settings.precision == "bf16" and not torch.cuda.is_available()):
-        return  # a CPU computes in bf16 too: the faster, the more of it its matrix instructions do
-    override = "Train with --set training.precision=fp32 or bf16, or on another machine."
     if not torch.cuda.is_available():
-        raise UsageError(f"training.precision = {settings.precision!r} needs a GPU, and there is none here. {override}")
-    if settings.precision == "bf16" and not torch.cuda.is_bf16_supported():
-        override = override.replace(" or bf16", "")
-        raise UsageError(f"training.precision = 'bf16': this machine's GPU cannot compute in it. {override}")
+        if settings.precision == "fp16":
+            raise UsageError(
+                "training.precision = 'fp16' needs a GPU, and there is none here. Train with --set training.precision=fp32 (or "
+                "bf16, which is fast on processors with instructions for it), or on another machine."
+            )
+    elif settings.precision == "bf16" and not torch.cuda.is_bf16_supported():
+        raise UsageError(
+            "training.precision = 'bf16': this machine's GPU cannot compute in it. Train with --set training.precision=fp32, or on "
+            "another machine."
+        )
 
 
 def train_stage(

@@ -1,5 +1,7 @@
 """The recipes of the repository: the published settings, and each from end to end on a tiny model of its own architecture."""
 
+import json
+import re
 import tomllib
 
 import numpy as np
@@ -85,6 +87,7 @@ def test_a_recipe_trains_a_model_of_its_architecture(name, tmp_path, bioqa):
     done = bioqa("train", RECIPES / f"{name}.toml", "--out", tmp_path / "model", *sets)
     assert (done.code, done.out) == (0, ""), done.err
     assert done.err.rstrip().endswith("its README.md is the model card.")
+    assert re.search(r"step 1 of \d+: loss \d", done.err)  # where no terminal shows the bar
 
     given = [(pair.question, pair.passage) for pair in pairs(3, seed=5)]
     library = CrossEncoder(str(tmp_path / "model"), device="cpu", model_kwargs={"dtype": "float32"}).predict(given)
@@ -126,6 +129,22 @@ def test_a_head_with_several_labels_is_not_replaced_unasked(tmp_path, bioqa, dat
     assert done.code == 2
     assert "has a head with 3 labels; a reranker has one. Set model.replace_head = true" in done.err
     assert not (tmp_path / "m" / "config.json").exists()
+
+
+def test_bf16_trains_without_a_gpu_too(tmp_path, data, monkeypatch):
+    import torch
+
+    from bioqa.train.trainer import train
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    settings = [
+        *(f"model.base={build(tmp_path / 'base', head='')}", "model.max_length=48", "training.precision=bf16"),
+        *(f"data.train={data / 'train.parquet'}", f"data.dev={data / 'dev.parquet'}", "data.max_rows=64"),
+        "training.save_steps=0",
+    ]
+    model = train(read_recipe(RECIPES / "default.toml", settings), tmp_path / "model").folder
+    facts = json.loads((model / "training.json").read_text())
+    assert all(stage["hyperparameters"]["bf16"] for stage in facts)
 
 
 def test_half_precision_on_a_machine_without_a_gpu(bioqa, tmp_path, monkeypatch):
