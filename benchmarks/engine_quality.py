@@ -1,10 +1,12 @@
-"""What rounding to 8 bits costs: the default reranker on the engines exact and cpu-int8, on the bioasq-snippets test split.
+"""What rounding to 8 bits costs: a reranker on the engines exact and cpu-int8, on the bioasq-snippets test split.
 
     python benchmarks/engine_quality.py
+    python benchmarks/engine_quality.py --model bert-base --questions 100
 
-Runs ``suites/engines.toml`` (going on where a killed run was) and compares its runs, as shipped (with BM25's score added) and with
-the reranker alone: nDCG@10 and BioASQ's MAP@10 of both engines, the share of the first ten results that they have in common, and
-how far scores are apart. The result goes to ``benchmarks/results/engine_quality.json``.
+The model is the default reranker, or one of BERT-base's size that ``grown_bert_base.py`` makes. Runs ``suites/engines.toml`` (going
+on where a killed run was) and compares its runs, with BM25's score added (at the default reranker's weight, as it is shipped) and
+with the reranker alone: nDCG@10 and BioASQ's MAP@10 of both engines, the share of the first ten results that they have in common,
+and how far scores are apart. The result goes to ``benchmarks/results/engine_quality.json``, beside that of the other model.
 """
 
 import argparse
@@ -16,12 +18,15 @@ from typing import Any
 
 from bioqa.cli import main as bioqa
 from bioqa.evaluate.runs import read_run
+from bioqa.rerank.decision import read_decision
+from bioqa.rerank.locate import DEFAULT_FOLDER
+from grown_bert_base import tuned
 from machine import DATA, RESULTS, environment, write_result
 
 SUITE = Path(__file__).parent / "suites" / "engines.toml"
 TOP = 10
 ENGINES = ("exact", "cpu-int8")
-RANKINGS = {"as shipped": "", "reranker alone": "-alone"}
+RANKINGS = {"with BM25": "", "reranker alone": "-alone"}
 """What is compared → how the names of its systems in the suite end."""
 
 Run = Mapping[str, Mapping[str, float]]
@@ -46,28 +51,35 @@ def compared(runs: dict[str, Run], measures: dict[str, Any], ending: str) -> dic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=DATA / "engines")
+    parser.add_argument("--model", choices=("default", "bert-base"), default="default")
     parser.add_argument(
         "--cache", type=Path, default=DATA / "suites", help="of indexes and scores, to share with other suites"
     )
     parser.add_argument("--questions", type=int)
     options = parser.parse_args()
-    command = ["bench", "run", str(SUITE), "--out", str(options.folder), "--cache", str(options.cache)]
+    folder = DATA / "engines" / options.model
+    command = ["bench", "run", str(SUITE), "--out", str(folder), "--cache", str(options.cache)]
+    if options.model != "default":
+        command += ["--set", f"reranker.model={tuned()}"]
+        for engine in ENGINES:
+            command += ["--set", f"reranker.{engine}.bm25-weight={read_decision(DEFAULT_FOLDER).bm25_weight}"]
     code = bioqa(command + (["--questions", str(options.questions)] if options.questions else []))
     if code:
         raise SystemExit(code)
-    report = json.loads((options.folder / "report.json").read_text(encoding="utf-8"))
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     (collection,) = report["collections"]
     systems = {one["name"].removeprefix("bm25 + "): one for one in collection["systems"] if one["rerank"]}
     measures = {name: one["measures"] for name, one in systems.items()}
-    runs = {name: read_run(options.folder / one["run"]) for name, one in systems.items()}
-    result = {
-        "what": "the default reranker on two engines, bioasq-snippets test split, first 100 candidates",
+    runs = {name: read_run(folder / one["run"]) for name, one in systems.items()}
+    found = {
         "questions": len(runs["exact"]),
         "rankings": {name: compared(runs, measures, ending) for name, ending in RANKINGS.items()},
         "environment": environment(),
     }
-    write_result(RESULTS / "engine_quality.json", result)
+    out = RESULTS / "engine_quality.json"
+    models = json.loads(out.read_text(encoding="utf-8"))["models"] if out.exists() else {}
+    what = "rerankers on two engines, bioasq-snippets test split, first 100 candidates"
+    write_result(out, {"what": what, "models": models | {options.model: found}})
 
 
 if __name__ == "__main__":

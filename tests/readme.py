@@ -179,24 +179,48 @@ def growing() -> str:
     )
 
 
+QUALITY_MODELS = {"default": "the default reranker", "bert-base": "a fine-tuned model of BERT-base's size"}
+
+
 def reranking() -> str:
     """Reranking on a CPU."""
-    found = _read("rerank_cpu")
+    found, other = _read("rerank_cpu"), _read("rerank_cpu-amx")
     rows = [
         [f"{model}, 100 {kind}", *(f"{seconds:.2f} s" for seconds in one["seconds_per_question"].values())]
         for model, kinds in found["results"].items()
         for kind, one in kinds.items()
     ]
     names = list(found["results"]["minilm"]["abstracts"]["seconds_per_question"])
-    quality = _read("engine_quality")
-    shipped = quality["rankings"]["as shipped"]
-    exact, rounded = shipped["measures"]["exact"], shipped["measures"]["cpu-int8"]
+    quality = _read("engine_quality")["models"]
+    rounding = "; ".join(_rounding(name, found) for name, found in quality.items())
     return (
         _table(["one question", *names], rows)
-        + f"\n\n({_machine(found)}; `benchmarks/rerank_cpu.py`.) Rounding to 8 bits takes nDCG@10 on `bioasq-snippets` "
-        f"from {exact['ndcg@10']:.4f} to {rounded['ndcg@10']:.4f} and leaves "
-        f"{shipped['overlap_of_first_10']:.1%} of the first ten results "
-        f"the same (`benchmarks/engine_quality.py`, {quality['questions']} questions)."
+        + f"\n\n({_machine(found)}; `benchmarks/rerank_cpu.py`.) On this processor, which has AVX512-VNNI and bf16 instructions, "
+        f"cpu-int8 is {_times(found)}. On {other['environment']['processor']} with AMX it is {_times(other)}.\n\n"
+        f"What rounding costs (`benchmarks/engine_quality.py`): {rounding}."
+    )
+
+
+def _times(found: dict[str, Any]) -> str:
+    """How fast cpu-int8 is on a machine."""
+    cases = [one for kinds in found["results"].values() for one in kinds.values()]
+    base = found["results"]["bert-base"].values()
+    times = [one["times_sentence_transformers"]["bioqa, cpu-int8"] for one in cases]
+    best = [one["times_its_best"] for one in cases]
+    share = [one["share_of_int8_floor"] for one in base]
+    return (
+        f"{min(times):.1f} to {max(times):.1f} times as fast as sentence-transformers' default, {min(best):.1f} to {max(best):.1f} "
+        f"times as its bf16, and with bert-base at {min(share):.0%} to {max(share):.0%} of the rate of 8-bit matrix products alone"
+    )
+
+
+def _rounding(name: str, found: dict[str, Any]) -> str:
+    """What rounding to 8 bits costs a model."""
+    ranking = found["rankings"]["with BM25"]
+    exact, rounded = (ranking["measures"][engine]["ndcg@10"] for engine in ("exact", "cpu-int8"))
+    return (
+        f"{QUALITY_MODELS[name]} goes in nDCG@10 on {found['questions']} questions of `bioasq-snippets` from "
+        f"{exact:.4f} to {rounded:.4f}, and {ranking['overlap_of_first_10']:.1%} of its first ten results stay the same"
     )
 
 
