@@ -1,0 +1,191 @@
+"""What else was tried for the default reranker: small trainings of equal size that go on from its weights, judged on dev.
+
+    python benchmarks/default_tries.py
+
+Each try is one epoch over the pairs of 400 train questions (of 300 articles, for titles), with other negatives or another loss; one
+averages two models' weights. Judged are ``bioasq-snippets`` on 150 dev questions and, as PubMedQA's questions are titles, 60 titles
+that are questions, of articles that no training uses, over the 175,166 abstracts without titles: nDCG@10 of the reranker alone and
+with BM25 at the shipped weight, over the first 50 and 30 candidates. About half an hour on 2 CPU cores; what is done is not done
+again. The result goes to ``benchmarks/results/default_tries.json``.
+"""
+
+import argparse
+import gzip
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bioqa.cli import main as bioqa
+from bioqa.corpus import expand_sources, read_source
+from bioqa.rerank.locate import DEFAULT_FOLDER
+from machine import DATA, RESULTS, environment, shared_data, write_result
+
+FOLDER = DATA / "tries"
+SUITES = Path(__file__).parent / "suites"
+BIOASQ = shared_data() / "bioasq"
+QUESTIONS, ARTICLES, TITLES = 400, 300, 60
+
+
+@dataclass(frozen=True)
+class Try:
+    """``pairs``: arguments of ``bioqa pairs``; ``settings``: of the recipe's stage."""
+
+    pairs: tuple[str, ...]
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+DRAWN = ("--max-positives", "2", "--negatives", "bm25:2", "--negatives", "random:0.25")
+MINED = ("--max-positives", "2", "--negatives", "bm25:2:1-30", "--mine", "default", "--skip-above", "0.5")
+MANY = ("--max-positives", "1", "--negatives", "bm25:6")
+ABSTRACTS = ("--articles", str(ARTICLES), "--negatives", "bm25:3:1-40")
+WHOLE = {"model": {"max_length": 320}}
+TRIES = {
+    "BCE, negatives of BM25 and at random (as shipped)": Try(DRAWN),
+    "BCE, negatives mined by the model": Try(MINED),
+    "BCE, six negatives a question": Try(MANY),
+    "BCE, six negatives, narrowed to the hardest": Try(MANY, {"data": {"curriculum": 0.34}, "training": {"epochs": 2}}),
+    "ListNet, lists of 7": Try(MANY, {"loss": {"name": "listnet", "list_size": 7}, "training": {"batch_size": 5}}),
+    "RankNet, lists of 7": Try(MANY, {"loss": {"name": "ranknet", "list_size": 7}, "training": {"batch_size": 5}}),
+    "LambdaLoss, lists of 7": Try(MANY, {"loss": {"name": "lambda", "list_size": 7}, "training": {"batch_size": 5}}),
+    "titles and whole abstracts, BCE": Try(ABSTRACTS, WHOLE),
+    "titles and whole abstracts, LambdaLoss, lists of 4": Try(
+        ABSTRACTS, {**WHOLE, "loss": {"name": "lambda", "list_size": 4}, "training": {"batch_size": 8}}
+    ),
+}
+AVERAGE = "average of the shipped weights and those of BCE with mined negatives"
+SHIPPED = "shipped"
+
+
+def run(*arguments: object) -> None:
+    """A command of bioqa, which must succeed."""
+    code = bioqa([str(one) for one in arguments])
+    if code:
+        raise SystemExit(code)
+
+
+def train_questions() -> Path:
+    """Some of BioASQ's train questions, in a file of their own."""
+    path = FOLDER / "train.json"
+    if not path.exists():
+        with gzip.open(BIOASQ / "train.json.gz", "rt", encoding="utf-8") as file:
+            asked = json.load(file)["questions"]
+        path.write_text(json.dumps({"questions": random.Random(0).sample(asked, QUESTIONS)}), encoding="utf-8")
+    return path
+
+
+def title_questions() -> Path:
+    """Titles that are questions, as PubMedQA's JSON: of abstracts-2 and -3, whose titles train nothing, and none of PubMedQA's."""
+    path = FOLDER / "titles.json"
+    if not path.exists():
+        known = json.loads((shared_data() / "pubmedqa" / "pubmedqa.json").read_text(encoding="utf-8"))
+        files = [str(shared_data() / "abstracts" / f"abstracts-{number}.jsonl.gz") for number in (2, 3)]
+        asked = {
+            article.id: {"QUESTION": article.title}
+            for source in expand_sources(files)
+            for article in read_source(source)
+            if article.title.endswith("?") and article.abstract and article.id not in known
+        }
+        chosen = random.Random(0).sample(sorted(asked), TITLES)
+        path.write_text(json.dumps({id: asked[id] for id in chosen}), encoding="utf-8")
+    return path
+
+
+def pairs_file(one: Try) -> Path:
+    """The training pairs of a try, shared with others of the same."""
+    path = FOLDER / "pairs" / f"{'-'.join(one.pairs).replace('--', '').replace(':', '')}.parquet"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = shared_data()
+    held_out = (BIOASQ / "dev.json.gz", BIOASQ / "test.json.gz", data / "pubmedqa" / "pubmedqa.json")
+    exclude = [part for file in (*held_out, title_questions()) for part in ("--exclude", file)]
+    if one.pairs == ABSTRACTS:
+        source = data / "abstracts" / "abstracts-1.jsonl.gz"
+        run("pairs", "titles", source, *one.pairs, "--index", "build/indexes/abstracts", *exclude, "--out", path)
+    else:
+        run("pairs", "build", train_questions(), *one.pairs, *exclude, "--out", path)
+    return path
+
+
+def train_try(name: str, one: Try) -> tuple[Path, dict[str, Any]]:
+    """The folder of the model that a try makes, and what the training was."""
+    from bioqa.train.recipe import parse_recipe
+    from bioqa.train.trainer import train
+
+    training = {"batch_size": 32, "learning_rate": 3e-5, "warmup": 0.1, "precision": "bf16"}
+    recipe: dict[str, Any] = {
+        "name": "try",
+        "model": {"base": "default", "max_length": 160, "freeze": ["embeddings.word_embeddings"]},
+        "data": {"train": str(pairs_file(one)), "leak_check": "none"},
+        "training": training,
+        "export": {"max_length": 192, "precision": "fp16"},
+    }
+    for section, values in one.settings.items():
+        recipe[section] = recipe.get(section, {}) | values
+    out = FOLDER / "models" / "".join(letter if letter.isalnum() else "-" for letter in name)
+    folder = train(parse_recipe(recipe, name), out, progress=True).folder
+    (facts,) = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    return folder, {"pairs": facts["train_pairs"], "steps": facts["steps"], "seconds": round(facts["seconds"])}
+
+
+def averaged(folder: Path) -> Path:
+    """The mean of a model's weights and the shipped ones."""
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    out = FOLDER / "models" / "average"
+    shutil.copytree(DEFAULT_FOLDER, out, dirs_exist_ok=True)
+    one, other = (load_file(path / "model.safetensors") for path in (DEFAULT_FOLDER, folder))
+    mean = {name: ((one[name].float() + other[name].float()) / 2).to(torch.float16) for name in one}
+    save_file(mean, out / "model.safetensors", metadata={"format": "pt"})
+    return out
+
+
+def judged(model: str | Path) -> dict[str, Any]:
+    """nDCG@10 on both dev sets, alone and with BM25."""
+    from bioqa.rerank.decision import read_decision
+
+    weight = read_decision(DEFAULT_FOLDER).bm25_weight
+    suites: Sequence[tuple[str, str, Path, int, int]] = (
+        ("dev questions", "bioasq-snippets", BIOASQ / "dev.json.gz", 150, 50),
+        ("titles", "pubmedqa", title_questions(), TITLES, 30),
+    )
+    found = {}
+    for name, suite, asked, questions, depth in suites:
+        out = FOLDER / "runs" / Path(model).name / suite
+        command = ["bench", "run", SUITES / f"{suite}.toml", "--out", out, "--cache", FOLDER / "cache"]
+        settings = {
+            "collection.questions": asked,
+            "reranker.model": model,
+            "reranker.depth": depth,
+            "reranker.default-interpolated.bm25-weight": weight,
+        }
+        for key, value in settings.items():
+            command += ["--set", f"{key}={value}"]
+        run(*command, "--questions", questions)
+        (collection,) = json.loads((out / "report.json").read_text(encoding="utf-8"))["collections"]
+        bm25, alone, both = (system["measures"]["ndcg@10"] for system in collection["systems"])
+        found[name] = {"BM25": round(bm25, 4), "alone": round(alone, 4), "with BM25": round(both, 4)}
+    return found
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    found = {SHIPPED: judged("default")}
+    result = {"what": "nDCG@10 after a small training more from the shipped weights", "tries": found}
+    for name, one in TRIES.items():
+        folder, facts = train_try(name, one)
+        found[name] = judged(folder) | {"training": facts}
+        if one.pairs == MINED:
+            found[AVERAGE] = judged(averaged(folder))
+        write_result(RESULTS / "default_tries.json", result | {"environment": environment()})
+
+
+if __name__ == "__main__":
+    main()
