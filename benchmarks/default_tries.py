@@ -31,10 +31,11 @@ QUESTIONS, ARTICLES, TITLES = 400, 300, 60
 
 @dataclass(frozen=True)
 class Try:
-    """``pairs``: arguments of ``bioqa pairs``; ``settings``: of the recipe's stage."""
+    """``pairs``: arguments of ``bioqa pairs``; ``settings``: of the recipe's stage; ``source``: what the pairs are made of."""
 
     pairs: tuple[str, ...]
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    source: str = "bioasq"
 
 
 DRAWN = ("--max-positives", "2", "--negatives", "bm25:2", "--negatives", "random:0.25")
@@ -50,9 +51,12 @@ TRIES = {
     "ListNet, lists of 7": Try(MANY, {"loss": {"name": "listnet", "list_size": 7}, "training": {"batch_size": 5}}),
     "RankNet, lists of 7": Try(MANY, {"loss": {"name": "ranknet", "list_size": 7}, "training": {"batch_size": 5}}),
     "LambdaLoss, lists of 7": Try(MANY, {"loss": {"name": "lambda", "list_size": 7}, "training": {"batch_size": 5}}),
-    "titles and whole abstracts, BCE": Try(ABSTRACTS, WHOLE),
+    "BCE, MedQuAD's questions and answers": Try(
+        ("--max-positives", "1", "--negatives", "bm25:3"), {"data": {"max_rows": 1600}}, "medquad"
+    ),
+    "titles and whole abstracts, BCE": Try(ABSTRACTS, WHOLE, "titles"),
     "titles and whole abstracts, LambdaLoss, lists of 4": Try(
-        ABSTRACTS, {**WHOLE, "loss": {"name": "lambda", "list_size": 4}, "training": {"batch_size": 8}}
+        ABSTRACTS, {**WHOLE, "loss": {"name": "lambda", "list_size": 4}, "training": {"batch_size": 8}}, "titles"
     ),
 }
 AVERAGE = "average of the shipped weights and those of BCE with mined negatives"
@@ -95,18 +99,19 @@ def title_questions() -> Path:
 
 def pairs_file(one: Try) -> Path:
     """The training pairs of a try, shared with others of the same."""
-    path = FOLDER / "pairs" / f"{'-'.join(one.pairs).replace('--', '').replace(':', '')}.parquet"
+    path = FOLDER / "pairs" / f"{'-'.join((one.source, *one.pairs)).replace('--', '').replace(':', '')}.parquet"
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     data = shared_data()
     held_out = (BIOASQ / "dev.json.gz", BIOASQ / "test.json.gz", data / "pubmedqa" / "pubmedqa.json")
     exclude = [part for file in (*held_out, title_questions()) for part in ("--exclude", file)]
-    if one.pairs == ABSTRACTS:
+    if one.source == "titles":
         source = data / "abstracts" / "abstracts-1.jsonl.gz"
         run("pairs", "titles", source, *one.pairs, "--index", "build/indexes/abstracts", *exclude, "--out", path)
     else:
-        run("pairs", "build", train_questions(), *one.pairs, *exclude, "--out", path)
+        source = data / "medquad" / "medquad.tar.gz" if one.source == "medquad" else train_questions()
+        run("pairs", "build", source, *one.pairs, *exclude, "--out", path)
     return path
 
 
