@@ -228,13 +228,14 @@ def training_speed() -> str:
     """Training beside the library's trainer."""
     found = _read("train_speed")
     ours, theirs, settings = found["bioqa"], found["sentence-transformers"], found["settings"]
+    speeds = [f"{one['pairs_per_s']:.1f} pairs a second and {one['peak_mib']:,} MiB at most" for one in (ours, theirs)]
+    times, by_processor = found["times_as_fast"], found["times_as_fast_by_processor_time"]
+    precisions = [f"{one['average_precision']:.3f}" for one in (ours, theirs)]
     return (
-        f"`bioqa train` takes {ours['pairs_per_s']:.0f} pairs a second in {settings['precision']} and {ours['peak_mib']:,} MiB at "
-        f"most, sentence-transformers' trainer with its default settings {theirs['pairs_per_s']:.1f} and {theirs['peak_mib']:,} MiB: "
-        f"{found['times_as_fast']:.2f} times as fast ({found['times_as_fast_by_processor_time']:.2f} times by processor time), with a "
-        f"dev average precision of {ours['average_precision']:.3f} against {theirs['average_precision']:.3f}. (The default reranker "
-        f"trained on with {found['pairs']['train']:,} BioASQ pairs, medians of {settings['repeats']} runs; {_machine(found)}; "
-        "`benchmarks/train_speed.py`.)"
+        f"`bioqa train` takes {speeds[0]} in {settings['precision']}, sentence-transformers' trainer with its default settings "
+        f"{speeds[1]}: {times:.2f} times as fast ({by_processor:.2f} times by processor time), with a dev average precision of "
+        f"{precisions[0]} against {precisions[1]}. (The default reranker trained on with {found['pairs']['train']:,} BioASQ pairs, "
+        f"medians of {settings['repeats']} runs; {_machine(found)}; `benchmarks/train_speed.py`.)"
     )
 
 
