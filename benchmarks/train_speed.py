@@ -4,7 +4,8 @@
 
 The default reranker is trained on with pairs that ``make default-reranker`` builds. Each side trains in a process of its own on the
 same pairs, drawn once from ``--train``. On a CPU both are under way together and take turns of ``--turn`` seconds, the other
-standing still meanwhile, so that a machine that is slower for a while is so for both; on a GPU (``--turn 0``) one trains after the other. ``--repeats`` says how often all this is done, each time with the next seed.
+standing still meanwhile, so that a machine that is slower for a while is so for both; on a GPU (``--turn 0``) one trains after the
+other. ``--repeats`` says how often all this is done, each time with the next seed.
 
 Time runs from the pairs and the base model in memory to the trained model, in a side's own turns: it holds the making of the
 trainer (where bioqa counts tokens) and the training itself, with the checkpoints that both write every 500 steps. Peak memory is
