@@ -208,7 +208,7 @@ class GpuNetwork:
             if self._device.type != "cuda":
                 found: NDArray[np.float32] = logits.numpy()
                 return found
-            host = torch.empty(len(logits), pin_memory=True)
+            host = torch.empty(len(logits), dtype=logits.dtype, device="cpu", pin_memory=True)
             host.copy_(logits, non_blocking=True)
             cuda: Any = torch.cuda  # some of it has no types
             done = cuda.Event()
