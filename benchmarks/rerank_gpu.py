@@ -100,8 +100,9 @@ def settings_tried(folder: Path, device: str, part: Pairs, batches: Sequence[int
             score = theirs(folder, device, dtype, attention, batch_size)
             score(part[:batch_size])
             found[f"{dtype} {attention} {batch_size}"] = timed(score, part)
-        except (RuntimeError, ValueError) as error:  # of memory, or an attention that does not take the model
-            print(f"{dtype} {attention} {batch_size}: {str(error).splitlines()[0]}", file=sys.stderr)
+        except (ImportError, RuntimeError, ValueError) as error:  # an attention that does not take the model, no memory
+            why = str(error).partition("\n")[0] or type(error).__name__
+            print(f"{dtype} {attention} {batch_size}: {why}", file=sys.stderr)
     return dict(sorted(found.items(), key=lambda one: one[1]))
 
 

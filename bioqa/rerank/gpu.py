@@ -9,7 +9,7 @@ Scores are documented to 0.05 logits: those of the default reranker on abstracts
 ones (0.004 on average; in fp16 0.006 and 0.0005), and within 0.006 of their own beside other pairs, as products of other sizes add
 up in another order.
 
-Batches are large enough to be computed for longer than their launches take, and nothing waits for them until all are launched. So
+Batches are large enough to be computed for longer than their launches take, and many are launched before any is waited for. So
 CUDA graphs, which need shapes that repeat, would save nothing, and ``torch.compile`` little: half a minute of every start for the
 few operations between the products that it could join.
 """
@@ -208,7 +208,7 @@ class GpuNetwork:
             if self._device.type != "cuda":
                 found: NDArray[np.float32] = logits.numpy()
                 return found
-            host = torch.empty(len(logits), pin_memory=True)
+            host = torch.empty(len(logits), dtype=logits.dtype, device="cpu", pin_memory=True)
             host.copy_(logits, non_blocking=True)
             cuda: Any = torch.cuda  # some of it has no types
             done = cuda.Event()

@@ -1,6 +1,7 @@
 """Batches run on one device or on several, in halves where memory runs out."""
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
+AHEAD = 32
+"""Batches that a device may be given before the first of them is waited for: it is never idle, and few batches stay in memory."""
+
 
 class Workers:
     """The networks of one model, each on a device of its own; safe to use from several threads at once.
@@ -34,15 +38,23 @@ class Workers:
         """The logits of ``count`` pairs, float32 of shape (count,), from batches that hold each of them once.
 
         Every device takes the next batch as soon as it is free, or has been given the one before where its network defers its
-        results; these are waited for at the end. Raises ModelError where a network fails.
+        results; these are waited for ``AHEAD`` batches later. Raises ModelError where a network fails.
         """
         found = np.zeros(count, dtype=np.float32)
         queue = _Queue(batches)
 
         def work(worker: _Worker) -> None:
-            started = [(batch.rows, worker.start(batch)) for batch in queue]
-            for rows, wait in started:
-                found[rows] = wait()
+            started: deque[tuple[NDArray[np.int64], Deferred]] = deque()
+
+            def finish(most: int) -> None:
+                while len(started) > most:
+                    rows, wait = started.popleft()
+                    found[rows] = wait()
+
+            for batch in queue:
+                started.append((batch.rows, worker.start(batch)))
+                finish(AHEAD)
+            finish(0)
 
         if len(self._workers) == 1:
             work(self._workers[0])

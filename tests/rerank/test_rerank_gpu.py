@@ -265,6 +265,13 @@ def test_all_batches_are_begun_before_any_is_waited_for():
     assert network.events == ["begun"] * 4 + ["waited"] * 4
 
 
+def test_of_a_long_list_the_first_batches_are_waited_for_on_the_way(monkeypatch):
+    monkeypatch.setattr("bioqa.rerank.workers.AHEAD", 2)
+    network = Deferring()
+    assert run(Workers("tiny", ["cuda:0"], [network])) == SUMS
+    assert network.events == ["begun"] * 3 + ["waited", "begun"] + ["waited"] * 3
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("room", [9, 20, 35])
 def test_deferred_batches_that_do_not_fit_are_halved(room, at_once, caplog):
