@@ -7,7 +7,8 @@ files that it was made of; another content makes another graph. Embeddings are r
 import os
 import platform
 import tempfile
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from numpy.typing import NDArray
 from bioqa.rerank.batches import Batch
 from bioqa.rerank.bert import weight_shapes
 from bioqa.rerank.families import FAMILIES, Weights, floats, outside_families
-from bioqa.rerank.int8_graph import build_graph
+from bioqa.rerank.int8_graph import Range, build_graph, rounded_norms
 from bioqa.rerank.settings import Settings
 
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 """Goes up with each change of the graph, so that graphs of older versions are not taken from the cache."""
 
 BATCH_TOKENS = 512
@@ -30,6 +31,41 @@ LONG = 128
 """Tokens from which on a pair is computed without padding, and so without a mask."""
 STEP = 8
 """Shorter pairs are padded to a multiple of this many tokens."""
+SAMPLE = (
+    (
+        "Which gene is mutated in cystic fibrosis?",
+        "Cystic fibrosis is caused by mutations of the CFTR gene on chromosome 7, most often by F508del.",
+    ),
+    (
+        "Is metformin safe in chronic kidney disease?",
+        "In 1,204 patients with an eGFR of 30-45 mL/min, metformin was not associated with lactic acidosis (HR 1.07, p = 0.57).",
+    ),
+    (
+        "What is the mechanism of action of imatinib?",
+        "Imatinib inhibits the BCR-ABL tyrosine kinase by binding to its inactive conformation; T315I makes cells resistant.",
+    ),
+    (
+        "How is sepsis treated in children?",
+        "We randomly assigned 87 children to early goal-directed therapy or usual care. Mortality at 28 days did not differ.",
+    ),
+    (
+        "Does vitamin D prevent fractures?",
+        "The weather was mild, and all participants completed a questionnaire on diet and sleep.",
+    ),
+    (
+        "List the symptoms of Parkinson's disease.",
+        "Tremor at rest, rigidity, bradykinesia and postural instability are its cardinal signs.",
+    ),
+    (
+        "Which microRNAs are deregulated in breast cancer?",
+        "miR-21 and miR-155 were up-regulated, whereas let-7a and miR-145 were down-regulated in tumours.",
+    ),
+    (
+        "What does the protein p53 do?",
+        "BACKGROUND: TP53 encodes a transcription factor that arrests the cell cycle or induces apoptosis after DNA damage.",
+    ),
+)
+"""Questions and passages on which the ranges of a model's channels are measured."""
 
 
 def padded_length(length: int) -> int:
@@ -50,10 +86,11 @@ def why_not(settings: Settings) -> str:
 class Int8Network:
     """The model; any number of threads may call it, and each call keeps to its own thread."""
 
-    def __init__(self, settings: Settings, *, segments: bool) -> None:
+    def __init__(self, settings: Settings, *, segments: bool, sample: Callable[[], Iterable[Batch]]) -> None:
         """Take the model's graph from the cache, or build it.
 
-        ``segments``: the tokenizer gives segment ids. Raises ModelError where the weights are damaged or of other names.
+        ``segments``: the tokenizer gives segment ids. ``sample`` makes batches of ``SAMPLE``, on which the ranges of the model's
+        channels are measured. Raises ModelError where the weights are damaged or of other names.
         """
         self._segments = segments
         self._architecture = FAMILIES[settings.config["architectures"][0]]
@@ -63,36 +100,54 @@ class Int8Network:
         self._words, self._positions, self._types = (
             self._weights.rows(f"{at}{kind}_embeddings.weight") for kind in ("word", "position", "token_type")
         )
-        self._session = self._open(settings)
+        self._session = self._open(settings, sample)
 
-    def _open(self, settings: Settings) -> Any:
+    def _open(self, settings: Settings, sample: Callable[[], Iterable[Batch]]) -> Any:
         """A session on the graph in the cache, or on one that is built now and kept."""
         path = graph_path(self._weights, settings)
         try:
             return _session(path.read_bytes())
         except Exception:  # there is none, or one damaged since: onnxruntime's errors have no class of their own
-            graph = build_graph(self._weights.array, settings.config, self._architecture, signed=has_byte_products())
+            build = partial(
+                build_graph, self._weights.array, settings.config, self._architecture, signed=has_byte_products()
+            )
+            norms = rounded_norms(settings.config, self._architecture)
+            graph = build(ranges=self._ranges(_session(build(ranges=None)), list(norms), sample()))
         _keep(path, graph)
         return _session(graph)
 
+    def _ranges(self, session: Any, norms: list[str], sample: Iterable[Batch]) -> dict[str, Range] | None:
+        """The ranges of the normalisations' outputs; None where one is not a number, as the weights are then damaged."""
+        seen: list[list[NDArray[np.float32]]] = []
+        for batch in sample:
+            there = batch.mask.reshape(-1).astype(bool)
+            seen.append([values[there] for values in session.run(norms, self._feed(batch))])
+        found = {}
+        for norm, *parts in zip(norms, *seen, strict=True):
+            values = np.concatenate(parts)
+            if not np.isfinite(values).all():
+                return None
+            found[norm] = Range(values.min(axis=0), values.max(axis=0), values.mean(axis=0))
+        return found
+
     def __call__(self, batch: Batch) -> NDArray[np.float32]:
         """Logits of a batch of n pairs: float32 of shape (n,)."""
+        logits: NDArray[np.float32] = self._session.run(["logits"], self._feed(batch))[0]
+        return logits[:, 0]
+
+    def _feed(self, batch: Batch) -> dict[str, Any]:
+        """The graph's inputs for a batch."""
         rows, length = batch.ids.shape
         first = self._architecture.first_position
         positions = np.arange(first, first + length).clip(max=len(self._positions) - 1)  # of padding at most
         x = floats(self._words, batch.ids) + floats(self._positions, positions)
         x += floats(self._types, batch.types) if self._segments else floats(self._types, 0)
-        lengths = batch.mask.sum(axis=1, dtype=np.int32)
-        logits: NDArray[np.float32] = self._session.run(
-            ["logits"],
-            {
-                "x": x.reshape(rows * length, -1),
-                "shape": np.array(x.shape, dtype=np.int64),
-                "lengths": lengths,
-                "padded": np.array(length < LONG),
-            },
-        )[0]
-        return logits[:, 0]
+        return {
+            "x": x.reshape(rows * length, -1),
+            "shape": np.array(x.shape, dtype=np.int64),
+            "lengths": batch.mask.sum(axis=1, dtype=np.int32),
+            "padded": np.array(length < LONG),
+        }
 
 
 def _session(graph: bytes) -> Any:

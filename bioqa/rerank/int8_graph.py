@@ -4,13 +4,18 @@ Weights are rounded once, symmetrically, with a scale for each output. Activatio
 token, so that a pair's score does not depend on the pairs beside it. Attention, normalisation and GELU stay fp32. Of the last
 layer only the first position is computed, since the head reads nothing else.
 
+A few channels of a BERT are far larger than the rest, which would leave these few of the 256 steps. So what goes from a
+normalisation into a linear layer is shifted by its mean and divided, and the weights multiplied, by a factor for each channel that
+makes both even (SmoothQuant, Xiao and others, 2023, with strength 0.5). The ranges of the channels are measured once, by a graph
+without this, on a few sentences.
+
 Inputs: ``x`` float32 (n · length, width), the summed embeddings of n rows before their normalisation; ``shape`` int64
 [n, length, width]; ``lengths`` int32 (n,), tokens of each row, the rest being padding at its end; ``padded`` bool, whether there is
 padding at all, as attention is faster without. Output: ``logits`` float32 (n, 1).
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +26,68 @@ MICROSOFT = "com.microsoft"
 OPSET, IR_VERSION = 21, 10
 GELU_LEAST = 0.17
 """GELU's smallest value is -0.17: its outputs need few of the 256 steps below zero."""
+
+
+class Range(NamedTuple):
+    """Least, greatest and mean value of each channel: float32 of shape (width,)."""
+
+    least: Array
+    most: Array
+    mean: Array
+
+
+class _Normed(NamedTuple):
+    """Names of a normalisation's output, of its input in the graph, and of its weights."""
+
+    x: str
+    before: str
+    name: str
+
+
+def rounded_norms(config: dict[str, Any], architecture: Architecture) -> dict[str, tuple[str, ...]]:
+    """The normalisations whose outputs are rounded, each with the linear layers that read them; not the one that the last layer
+    makes of first positions alone.
+    """
+    found = {}
+    norm = f"{architecture.prefix}embeddings.LayerNorm"
+    for layer in range(config["num_hidden_layers"]):
+        at = f"{architecture.prefix}encoder.layer.{layer}."
+        found[norm] = tuple(f"{at}attention.self.{part}" for part in ("query", "key", "value"))
+        found[inner := f"{at}attention.output.LayerNorm"] = (f"{at}intermediate.dense",)
+        norm = f"{at}output.LayerNorm"
+    del found[inner]
+    return found
+
+
+class _Evened:
+    """The weights of linear layers for inputs that are shifted and divided by channel, and those normalisations."""
+
+    def __init__(
+        self, weight: Callable[[str], Array], norms: Mapping[str, tuple[str, ...]], ranges: Mapping[str, Range]
+    ) -> None:
+        self._weight = weight
+        self._inputs: dict[str, tuple[Array, Array]] = {}
+        self.norms: dict[str, tuple[Array, Array]] = {}
+        for norm, layers in norms.items():
+            least, most, mean = ranges[norm]
+            inputs = np.maximum(most - mean, mean - least)
+            weights = np.max([np.abs(weight(f"{layer}.weight")).max(axis=0) for layer in layers], axis=0)
+            factor = np.sqrt(_not_small(inputs) / _not_small(weights)).astype(np.float32)
+            self.norms[norm] = weight(f"{norm}.weight") / factor, (weight(f"{norm}.bias") - mean) / factor
+            self._inputs |= dict.fromkeys(layers, (factor, mean))
+
+    def __call__(self, name: str) -> Array:
+        layer, _, kind = name.rpartition(".")
+        if layer not in self._inputs:
+            return self._weight(name)
+        factor, mean = self._inputs[layer]
+        weight = self._weight(f"{layer}.weight")
+        return weight * factor if kind == "weight" else self._weight(name) + weight @ mean
+
+
+def _not_small(values: Array) -> Array:
+    """The values, none below a quarter of the middle one, as a channel at rest may move with another text."""
+    return np.maximum(values, max(float(np.median(values)) / 4, 1e-9))
 
 
 class _Graph:
@@ -54,13 +121,22 @@ class _Bert:
     """Writes the layers of one model into a graph."""
 
     def __init__(
-        self, weight: Callable[[str], Array], config: dict[str, Any], architecture: Architecture, signed: bool
+        self,
+        weight: Callable[[str], Array],
+        config: dict[str, Any],
+        architecture: Architecture,
+        signed: bool,
+        ranges: Mapping[str, Range] | None,
     ) -> None:
         self.graph = _Graph()
-        self.weight = weight
         self.config = config
         self.architecture = architecture
         self.signed = signed
+        norms = rounded_norms(config, architecture)
+        self.measured = list(norms) if ranges is None else []
+        evened = None if ranges is None else _Evened(weight, norms, ranges)
+        self.weight: Callable[[str], Array] = evened or weight
+        self.evened = evened.norms if evened else {}
         self.width: int = config["hidden_size"]
         constant = self.graph.constant
         self.middle = constant(np.array(128, dtype=np.uint8))
@@ -77,7 +153,7 @@ class _Bert:
         for layer in range(layers):
             x = self.layer(f"{self.architecture.prefix}encoder.layer.{layer}.", x, last=layer == layers - 1)
         dense, out = self.architecture.head
-        pooled = self.graph.op("Tanh", self.exact(x, dense))
+        pooled = self.graph.op("Tanh", self.exact(x.x, dense))
         self.exact(pooled, out, output="logits")
         inputs = [
             helper.make_tensor_value_info("x", TensorProto.FLOAT, ["tokens", self.width]),
@@ -86,30 +162,35 @@ class _Bert:
             helper.make_tensor_value_info("padded", TensorProto.BOOL, []),
         ]
         outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", 1])]
+        outputs += [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["values", self.width]) for name in self.measured
+        ]
         graph = helper.make_graph(self.graph.nodes, "bert", inputs, outputs, self.graph.constants)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         model: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString()
         return model
 
-    def layer(self, at: str, x: str, *, last: bool) -> str:
-        """One encoder layer on ``x`` (tokens, width); of the last one only the first position of each row."""
+    def layer(self, at: str, normed: _Normed, *, last: bool) -> _Normed:
+        """One encoder layer on rows of (tokens, width); of the last one only the first position of each pair."""
         op, constant = self.graph.op, self.graph.constant
-        rounded = self.rounded(x)
+        x, even = normed.x, self.even(normed)
+        rounded = self.rounded(even)
         parts = {
             part: op("Reshape", self.product(rounded, f"{at}attention.self.{part}"), "shape")
             for part in ("key", "value", *(() if last else ("query",)))
         }
         if last:
-            x = op("Gather", op("Reshape", x, "shape"), constant(np.array(0, dtype=np.int64)), axis=1)
-            query = self.product(self.rounded(x), f"{at}attention.self.query")
+            first = constant(np.array(0, dtype=np.int64))
+            x, even = (op("Gather", op("Reshape", rows, "shape"), first, axis=1) for rows in (x, even))
+            query = self.product(self.rounded(even), f"{at}attention.self.query")
             parts["query"] = op("Reshape", query, constant(np.array([-1, 1, self.width], dtype=np.int64)))
         attended = op("Reshape", self.attention(at, parts), self.flat)
-        x = self.add_and_norm(
+        normed = self.add_and_norm(
             self.product(self.rounded(attended), f"{at}attention.output.dense"), x, f"{at}attention.output"
         )
-        inner = self.product(self.rounded(x), f"{at}intermediate.dense")
+        inner = self.product(self.rounded(self.even(normed)), f"{at}intermediate.dense")
         inner = op("BiasGelu", inner, self.parameter(f"{at}intermediate.dense.bias"), domain=MICROSOFT)
-        return self.add_and_norm(self.product(self.rounded_gelu(inner), f"{at}output.dense"), x, f"{at}output")
+        return self.add_and_norm(self.product(self.rounded_gelu(inner), f"{at}output.dense"), normed.x, f"{at}output")
 
     def attention(self, at: str, parts: dict[str, str]) -> str:
         """Attention of (n, length, width) to itself; with a mask only where there is padding."""
@@ -166,13 +247,23 @@ class _Bert:
         inputs = [values, constant(weight), self.one, constant(scale), *extra]
         return op("Mul", op("MatMulIntegerToFloat", *inputs, domain=MICROSOFT), row_scale)
 
-    def add_and_norm(self, x: str, residual: str, at: str) -> str:
+    def add_and_norm(self, x: str, residual: str, at: str) -> _Normed:
         x = self.graph.op("Add", self.graph.op("Add", x, self.parameter(f"{at}.dense.bias")), residual)
         return self.norm(x, f"{at}.LayerNorm")
 
-    def norm(self, x: str, name: str) -> str:
+    def norm(self, x: str, name: str) -> _Normed:
         weights = self.parameter(f"{name}.weight"), self.parameter(f"{name}.bias")
-        return self.graph.op("LayerNormalization", x, *weights, axis=-1, epsilon=self.config["layer_norm_eps"])
+        return _Normed(self._norm(x, *weights, output=name), x, name)
+
+    def even(self, normed: _Normed) -> str:
+        """A normalisation's output as the linear layers read it."""
+        if normed.name not in self.evened:
+            return normed.x
+        return self._norm(normed.before, *map(self.graph.constant, self.evened[normed.name]))
+
+    def _norm(self, x: str, weight: str, bias: str, output: str = "") -> str:
+        epsilon = self.config["layer_norm_eps"]
+        return self.graph.op("LayerNormalization", x, weight, bias, output=output, axis=-1, epsilon=epsilon)
 
     def exact(self, x: str, name: str, output: str = "") -> str:
         """A linear layer in fp32."""
@@ -185,14 +276,20 @@ class _Bert:
 
 
 def build_graph(
-    weight: Callable[[str], Array], config: dict[str, Any], architecture: Architecture, *, signed: bool
+    weight: Callable[[str], Array],
+    config: dict[str, Any],
+    architecture: Architecture,
+    *,
+    signed: bool,
+    ranges: Mapping[str, Range] | None,
 ) -> bytes:
     """The serialized graph of a model.
 
     ``weight`` gives a float array by name. ``signed``: weights as int8, which processors without instructions for sums of byte
-    products (VNNI, AMX, dot product) add up with saturation; else as uint8 around 128, exact everywhere.
+    products (VNNI, AMX, dot product) add up with saturation; else as uint8 around 128, exact everywhere. ``ranges``: those of the
+    outputs of ``rounded_norms``; without, nothing is made even, and the graph has these outputs too, under their names.
     """
-    return _Bert(weight, config, architecture, signed).build()
+    return _Bert(weight, config, architecture, signed, ranges).build()
 
 
 def quantize(weight: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

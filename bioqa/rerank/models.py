@@ -1,7 +1,7 @@
 """A reranker in memory: what it is called, its tokenizer and its network."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -9,11 +9,12 @@ from pathlib import Path
 
 from bioqa.errors import BioqaError, ModelError, UsageError
 from bioqa.rerank import gpu, int8
+from bioqa.rerank.batches import Batch, batches
 from bioqa.rerank.decision import Decision
 from bioqa.rerank.device import keep_memory, resolve_device, resolve_devices
 from bioqa.rerank.families import outside_families
 from bioqa.rerank.lengths import max_length as choose_length
-from bioqa.rerank.load_tokenizer import load_tokenizer, reason
+from bioqa.rerank.load_tokenizer import Source, load_tokenizer, reason
 from bioqa.rerank.locate import locate
 from bioqa.rerank.network import Network, load_network
 from bioqa.rerank.settings import Settings, read_settings
@@ -90,22 +91,22 @@ def _load(name: str, folder: Path, places: tuple[str, ...], max_length: int | No
     *faster, last = _choose(engine, settings, places)
     for chosen in faster:
         with suppress(ModelError):  # it is for the exact engine to say what is wrong with the weights
-            return _BUILD[chosen](make, settings, places, source.segments)
-    return _BUILD[last](make, settings, places, source.segments)
+            return _BUILD[chosen](make, settings, places, source)
+    return _BUILD[last](make, settings, places, source)
 
 
-def _exact(make: Callable[..., Model], settings: Settings, places: tuple[str, ...], segments: bool) -> Model:
+def _exact(make: Callable[..., Model], settings: Settings, places: tuple[str, ...], source: Source) -> Model:
     on_cpu = places == ("cpu",)
     if on_cpu:
         keep_memory()
-    networks = tuple(load_network(settings, place, segments=segments) for place in places)
+    networks = tuple(load_network(settings, place, segments=source.segments) for place in places)
     return make(networks=networks, devices=places, engine="exact", batch_tokens=CPU_BATCH_TOKENS if on_cpu else None)
 
 
-def _int8(make: Callable[..., Model], settings: Settings, places: tuple[str, ...], segments: bool) -> Model:
+def _int8(make: Callable[..., Model], settings: Settings, places: tuple[str, ...], source: Source) -> Model:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return make(
-        networks=(int8.Int8Network(settings, segments=segments),) * cores,
+        networks=(int8.Int8Network(settings, segments=source.segments, sample=partial(_sample, source)),) * cores,
         devices=places * cores,
         engine="cpu-int8",
         batch_tokens=int8.BATCH_TOKENS,
@@ -113,8 +114,18 @@ def _int8(make: Callable[..., Model], settings: Settings, places: tuple[str, ...
     )
 
 
-def _gpu(make: Callable[..., Model], settings: Settings, places: tuple[str, ...], segments: bool) -> Model:
-    networks = tuple(gpu.GpuNetwork(settings, place, segments=segments) for place in places)
+def _sample(source: Source) -> Iterator[Batch]:
+    """``int8.SAMPLE`` uncut, whatever length is asked for: the graph that comes of it serves all."""
+    from tokenizers import Tokenizer
+
+    backend = Tokenizer.from_str(source.backend.to_str())
+    tokenizer = PairTokenizer(backend, None, source.padding, segments=source.segments)
+    pairs = list(tokenizer.encode(int8.SAMPLE))
+    return batches(pairs, len(pairs), source.padding, padded_length=int8.padded_length)
+
+
+def _gpu(make: Callable[..., Model], settings: Settings, places: tuple[str, ...], source: Source) -> Model:
+    networks = tuple(gpu.GpuNetwork(settings, place, segments=source.segments) for place in places)
     return make(networks=networks, devices=places, engine="gpu", packed=True)
 
 
