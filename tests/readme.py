@@ -39,21 +39,21 @@ def results() -> str:
     measures = {"nDCG@10": "ndcg@10", "MAP@10": "bioasq-map@10", "MRR@10": "mrr@10", "R@100": "recall@100"}
     rows, remarks = [], []
     for suite in SUITES:
-        if not (RESULTS / "suites" / f"{suite}.json").is_file():
-            continue
-        found = _read(f"suites/{suite}")
-        (collection,) = found["collections"]
-        for system in collection["systems"]:
-            cost = system["rerank"] or {"latency": {"p50_ms": 0.0}}
-            seconds = (system["first_stage"]["p50_ms"] + cost["latency"]["p50_ms"]) / 1000
-            compared = system["comparisons"].get("ndcg@10")
-            mark = "" if compared is None or compared["corrected"] >= 0.001 else "*"
-            values = [f"{system['measures'][measure]:.4f}" for measure in measures.values()]
-            values[0] += mark
-            rows.append(
-                [f"{suite}, {collection['questions']} questions", SYSTEMS[system["name"]], *values, _time(seconds)]
-            )
-        remarks.append(_machine(found))
+        for engine in ("", "-exact"):
+            if not (RESULTS / "suites" / f"{suite}{engine}.json").is_file():
+                continue
+            found = _read(f"suites/{suite}{engine}")
+            (collection,) = found["collections"]
+            for system in collection["systems"][-1:] if engine else collection["systems"]:
+                cost = system["rerank"] or {"latency": {"p50_ms": 0.0}}
+                seconds = (system["first_stage"]["p50_ms"] + cost["latency"]["p50_ms"]) / 1000
+                compared = system["comparisons"].get("ndcg@10")
+                mark = "" if compared is None or compared["corrected"] >= 0.001 else "*"
+                values = [f"{system['measures'][measure]:.4f}" for measure in measures.values()]
+                values[0] += mark
+                name = SYSTEMS[system["name"]] + ", on exact" * bool(engine)
+                rows.append([f"{suite}, {collection['questions']} questions", name, *values, _time(seconds)])
+            remarks.append(_machine(found))
     return (
         _table(["", "", *measures, "a question"], rows)
         + "\n\n\\* higher or lower than BM25 with p < 0.001 (paired t-test, corrected). Only the first 100 of BM25 are reranked; "
