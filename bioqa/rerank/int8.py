@@ -101,7 +101,7 @@ def _session(graph: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     # One call a core shares no work and waits for nobody.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its errors are raised as well
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 

@@ -15,6 +15,7 @@ from bioqa.errors import ModelError, UsageError
 from bioqa.rerank import Reranker, int8
 from bioqa.rerank.int8_graph import quantize
 from support import REPOSITORY
+from tiny_models import edit_json
 
 RUNNABLE = ("bert-cased", "bert-uncased", "xlm-roberta")
 
@@ -46,6 +47,15 @@ def test_a_score_does_not_depend_on_what_is_scored_beside_it(architecture, plain
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(lambda _: reranker.logits(question, texts), range(8)):
             assert found.tolist() == together.tolist()
+
+
+def test_where_the_tokenizer_pads_on_the_left_scores_are_those_without_padding(plain, tmp_path, question, passages):
+    expected = Reranker(plain("bert-uncased")).logits(question, passages)
+    folder = shutil.copytree(plain("bert-uncased"), tmp_path / "model")
+    edit_json(folder / "tokenizer_config.json", padding_side="left")
+    reranker = Reranker(folder)
+    assert reranker.engine == "cpu-int8"
+    assert reranker.logits(question, passages).tolist() == expected.tolist()
 
 
 def test_the_default_reranker_in_batches_and_alone(question):
