@@ -4,6 +4,7 @@ The graph is built once from a model's safetensors (``int8_graph``) and kept in 
 files that it was made of; another content makes another graph. Embeddings are read from the safetensors files where they lie.
 """
 
+import hashlib
 import os
 import platform
 import tempfile
@@ -28,6 +29,8 @@ BATCH_TOKENS = 512
 """Tokens of a batch, beyond which its activations leave the processor's caches."""
 LONG = 128
 """Tokens from which on a pair is computed without padding, and so without a mask."""
+SEAL = b"\xfa\xff\xff\xff\x0f\x20"
+"""Begins a field of 32 bytes that no ONNX file has and readers pass over; the checksum of what stands before goes into it."""
 STEP = 8
 """Shorter pairs are padded to a multiple of this many tokens."""
 
@@ -69,10 +72,10 @@ class Int8Network:
         """A session on the graph in the cache, or on one that is built now and kept."""
         path = graph_path(self._weights, settings)
         try:
-            return _session(path.read_bytes())
+            return _session(_unsealed(path.read_bytes()))
         except Exception:  # there is none, or one damaged since: onnxruntime's errors have no class of their own
             graph = build_graph(self._weights.array, settings.config, self._architecture, signed=has_byte_products())
-        _keep(path, graph)
+        _keep(path, _sealed(graph))
         return _session(graph)
 
     def __call__(self, batch: Batch) -> NDArray[np.float32]:
@@ -115,6 +118,19 @@ def cache_folder() -> Path:
     """Where graphs are kept: ``bioqa`` in XDG_CACHE_HOME, else in ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "bioqa" / "int8"
+
+
+def _sealed(graph: bytes) -> bytes:
+    """The graph with its checksum at the end."""
+    return graph + SEAL + hashlib.sha256(graph).digest()
+
+
+def _unsealed(kept: bytes) -> bytes:
+    """The graph of what ``_sealed`` gave. Raises ValueError where it is not as it was."""
+    graph = kept[: -len(SEAL) - 32]
+    if _sealed(graph) != kept:
+        raise ValueError("the graph is damaged")
+    return graph
 
 
 def _keep(path: Path, graph: bytes) -> None:

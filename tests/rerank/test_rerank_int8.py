@@ -91,12 +91,29 @@ def test_the_graph_is_kept_and_follows_the_model(plain, tmp_path, cache, questio
     assert len(list(cache.iterdir())) == 2
 
 
-def test_a_damaged_graph_is_built_again(plain, cache, question, passages):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda graph: b"",
+        lambda graph: graph[:1000],
+        lambda graph: graph[:-1],
+        lambda graph: graph[: len(graph) // 2] + bytes([graph[len(graph) // 2] ^ 64]) + graph[len(graph) // 2 + 1 :],
+    ],
+    ids=["empty", "cut off", "cut off at the end", "one bit"],
+)
+def test_a_damaged_graph_is_built_again(damage, plain, cache, question, passages):
     first = Reranker(plain("bert-uncased")).logits(question, passages)
     (kept,) = cache.iterdir()
-    kept.write_bytes(kept.read_bytes()[:1000])
+    graph = kept.read_bytes()
+    kept.write_bytes(damage(graph))
     assert Reranker(plain("bert-uncased")).logits(question, passages).tolist() == first.tolist()
-    assert kept.stat().st_size > 1000
+    assert kept.read_bytes() == graph
+
+
+def test_a_kept_graph_is_a_file_that_onnxruntime_opens(plain, cache):
+    Reranker(plain("bert-uncased"))
+    (kept,) = cache.iterdir()
+    int8._session(kept.read_bytes())
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(plain, cache, question, passages):
