@@ -115,9 +115,13 @@ def graph_path(weights: Weights, settings: Settings) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where graphs are kept: ``bioqa`` in XDG_CACHE_HOME, else in ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "bioqa" / "int8"
+    """Where graphs are kept: ``bioqa`` in XDG_CACHE_HOME, else in ~/.cache; a user without a home has none kept."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        folder = Path(base) if base else Path.home() / ".cache"
+    except RuntimeError:
+        folder = Path(os.devnull)
+    return folder / "bioqa" / "int8"
 
 
 def _sealed(graph: bytes) -> bytes:

@@ -122,6 +122,15 @@ def test_a_cache_that_cannot_be_written_is_done_without(plain, cache, question, 
     assert np.isfinite(Reranker(plain("bert-uncased")).logits(question, passages)).all()
 
 
+def test_a_user_without_a_home_does_without_a_cache(plain, monkeypatch, question, passages):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(int8.Path, "home", nowhere)
+    assert np.isfinite(Reranker(plain("bert-uncased"), engine="cpu-int8").logits(question, passages)).all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_weights_of_half_precision(dtype, plain, tmp_path, question, passages):
     folder = shutil.copytree(plain("bert-uncased"), tmp_path / "model")
