@@ -13,6 +13,7 @@ from bioqa.corpus.lock import try_lock, writing
 from bioqa.errors import OutputError, QuestionError, UsageError
 from bioqa.evaluate.journal import parse_line
 from bioqa.evaluate.runs import iter_run, open_output, run_lines
+from bioqa.outputs import is_stream
 from bioqa.rerank.long import Coverage, check_lengths, check_long
 from bioqa.types import Article, Question
 
@@ -199,7 +200,7 @@ class Journal:
     """The questions done so far, in a hidden file beside the output; the same command goes on from there after a kill.
 
     ``done`` are the questions that it holds, and ``changed`` the names of settings that had another value in the file found, which
-    was therefore begun anew. For standard output ("-") it is a temporary file.
+    was therefore begun anew. For standard output ("-"), a device or a pipe it is a temporary file.
 
     Raises:
         OutputError: it cannot be written, or another process writes the same output.
@@ -207,7 +208,7 @@ class Journal:
 
     def __init__(self, out: str | Path, settings: Mapping[str, Any]) -> None:
         self._out = out
-        self._path = None if str(out) == "-" else Path(out).parent / f".{Path(out).name}.rerank"
+        self._path = None if is_stream(out) else Path(out).parent / f".{Path(out).name}.rerank"
         self.changed: list[str] = []
         self._file = self._open()
         self.done = [one.question for one in self._read(dict(settings))]

@@ -210,7 +210,8 @@ def _times(found: dict[str, Any]) -> str:
     share = [one["share_of_int8_floor"] for one in base]
     return (
         f"{min(times):.1f} to {max(times):.1f} times as fast as sentence-transformers' default, {min(best):.1f} to {max(best):.1f} "
-        f"times as its bf16, and with bert-base at {min(share):.0%} to {max(share):.0%} of the rate of 8-bit matrix products alone"
+        f"times as its bf16, and with bert-base at {min(share):.0%} to {max(share):.0%} of the speed that all its multiplications "
+        "would have at the rate of 8-bit matrix products alone"
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO, TypeVar
 
 from bioqa.errors import OutputError, QuestionError, SourceError
-from bioqa.outputs import check_not_input
+from bioqa.outputs import check_not_input, is_stream
 
 Qrels = dict[str, dict[str, int]]
 """Query id → document id → relevance; 1 or more is relevant, 0 judged not relevant, below 0 not judged."""
@@ -43,6 +43,8 @@ def qrels_lines(question_id: str, grades: Mapping[str, int]) -> Iterator[str]:
 def open_output(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[TextIO]:
     """A text file that appears at ``path`` whole at the end of the block, or not at all; "-" is standard output.
 
+    A device or a pipe is written to as the block goes on.
+
     Raises:
         OutputError: the file cannot be written, or is one of ``inputs``; known before the block runs.
     """
@@ -51,7 +53,8 @@ def open_output(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator
         return
     target = Path(path)
     check_not_input(target, inputs)
-    part = target.parent / f".{target.name}.{os.getpid()}.part"
+    stream = is_stream(target)
+    part = target if stream else target.parent / f".{target.name}.{os.getpid()}.part"
     try:
         if target.is_dir():
             raise IsADirectoryError(None, "is a folder", str(target))
@@ -61,13 +64,15 @@ def open_output(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator
     try:
         with file:
             yield file
-        part.replace(target)
+        if not stream:
+            part.replace(target)
     except OSError as problem:
         if isinstance(problem, BrokenPipeError):
             raise
         raise OutputError(f"{target} cannot be written: {problem.strerror or problem}.") from problem
     finally:
-        part.unlink(missing_ok=True)
+        if not stream:
+            part.unlink(missing_ok=True)
 
 
 def read_run(path: str | Path) -> RunScores:

@@ -4,6 +4,7 @@ The graph is built once from a model's safetensors (``int8_graph``) and kept in 
 files that it was made of; another content makes another graph. Embeddings are read from the safetensors files where they lie.
 """
 
+import hashlib
 import os
 import platform
 import tempfile
@@ -31,6 +32,8 @@ LONG = 128
 """Tokens from which on a pair is computed without padding, and so without a mask."""
 STEP = 8
 """Shorter pairs are padded to a multiple of this many tokens."""
+CHECKSUM = hashlib.sha256().digest_size
+"""Bytes at the end of a kept graph."""
 SAMPLE = (
     (
         "Which gene is mutated in cystic fibrosis?",
@@ -106,7 +109,7 @@ class Int8Network:
         """A session on the graph in the cache, or on one that is built now and kept."""
         path = graph_path(self._weights, settings)
         try:
-            return _session(path.read_bytes())
+            return _session(read_graph(path))
         except Exception:  # there is none, or one damaged since: onnxruntime's errors have no class of their own
             build = partial(
                 build_graph, self._weights.array, settings.config, self._architecture, signed=has_byte_products()
@@ -156,20 +159,33 @@ def _session(graph: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     # One call a core shares no work and waits for nobody.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its errors are raised as well
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def graph_path(weights: Weights, settings: Settings) -> Path:
     """Where a model's graph is kept: another content, kind of processor or version of this module has another place."""
     use = f"{GRAPH_VERSION} {has_byte_products()}"
-    return cache_folder() / f"{weights.checksum(use, settings.folder / 'config.json')}.onnx"
+    return cache_folder() / f"{weights.checksum(use, settings.folder / 'config.json')}.graph"
 
 
 def cache_folder() -> Path:
-    """Where graphs are kept: ``bioqa`` in XDG_CACHE_HOME, else in ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "bioqa" / "int8"
+    """Where graphs are kept: ``bioqa`` in XDG_CACHE_HOME, else in ~/.cache; a user without a home has none kept."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        folder = Path(base) if base else Path.home() / ".cache"
+    except RuntimeError:
+        folder = Path(os.devnull)
+    return folder / "bioqa" / "int8"
+
+
+def read_graph(path: Path) -> bytes:
+    """A kept graph. Raises OSError, or ValueError where the file is not as it was written."""
+    kept = path.read_bytes()
+    graph = kept[:-CHECKSUM]
+    if hashlib.sha256(graph).digest() != kept[-CHECKSUM:]:
+        raise ValueError(f"{path} is damaged")
+    return graph
 
 
 def _keep(path: Path, graph: bytes) -> None:
@@ -179,7 +195,7 @@ def _keep(path: Path, graph: bytes) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
             part = Path(file.name)
             try:
-                file.write(graph)
+                file.write(graph + hashlib.sha256(graph).digest())
                 file.flush()
                 part.replace(path)
             finally:

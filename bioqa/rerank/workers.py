@@ -130,7 +130,9 @@ class _Worker:
         shape = f"{len(batch.rows)} pairs of {batch.ids.shape[1]} tokens"
         try:
             return compute()
-        except (IndexError, RuntimeError, MemoryError) as error:
+        except Exception as error:
+            if not (isinstance(error, IndexError | RuntimeError | MemoryError) or _is_onnxruntimes(error)):
+                raise
             if not _is_memory(error):
                 raise ModelError(
                     f"The reranker {self._name} failed on {shape}: {reason(error)} "
@@ -158,14 +160,26 @@ def _part(batch: Batch, begin: int, end: int) -> Batch:
     return Batch(*(array[begin:end] for array in (batch.rows, batch.ids, batch.types, batch.mask)))
 
 
+MEMORY = (
+    *("out of memory", "alloc_failed", "can't allocate memory", "not enough memory"),
+    *("failed to allocate memory", "bad_alloc", "bad allocation"),
+)
+"""What cuBLAS, torch's allocators for CPU and MPS, and onnxruntime say where memory runs out."""
+
+
 def _is_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out: torch's class for GPUs, and what cuBLAS and its allocators for CPU and MPS say."""
+    """Whether an error says that memory ran out: Python's class, torch's for GPUs, or one of ``MEMORY``."""
     text = str(error).lower()
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or any(sign in text for sign in ("out of memory", "alloc_failed", "can't allocate memory", "not enough memory"))
+        or any(sign in text for sign in MEMORY)
     )
+
+
+def _is_onnxruntimes(error: Exception) -> bool:
+    """Whether an error is one of onnxruntime's, whose classes are no RuntimeError."""
+    return type(error).__module__.startswith("onnxruntime.")
 
 
 def _free(device: str) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -121,6 +122,18 @@ def test_the_run_goes_to_standard_output_when_asked(rerank, files):
     assert rerank().code == 0
     done = rerank("--out", "-")
     assert done.out == (files / "out.run").read_text()
+    assert not list(files.glob(".*"))
+
+
+def test_a_pipe_is_written_to_and_not_replaced(rerank, files):
+    assert rerank().code == 0
+    pipe = files / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_text)
+        assert rerank("--out", pipe).code == 0
+        assert read.result(60) == (files / "out.run").read_text()
+    assert pipe.is_fifo()
     assert not list(files.glob(".*"))
 
 

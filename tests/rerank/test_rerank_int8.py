@@ -16,7 +16,7 @@ from bioqa.errors import ModelError, UsageError
 from bioqa.rerank import Reranker, int8
 from bioqa.rerank.int8_graph import quantize
 from support import REPOSITORY
-from tiny_models import WORDS
+from tiny_models import WORDS, edit_json
 
 RUNNABLE = ("bert-cased", "bert-uncased", "xlm-roberta")
 
@@ -73,6 +73,15 @@ def test_a_score_does_not_depend_on_what_is_scored_beside_it(architecture, plain
             assert found.tolist() == together.tolist()
 
 
+def test_where_the_tokenizer_pads_on_the_left_scores_are_those_without_padding(plain, tmp_path, question, passages):
+    expected = Reranker(plain("bert-uncased")).logits(question, passages)
+    folder = shutil.copytree(plain("bert-uncased"), tmp_path / "model")
+    edit_json(folder / "tokenizer_config.json", padding_side="left")
+    reranker = Reranker(folder)
+    assert reranker.engine == "cpu-int8"
+    assert reranker.logits(question, passages).tolist() == expected.tolist()
+
+
 def test_the_default_reranker_in_batches_and_alone(question):
     reranker = Reranker()
     texts = [f"The CFTR gene, number {n}, is mutated in cystic fibrosis" + " and in some others" * n for n in range(40)]
@@ -106,18 +115,38 @@ def test_the_graph_is_kept_and_follows_the_model(plain, tmp_path, cache, questio
     assert len(list(cache.iterdir())) == 2
 
 
-def test_a_damaged_graph_is_built_again(plain, cache, question, passages):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda graph: b"",
+        lambda graph: graph[:1000],
+        lambda graph: graph[:-1],
+        lambda graph: graph[: len(graph) // 2] + bytes([graph[len(graph) // 2] ^ 64]) + graph[len(graph) // 2 + 1 :],
+    ],
+    ids=["empty", "cut off", "cut off at the end", "one bit"],
+)
+def test_a_damaged_graph_is_built_again(damage, plain, cache, question, passages):
     first = Reranker(plain("bert-uncased")).logits(question, passages)
     (kept,) = cache.iterdir()
-    kept.write_bytes(kept.read_bytes()[:1000])
+    graph = kept.read_bytes()
+    kept.write_bytes(damage(graph))
     assert Reranker(plain("bert-uncased")).logits(question, passages).tolist() == first.tolist()
-    assert kept.stat().st_size > 1000
+    assert kept.read_bytes() == graph
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(plain, cache, question, passages):
     cache.parent.mkdir(parents=True)
     cache.write_text("in the way")
     assert np.isfinite(Reranker(plain("bert-uncased")).logits(question, passages)).all()
+
+
+def test_a_user_without_a_home_does_without_a_cache(plain, monkeypatch, question, passages):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(int8.Path, "home", nowhere)
+    assert np.isfinite(Reranker(plain("bert-uncased"), engine="cpu-int8").logits(question, passages)).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
 
 from bioqa.errors import ModelError
 from bioqa.rerank import Reranker as AnyReranker
@@ -18,7 +19,16 @@ from bioqa.rerank.workers import Workers
 Reranker = partial(AnyReranker, engine="exact")
 
 CPU = "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
-FAILURES = [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError(CPU), MemoryError()]
+ONNX = (
+    "bfc_arena.cc:360 void* AllocateRawInternal(size_t) Failed to allocate memory for requested buffer of size 12582912"
+)
+FAILURES = [
+    torch.OutOfMemoryError("CUDA out of memory."),
+    RuntimeError(CPU),
+    MemoryError(),
+    Fail(ONNX),
+    Fail("std::bad_alloc"),
+]
 
 
 class Network:
@@ -50,7 +60,7 @@ def run(workers, size=8):
     return workers.logits(batches(pairs(*LENGTHS), size, Padding(0, 0, False)), len(LENGTHS)).tolist()
 
 
-@pytest.mark.parametrize("failure", FAILURES, ids=["cuda", "cpu", "python"])
+@pytest.mark.parametrize("failure", FAILURES, ids=["cuda", "cpu", "python", "onnxruntime", "C++"])
 @pytest.mark.parametrize("room", [9, 20, 40, 71])
 def test_a_batch_that_does_not_fit_is_halved_and_the_run_goes_on(failure, room, caplog):
     network = Network(room, failure)
@@ -80,11 +90,17 @@ def test_one_pair_that_does_not_fit_is_an_error():
         run(workers)
 
 
-def test_other_failures_are_errors_at_once():
-    network = Network(0, IndexError("index out of range in self"))
+@pytest.mark.parametrize("kind", [IndexError, RuntimeError, InvalidArgument])
+def test_other_failures_are_errors_at_once(kind):
+    network = Network(0, kind("index out of range in self"))
     with pytest.raises(ModelError, match=r"failed on 8 pairs of 9 tokens: index out of range in self\. Its tokenizer"):
         run(Workers("tiny", ["cpu"], [network]))
     assert len(network.seen) == 1
+
+
+def test_a_fault_of_bioqas_own_is_not_laid_to_the_model():
+    with pytest.raises(TypeError, match="not mine"):
+        run(Workers("tiny", ["cpu"], [Network(0, TypeError("not mine"))]))
 
 
 def test_a_reranker_survives_a_lack_of_memory(plain, question, passages, monkeypatch):
