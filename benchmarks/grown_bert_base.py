@@ -89,11 +89,7 @@ def tuned(pairs: int = PAIRS) -> Path:
     recipe = {
         "name": "bert-base-tuned",
         "model": {"base": str(grown), "max_length": 160, "freeze": ["embeddings.word_embeddings"]},
-        "data": {
-            "train": "build/pairs/snippets-train.parquet",
-            "dev": "build/pairs/snippets-dev.parquet",
-            "max_rows": pairs,
-        },
+        "data": {"train": "build/pairs/snippets-train.parquet", "max_rows": pairs},
         "training": {
             "batch_size": 32,
             "learning_rate": 5e-5,
