@@ -328,7 +328,7 @@ def _counted(batches: Iterator[Any], update: Callable[[int], object]) -> Iterato
 
 def _tell(report: "BuildReport", as_json: bool, missing: str = "gold documents are not in the index") -> None:
     if as_json:
-        left_out = ("excluded_questions", "excluded_passages", "missing_documents")
+        left_out = ("excluded_questions", "excluded_passages", "missing_documents", "given_negatives")
         files = [
             {
                 "path": str(one.path),
@@ -349,6 +349,10 @@ def _tell(report: "BuildReport", as_json: bool, missing: str = "gold documents a
         (report.excluded_questions, "questions were left out: --exclude holds them, or near-duplicates"),
         (report.excluded_passages, "passages were left out: --exclude holds them"),
         (report.missing_documents, f"{missing}: left out"),
+        (
+            report.given_negatives,
+            "given negatives were left out: gold of the question has their words, they come twice, or another split has them",
+        ),
     ):
         if count:
             note(f"{count:,} {what}.")

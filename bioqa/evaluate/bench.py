@@ -16,7 +16,7 @@ from bioqa.evaluate.rerankers import SuiteReranker
 from bioqa.evaluate.results import CollectionResult, Details, SuiteResult, as_json
 from bioqa.evaluate.runs import open_output, qrels_lines, run_lines
 from bioqa.evaluate.suite import Suite
-from bioqa.evaluate.systems import CollectionRuns, Work, run_collection
+from bioqa.evaluate.systems import CollectionRuns, Work, check_first_stage, run_collection
 from bioqa.types import Article
 
 
@@ -37,6 +37,8 @@ def run_suite(suite: Suite, out: str | Path, work: Work) -> SuiteResult:
     if work.questions is not None and work.questions < 1:
         raise UsageError(f"The number of questions must be 1 or more, not {work.questions}.")
     collections = [read_collection(spec) for spec in suite.collections]
+    for stage in suite.first_stages:
+        check_first_stage(stage)
     for spec in suite.rerankers:
         SuiteReranker(spec).check()
     _make(out)

@@ -109,9 +109,24 @@ def _read(path: Path) -> _Result:
         raise QuestionError(f"{path} is no report of `bioqa bench run` of format {FORMAT}.")
     values = path.with_name("measures.json")
     try:
-        return _Result(report, json.loads(values.read_text(encoding="utf-8")) if values.is_file() else {})
+        found = _Result(report, json.loads(values.read_text(encoding="utf-8")) if values.is_file() else {})
     except (OSError, ValueError) as problem:
         raise QuestionError(f"{values} cannot be read as JSON: {problem}.") from problem
+    _check(path, found)
+    return found
+
+
+def _check(path: Path, result: _Result) -> None:
+    """Raise QuestionError where a report lacks what is compared."""
+    try:
+        result.settings()
+        sound = all(isinstance(system["measures"], dict) for system in result.systems().values())
+    except (AttributeError, KeyError, TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise QuestionError(f"{path} is damaged: parts of a report are missing. Run `bioqa bench run` again.")
+    if not isinstance(result.values, dict):
+        raise QuestionError(f"{path.with_name('measures.json')} is damaged: it is no JSON object. Run it again.")
 
 
 def _change(results: tuple[_Result, _Result], key: tuple[str, str], measure: str) -> Change:

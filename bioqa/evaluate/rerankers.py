@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from bioqa.errors import UsageError
 from bioqa.evaluate.collection import digest, fingerprint
 from bioqa.evaluate.suite import RerankerSpec
 from bioqa.rerank.decision import FILE, Decision, read_decision
@@ -25,9 +26,24 @@ class SuiteReranker:
         self.name, self.folder = locate(spec.model or spec.name)
 
     def check(self) -> None:
-        """Raise ModelError where the folder is no cross-encoder's or bioqa.json is damaged; the weights are not looked at."""
+        """Raise what ``Reranker`` would, before anything is run; the weights are not looked at.
+
+        Raises:
+            ModelError: the folder is no cross-encoder's, or bioqa.json is damaged.
+            UsageError: there is no such engine or batch size.
+            SetupError: there is no such device here.
+        """
+        from bioqa.rerank.device import resolve_devices
+        from bioqa.rerank.models import ENGINES
         from bioqa.rerank.settings import read_settings
 
+        if self.spec.engine not in ("", *ENGINES):
+            raise UsageError(
+                f"Reranker {self.spec.name}: there is no engine {self.spec.engine!r}; choose {', '.join(ENGINES)}."
+            )
+        if self.spec.batch_size < 1:
+            raise UsageError(f"Reranker {self.spec.name}: batch-size must be 1 or more, not {self.spec.batch_size}.")
+        resolve_devices(self.spec.device)
         read_settings(self.name, self.folder)
         _ = self.decision
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioqa.corpus.lock import locked
-from bioqa.errors import IndexStateError
+from bioqa.errors import IndexStateError, UsageError
 from bioqa.evaluate.collection import Collection, digest, fingerprint
 from bioqa.evaluate.environment import environment, processor
 from bioqa.evaluate.journal import Journal
@@ -220,6 +220,18 @@ def _write_passages(collection: Collection, path: Path) -> None:
         for one in collection.passages():
             record = {"id": one.id, "title": one.title, "text": one.default_text()}
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def check_first_stage(spec: FirstStageSpec) -> None:
+    """Raise UsageError for what no index could be searched with."""
+    from bioqa.index.query import QueryBuilder
+    from bioqa.index.reader import check_bm25
+
+    try:
+        check_bm25(spec.k1, spec.b)
+        QueryBuilder(title_weight=spec.title_weight, rm3=spec.rm3)
+    except UsageError as problem:
+        raise UsageError(f"First stage {spec.name}: {problem}") from None
 
 
 def _open_index(path: Path, spec: FirstStageSpec) -> "Index":

@@ -40,9 +40,9 @@ class IndexInfo:
 
 
 def check_bm25(k1: float, b: float) -> None:
-    """Raise UsageError unless k1 ≥ 0 and 0 ≤ b ≤ 1."""
-    if not k1 >= 0:
-        raise UsageError(f"BM25's k1 must be 0 or more, not {k1}.")
+    """Raise UsageError unless 0 ≤ k1 < ∞ and 0 ≤ b ≤ 1."""
+    if not 0 <= k1 < float("inf"):
+        raise UsageError(f"BM25's k1 must be 0 or more and finite, not {k1}.")
     if not 0 <= b <= 1:
         raise UsageError(f"BM25's b must lie between 0 and 1, not {b}.")
 

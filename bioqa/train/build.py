@@ -73,12 +73,15 @@ class Written:
 
 @dataclass(slots=True)
 class BuildReport:
-    """The files written, and what was left out: excluded questions and passages, gold documents not in the index."""
+    """The files written, and what was left out: excluded questions and passages, gold documents not in the index, and passages
+    that a source gave as negatives but that are much the same as a gold one, come twice or stand in another split.
+    """
 
     files: list[Written] = field(default_factory=list)
     excluded_questions: int = 0
     excluded_passages: int = 0
     missing_documents: int = 0
+    given_negatives: int = 0
 
 
 def build_pairs(
@@ -221,6 +224,7 @@ class _Build:
                 fill=self.options.share is not None,
             )
             for group, drawn in drawer.draw(fewer(group, self.options.max_positives, seed) for group in groups):
+                self.report.given_negatives += len(group.negatives) - sum(one.kind == "given" for one in drawn)
                 if self.options.split:
                     drawn_here.update(digest(one.passage.text) for one in drawn)
                 yield group, drawn

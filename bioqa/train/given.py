@@ -167,7 +167,7 @@ def _text(path: Path, where: str, record: Mapping[str, Any], name: str) -> str:
 def _is_number(value: object) -> bool:
     try:
         return not isinstance(value, dict | list) and math.isfinite(float(value))  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last: a whole number of more than 308 digits
         return False
 
 

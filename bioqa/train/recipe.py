@@ -337,7 +337,7 @@ def _override(raw: dict[str, Any], text: str) -> None:
 
 def _override_stage(raw: dict[str, Any], parts: list[str], value: Any, text: str) -> None:
     stages = raw.get("stage", [])
-    if len(parts) != 3 or not parts[0].isdigit() or not 1 <= int(parts[0]) <= len(stages):
+    if len(parts) != 3 or not parts[0].isdecimal() or not 1 <= int(parts[0]) <= len(stages):
         raise UsageError(
             f"--set {text}: write it as stage.N.section.key=value; the recipe has {len(stages) or 'no'} stages."
         )

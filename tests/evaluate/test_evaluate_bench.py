@@ -237,16 +237,26 @@ def test_bad_input_ends_in_a_sentence_before_anything_is_written(tmp_path, bioqa
         (["--set", "collection.questions=nowhere.json"], "no question file"),
         (["--set", "collection.corpus=nowhere.xml"], "nowhere.xml"),
         (["--set", "reranker.model=./nowhere"], "nowhere"),
+        (["--set", "first-stage.k1=nan"], "First stage bm25: BM25's k1 must be 0 or more"),
+        (["--set", "first-stage.b=2"], "First stage bm25: BM25's b must lie between 0 and 1"),
+        (["--set", "first-stage.title-weight=-1"], "First stage bm25: The title weight must be"),
+        (["--set", "reranker.engine=warp"], "Reranker default: there is no engine 'warp'"),
+        (["--set", "reranker.batch-size=0"], "Reranker default: batch-size must be 1 or more, not 0."),
+        (["--set", "reranker.device=tpu"], "Unknown device 'tpu'"),
     ):
         done = bioqa("bench", "run", SUITE, "--out", out, *more)
-        assert done.code in (2, 3, 4, 6), done.err
+        assert done.code in (2, 3, 4, 6, 8), done.err
         assert message in done.err
         assert "Traceback" not in done.err
-        assert not (out / "report.json").exists()
+        assert not out.exists()
     missing = bioqa("bench", "compare", tmp_path / "a", tmp_path / "b")
     assert (missing.code, "There is no" in missing.err) == (4, True)
     (tmp_path / "report.json").write_text("{}", encoding="utf-8")
     assert "is no report of `bioqa bench run`" in bioqa("bench", "compare", tmp_path, tmp_path).err
+    for damaged in ('{"format": 1, "collections": 5}', '{"format": 1, "collections": [{"name": "demo"}]}'):
+        (tmp_path / "report.json").write_text(damaged, encoding="utf-8")
+        done = bioqa("bench", "compare", tmp_path, tmp_path)
+        assert (done.code, "report.json is damaged" in done.err) == (4, True)
 
 
 def test_an_engine_or_a_hub_name_is_passed_to_the_reranker_as_it_is():

@@ -80,6 +80,7 @@ def test_the_command_prints_the_grid_and_what_is_held_out(demo_index, bioqa, tmp
         ({"folds": 1}, UsageError, "2 folds or more"),
         ({"k1s": []}, UsageError, "values of k1 and b"),
         ({"k1s": [-1]}, UsageError, "k1 must be 0 or more"),
+        ({"k1s": [float("inf")]}, UsageError, "k1 must be 0 or more and finite"),
         ({"bs": [1.5]}, UsageError, "b must lie between 0 and 1"),
         ({"measure": "ndgc"}, UsageError, "no measure 'ndgc'"),
         ({"folds": 1000}, QuestionError, "1000 folds need 1000 or more"),

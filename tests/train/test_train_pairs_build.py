@@ -237,7 +237,8 @@ def test_given_pairs_keep_their_negatives_and_get_more(tmp_path):
             {"query": "What thins blood?", "pos": ["Heparin thins blood."], "neg": []},
         ],
     )
-    build_pairs([path], tmp_path / "pairs", options("random:1"))
+    report = build_pairs([path], tmp_path / "pairs", options("random:1"))
+    assert report.given_negatives == 1
     found = [(pair.passage, pair.label, pair.kind) for pair in rows(tmp_path / "pairs")]
     assert found[:2] == [("Aspirin lowers fever.", 1.0, "given"), ("Ice is cold.", 0.0, "given")]
     assert ("Aspirin lowers fever!", 0.0, "given") not in found

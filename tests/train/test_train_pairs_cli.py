@@ -38,6 +38,14 @@ def test_build_as_json_with_splits(bioqa, tmp_path, questions):
     assert bioqa("pairs", "check", *[one["path"] for one in files]).code == 0
 
 
+def test_given_negatives_that_are_left_out_are_told(bioqa, tmp_path):
+    rows = "black wallet,leather wallet,1\nblack wallet,leather wallet with zip,0\nblack wallet,blue hat,0\n"
+    (tmp_path / "items.csv").write_text(f"text1,text2,label\n{rows}", encoding="utf-8")
+    done = bioqa("pairs", "build", tmp_path / "items.csv", "--out", tmp_path / "items.parquet")
+    assert done.out.endswith("2 pairs of 1 questions, 50.0% positive (2 given)\n")
+    assert done.err.startswith("1 given negatives were left out: gold of the question has their words")
+
+
 def test_mining_with_a_reranker(bioqa, tmp_path, questions, tiny_reranker):
     out = tmp_path / "pairs.parquet"
     done = bioqa(

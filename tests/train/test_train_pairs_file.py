@@ -123,6 +123,7 @@ def test_a_beir_folder_gives_its_judged_pairs(tmp_path):
         ("j.jsonl", '{"query": "a", "text": "b"}\n', "no column for label"),
         ("k.dat", "nothing", "of no known form"),
         ("l.parquet", "PAR1 but not really", "not a sound Parquet file"),
+        ("n.jsonl", f'{{"question": "a", "passage": "b", "label": 1{"0" * 400}}}\n', "line 1: .* not a number"),
     ],
 )  # fmt: skip
 def test_a_fault_is_named_with_its_place(tmp_path, name, text, message):

@@ -115,6 +115,7 @@ def test_overrides_are_the_last_word(tmp_path):
             "stage.2.training.epochs=1",
             "--set stage.2.training.epochs=1: write it as stage.N.section.key=value; the recipe has no",
         ),
+        ("stage.².training.epochs=1", "write it as stage.N.section.key=value"),
     ],
 )
 def test_bad_overrides(override, message, tmp_path):
