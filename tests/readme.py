@@ -26,12 +26,7 @@ def commands() -> str:
         return f"```text\n{cli.get_help(context).rstrip()}\n```"
 
 
-SUITES = ("bioasq-snippets", "scifact", "pubmedqa")
-SYSTEMS = {
-    "bm25": "BM25",
-    "bm25 + default": "default reranker",
-    "bm25 + default-interpolated": "default reranker and BM25",
-}
+SUITES = ("bioasq-snippets", "scifact", "pubmedqa", "demo")
 
 
 def results() -> str:
@@ -49,9 +44,10 @@ def results() -> str:
                 seconds = (system["first_stage"]["p50_ms"] + cost["latency"]["p50_ms"]) / 1000
                 compared = system["comparisons"].get("ndcg@10")
                 mark = "" if compared is None or compared["corrected"] >= 0.001 else "*"
-                values = [f"{system['measures'][measure]:.4f}" for measure in measures.values()]
+                found_values = [system["measures"].get(measure) for measure in measures.values()]
+                values = ["" if value is None else f"{value:.4f}" for value in found_values]
                 values[0] += mark
-                name = SYSTEMS[system["name"]] + ", on exact" * bool(engine)
+                name = _system(system) + ", on exact" * bool(engine)
                 rows.append([f"{suite}, {collection['questions']} questions", name, *values, _time(seconds)])
             remarks.append(_machine(found))
     return (
@@ -59,6 +55,13 @@ def results() -> str:
         + "\n\n\\* higher or lower than BM25 with p < 0.001 (paired t-test, corrected). Only the first 100 of BM25 are reranked; "
         f"median times ({', '.join(dict.fromkeys(remarks))}). `bioqa bench run benchmarks/suites/….toml` measures them anew."
     )
+
+
+def _system(system: dict[str, Any]) -> str:
+    """BM25, the default reranker, or both together."""
+    if not system["rerank"]:
+        return "BM25"
+    return "default reranker" + " and BM25" * bool(system["bm25_weight"])
 
 
 def _time(seconds: float) -> str:

@@ -61,11 +61,19 @@ def submission_record(question: Question, hits: Iterable[Hit]) -> dict[str, Any]
                 f"BioASQ names articles by PMID, and {hit.article.id!r} is none. Search an index of PubMed."
             )
     ranks = zip_longest(*(hit.snippets for hit in hits))
-    snippets = sorted((s for rank in ranks for s in rank if s), key=lambda s: -(s.probability or 0.0))
+    snippets = sorted((s for rank in ranks for s in rank if s), key=lambda s: -(s.probability or 0.0))[:LIMIT]
+    articles = {hit.article.id: hit.article for hit in hits}
+    for snippet in snippets:
+        article = articles[snippet.document]
+        section = article.title if snippet.section == "title" else article.abstract
+        if section[snippet.begin : snippet.end] != snippet.text:
+            raise ValueError(
+                f"The offsets of {snippet.text!r} in the {snippet.section} of {snippet.document} are wrong."
+            )
     return {
         "id": question.id,
         "body": question.body,
         "type": question.type,
         "documents": [document_url(hit.article.id) for hit in hits],
-        "snippets": [snippet_record(snippet) for snippet in snippets[:LIMIT]],
+        "snippets": [snippet_record(snippet) for snippet in snippets],
     }

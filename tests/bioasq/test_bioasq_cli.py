@@ -102,6 +102,13 @@ def test_snippets_without_a_probability_are_the_best_of_each_hit_then_the_second
     assert [snippet["text"] for snippet in record["snippets"]] == ["A1.", "A2.", "B1.", "B2."]
 
 
+def test_a_snippet_that_is_not_where_its_offsets_say_is_not_submitted():
+    wrong = hit(1, ("A sentence.", 0.5))
+    moved = Hit(1, Article("1", "", f" {wrong.article.abstract}"), 1.0, 1.0, snippets=wrong.snippets)
+    with pytest.raises(ValueError, match=r"offsets of 'A sentence.' in the abstract of 1 are wrong"):
+        submission_record(Question("q", "Why?", "list"), [moved])
+
+
 @pytest.mark.parametrize("id", ["doc-1", "٣", "012", ""])
 def test_articles_that_are_not_pubmeds_cannot_be_submitted(id: str):
     article = Article(id, "Title", "")

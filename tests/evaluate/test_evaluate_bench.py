@@ -49,6 +49,14 @@ def find_index(results) -> Path:
     return path
 
 
+def test_without_a_folder_the_results_go_to_one_of_the_suites_name(tmp_path, bioqa, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = bioqa("bench", "run", SUITE, "--questions", 1, "--no-rerank")
+    assert done.code == 0, done.err
+    assert (tmp_path / "results" / "demo" / "report.html").is_file()
+    assert (tmp_path / "results" / "demo" / "cache").is_dir()
+
+
 def test_the_measures_are_those_of_the_runs_and_qrels_that_are_written(results, report):
     qrels = read_qrels(results / report["collections"][0]["qrels"])
     assert len(qrels) == QUESTIONS

@@ -64,6 +64,7 @@ def test_a_recipe_has_the_published_settings(name):
             *(training.precision, training.eval_steps, training.best_checkpoint),
         ) == PUBLISHED[name]["training"]
         assert (training.schedule, training.seed, training.max_grad_norm) == ("linear", 42, 1.0)
+        assert not training.group_by_length
 
 
 @pytest.mark.parametrize("name", BASES)
@@ -129,6 +130,17 @@ def test_a_head_with_several_labels_is_not_replaced_unasked(tmp_path, bioqa, dat
     assert done.code == 2
     assert "has a head with 3 labels; a reranker has one. Set model.replace_head = true" in done.err
     assert not (tmp_path / "m" / "config.json").exists()
+
+
+def test_without_a_folder_the_model_goes_to_one_of_the_recipes_name(tmp_path, bioqa, data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sets = (f"model.base={build(tmp_path / 'base', head='')}", "model.max_length=48", "training.precision=fp32")
+    sets += (f"data.train={data / 'train.parquet'}", f"data.dev={data / 'dev.parquet'}", "data.max_rows=32")
+    done = bioqa(
+        "train", RECIPES / "biomedbert-bioasq-abstracts.toml", *[word for one in sets for word in ("--set", one)]
+    )
+    assert done.code == 0, done.err
+    assert (tmp_path / "models" / "biomedbert-bioasq-abstracts" / "model.safetensors").is_file()
 
 
 def test_bf16_trains_without_a_gpu_too(tmp_path, data, monkeypatch):
