@@ -9,9 +9,10 @@ Scores are documented to 0.05 logits: those of the default reranker on abstracts
 ones (0.004 on average; in fp16 0.006 and 0.0005), and within 0.006 of their own beside other pairs, as products of other sizes add
 up in another order.
 
-Batches are meant to be computed for longer than their launches take, and many are launched before any is waited for. So CUDA graphs,
-which need shapes that repeat, and ``torch.compile``, which takes half a minute of every start for the few operations between the
-products that it could join, are left out. None of this has been measured on a GPU yet (``benchmarks/rerank_gpu.py`` does).
+Batches are meant to be computed for longer than their launches take, and many are launched before any is waited for. So CUDA
+graphs, which need shapes that repeat, and ``torch.compile``, which takes half a minute of every start for the few operations
+between the products that it could join, are left out. None of this has been measured on a GPU yet (``benchmarks/rerank_gpu.py``
+does).
 """
 
 from collections.abc import Callable

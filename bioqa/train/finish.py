@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,9 @@ class Finished:
     dev: "pa.Table | None"
 
 
-def finish(recipe: Recipe, folder: RunFolder, train: "pa.Table", dev: "pa.Table | None") -> None:
+def finish(
+    recipe: Recipe, folder: RunFolder, train: "pa.Table", dev: "pa.Table | None", *, progress: bool = False
+) -> None:
     """Write the finished model of a training whose stages are all done. ``train`` and ``dev`` are the last stage's pairs."""
     from bioqa.train.card import write_card
     from bioqa.train.curves import draw_curves, draw_reliability
@@ -64,7 +67,7 @@ def finish(recipe: Recipe, folder: RunFolder, train: "pa.Table", dev: "pa.Table 
     part = folder.checkpoints / ".finished"
     shutil.rmtree(part, ignore_errors=True)
     model = export(folder.result(last), part, recipe.export)
-    judgement = None if dev is None else judge(model, dev, recipe)
+    judgement = None if dev is None else judge(model, dev, recipe, progress=progress)
     (part / FILE).write_text(json.dumps(decision(recipe, judgement), indent=1) + "\n", encoding="utf-8")
     (part / RECIPE).write_text(recipe.to_toml(), encoding="utf-8")
     (part / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -107,7 +110,7 @@ def _load(folder: Path) -> "CrossEncoder":
     return model
 
 
-def judge(model: "CrossEncoder", dev: "pa.Table", recipe: Recipe) -> Judgement:
+def judge(model: "CrossEncoder", dev: "pa.Table", recipe: Recipe, *, progress: bool = False) -> Judgement:
     """Score the dev pairs, choose the threshold of highest F1 and fit the calibration."""
     import torch
 
@@ -117,7 +120,8 @@ def judge(model: "CrossEncoder", dev: "pa.Table", recipe: Recipe) -> Judgement:
 
     pairs = list(zip(dev.column("question").to_pylist(), dev.column("passage").to_pylist(), strict=True))
     batch_size = recipe.stages[-1].training.eval_batch_size
-    logits = model.predict(pairs, batch_size=batch_size, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    bar = progress and sys.stderr.isatty()
+    logits = model.predict(pairs, batch_size=batch_size, activation_fn=torch.nn.Identity(), show_progress_bar=bar)
     activation: Any = model.activation_fn
     scores = activation(torch.from_numpy(logits)).numpy()
     truth = labels(dev) >= 0.5

@@ -63,6 +63,6 @@ def train(recipe: Recipe, output: str | Path, *, fresh: bool = False, progress: 
                 raise
         processes.wait_for_everyone()
     if processes.is_main_process:
-        finish(recipe, folder, *pairs[-1])
+        finish(recipe, folder, *pairs[-1], progress=progress)
     processes.wait_for_everyone()
     return Trained(folder.path, new=True)
