@@ -238,8 +238,8 @@ def training_speed() -> str:
     return (
         f"`bioqa train` takes {speeds[0]} in {settings['precision']}, sentence-transformers' trainer with its default settings "
         f"{speeds[1]}: {times:.2f} times as fast ({by_processor:.2f} times by processor time), with a dev average precision of "
-        f"{precisions[0]} against {precisions[1]}. (The default reranker trained on with {found['pairs']['train']:,} of its own pairs, "
-        f"medians of {settings['repeats']} runs; {_machine(found)}; `benchmarks/train_speed.py`.)"
+        f"{precisions[0]} against {precisions[1]}. (The default reranker trained on with {found['pairs']['train']:,} of its own "
+        f"pairs, medians of {settings['repeats']} runs; {_machine(found)}; `benchmarks/train_speed.py`.)"
     )
 
 
