@@ -87,7 +87,7 @@ def title_questions() -> Path:
         known = json.loads((shared_data() / "pubmedqa" / "pubmedqa.json").read_text(encoding="utf-8"))
         files = [str(shared_data() / "abstracts" / f"abstracts-{number}.jsonl.gz") for number in (2, 3)]
         asked = {
-            article.id: {"QUESTION": article.title}
+            article.id: {"QUESTION": article.title, "CONTEXTS": [article.abstract]}
             for source in expand_sources(files)
             for article in read_source(source)
             if article.title.endswith("?") and article.abstract and article.id not in known
