@@ -1,7 +1,7 @@
 """What rounding to 8 bits costs: a reranker on the engines exact and cpu-int8, on the bioasq-snippets test split.
 
     python benchmarks/engine_quality.py
-    python benchmarks/engine_quality.py --model bert-base --questions 100
+    python benchmarks/engine_quality.py --model bert-base --questions 60
 
 The model is the default reranker, or one of BERT-base's size that ``grown_bert_base.py`` makes. Runs ``suites/engines.toml`` (going
 on where a killed run was) and compares its runs, with BM25's score added (at the default reranker's weight, as it is shipped) and

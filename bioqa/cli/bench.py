@@ -30,9 +30,7 @@ def _bar(label: str, total: int) -> Iterator[Callable[[], object]]:
 
 @command.command()
 @click.argument("suite", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/ and the suite's name]"
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/SUITE]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting: reranker.depth=50.")
 @click.option("--questions", type=int, help="Only the first so many questions of each collection.")
 @click.option("--no-rerank", is_flag=True, help="First stages alone.")
@@ -63,9 +61,9 @@ def run(
     from bioqa.evaluate.suite import read_suite, without_rerankers
     from bioqa.evaluate.systems import Work
 
-    chosen = read_suite(suite, overrides)
-    out = out or Path("results") / chosen.name
+    out = out or Path("results") / suite.stem
     work = Work(cache or out / "cache", questions, optimistic, note, _bar)
+    chosen = read_suite(suite, overrides)
     result = run_suite(without_rerankers(chosen) if no_rerank else chosen, out, work)
     if as_json:
         click.echo(json.dumps(to_json(result), ensure_ascii=False))

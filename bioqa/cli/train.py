@@ -11,7 +11,7 @@ from bioqa.cli.output import note
 @click.command(name="train")
 @click.argument("recipe", metavar="RECIPE.toml", type=click.Path(path_type=Path))
 @click.option(
-    "--out", metavar="FOLDER", type=click.Path(path_type=Path), help="Folder for the model.  [default: models/NAME]"
+    "--out", metavar="FOLDER", type=click.Path(path_type=Path), help="Folder for the model.  [default: models/RECIPE]"
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key, such as training.epochs=1.")
 @click.option(
@@ -20,15 +20,13 @@ from bioqa.cli.output import note
 def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], resume: bool) -> None:
     """Train a reranker by RECIPE.toml and write it to FOLDER, with its model card, settings, curves and threshold.
 
-    NAME is the recipe's.
-
     The same command goes on with a training that was interrupted. On several GPUs: torchrun --nproc-per-node N -m bioqa train …
     """
     from bioqa.train.recipe import read_recipe
     from bioqa.train.trainer import train
 
-    wanted = read_recipe(recipe, overrides)
-    trained = train(wanted, out or Path("models") / (wanted.name or recipe.stem), fresh=not resume, progress=True)
+    out = out or Path("models") / recipe.stem
+    trained = train(read_recipe(recipe, overrides), out, fresh=not resume, progress=True)
     if os.environ.get("RANK", "0") == "0":
         already = "" if trained.new else " already (--fresh trains it anew)"
         note(f"The model is in {trained.folder}{already}; its README.md is the model card.")

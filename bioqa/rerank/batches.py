@@ -1,7 +1,7 @@
 """Pairs of similar length put together, so that little of a batch is padding."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,12 @@ def batches(
     """Yield all pairs, ``size`` at a time, longest first (so that running out of memory shows at once).
 
     A batch has ``most_tokens`` at most, padding included, or one pair. Pairs are padded to the longest of their batch; with
-    ``padded_length`` each to what that gives for its own length, and only pairs of the same one are put together, so that a pair
-    is computed in the same way whatever is scored beside it.
+    ``padded_length`` each at its end, to what that gives for its own length, and only pairs of the same one are put together, so
+    that a pair is computed in the same way whatever is scored beside it.
     """
     lengths = np.array([len(pair.ids) for pair in pairs], dtype=np.int64)
     if padded_length is not None:
+        padding = replace(padding, left=False)
         lengths = np.array([padded_length(int(length)) for length in lengths], dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
     start = 0

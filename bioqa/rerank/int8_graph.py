@@ -50,12 +50,13 @@ def rounded_norms(config: dict[str, Any], architecture: Architecture) -> dict[st
     """
     found = {}
     norm = f"{architecture.prefix}embeddings.LayerNorm"
-    for layer in range(config["num_hidden_layers"]):
+    layers = config["num_hidden_layers"]
+    for layer in range(layers):
         at = f"{architecture.prefix}encoder.layer.{layer}."
         found[norm] = tuple(f"{at}attention.self.{part}" for part in ("query", "key", "value"))
-        found[inner := f"{at}attention.output.LayerNorm"] = (f"{at}intermediate.dense",)
+        if layer < layers - 1:
+            found[f"{at}attention.output.LayerNorm"] = (f"{at}intermediate.dense",)
         norm = f"{at}output.LayerNorm"
-    del found[inner]
     return found
 
 

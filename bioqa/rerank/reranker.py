@@ -157,17 +157,15 @@ class Reranker:
         of similar lengths.
         """
         model = self._model
-        size, most_tokens, padding = self.batch_size, model.batch_tokens, model.tokenizer.padding
+        size, most_tokens = self.batch_size, model.batch_tokens
         if model.packed:
             size, most_tokens = sys.maxsize, self.batch_size * PAIR_TOKENS
         else:
             chunks = iter([list(chain.from_iterable(chunks))])
-        if model.padded_length is not None:  # cpu-int8, which takes padding to be at the end
-            padding = replace(padding, left=False)
         for chunk in chunks:
             first = len(read)
             read += [(pair.truncated, pair.unread) for pair in chunk]
-            for batch in batches(chunk, size, padding, most_tokens, model.padded_length):
+            for batch in batches(chunk, size, model.tokenizer.padding, most_tokens, model.padded_length):
                 yield replace(batch, rows=batch.rows + first)
 
     def calibrated(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:

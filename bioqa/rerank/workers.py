@@ -161,8 +161,13 @@ def _part(batch: Batch, begin: int, end: int) -> Batch:
 
 
 MEMORY = (
-    *("out of memory", "alloc_failed", "can't allocate memory", "not enough memory"),
-    *("failed to allocate memory", "bad_alloc", "bad allocation"),
+    "out of memory",
+    "alloc_failed",
+    "can't allocate memory",
+    "not enough memory",
+    "failed to allocate memory",
+    "bad_alloc",
+    "bad allocation",
 )
 """What cuBLAS, torch's allocators for CPU and MPS, and onnxruntime say where memory runs out."""
 
