@@ -4,20 +4,21 @@
 
 Runs the suite ``bioasq-snippets`` on the dev questions (going on where a killed run was). The weight of BM25 is the one of a grid
 with the highest nDCG@10; threshold (highest F1) and Platt scaling are fitted to gold snippets against BM25's hard negatives. Writes
-``bioqa/rerank/default/bioqa.json``.
+``bioqa/rerank/default/bioqa.json``, or that of the folder ``--model``.
 """
 
 import argparse
 import json
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
-from scipy.special import logit
+from scipy.special import logit as log_odds
 
 from bioqa.evaluate.classification import best_threshold, calibration_error, classify
 from bioqa.evaluate.collection import read_collection
-from bioqa.evaluate.ranking import evaluate, means
+from bioqa.evaluate.ranking import evaluate
 from bioqa.evaluate.suite import read_suite
 from bioqa.evaluate.systems import RerankRun, Work, run_collection
 from bioqa.rerank.activations import probabilities
@@ -30,25 +31,31 @@ GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.3)
 MEASURE = "ndcg@10"
 
 
+def ndcg(run: RerankRun, qrels: dict[str, dict[str, int]], logit: float, bm25: float) -> dict[str, float]:
+    """nDCG@10 of each question by the sum of so many times the logit and so many times the BM25 score."""
+    scores = {
+        id: {passage: logit * found + bm25 * first for passage, first, found in one.passages}
+        for id, one in run.reranked.items()
+    }
+    return evaluate(qrels, scores, [MEASURE])[MEASURE]
+
+
 def weights(run: RerankRun, qrels: dict[str, dict[str, int]]) -> dict[float, float]:
-    """nDCG@10 with each weight of BM25."""
-    found = {}
-    for weight in GRID:
-        scores = {
-            id: {passage: value + weight * bm25 for passage, bm25, value in one.passages}
-            for id, one in run.reranked.items()
-        }
-        found[weight] = round(means(evaluate(qrels, scores, [MEASURE]))[MEASURE], 4)
-    return found
+    """Mean nDCG@10 with each weight of BM25."""
+    return {weight: round(mean(ndcg(run, qrels, 1, weight).values()), 4) for weight in GRID}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=DATA / "suites")
-    parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER / "bioqa.json")
+    parser.add_argument("--model", help="a folder in place of the shipped weights; what is chosen is written to it")
     options = parser.parse_args()
+    out = (Path(options.model) if options.model else DEFAULT_FOLDER) / "bioqa.json"
     questions = "${BIOQA_SHARED_DATA}/bioasq/dev.json.gz"
-    suite = read_suite(SUITE, [f"collection.questions={questions}", "collection.name=bioasq-snippets-dev"])
+    settings = [f"collection.questions={questions}", "collection.name=bioasq-snippets-dev"]
+    if options.model:
+        settings.append(f"reranker.model={options.model}")
+    suite = read_suite(SUITE, settings)
     collection = read_collection(suite.collections[0])
     runs = run_collection(suite, collection, Work(options.cache, note=print))
     run = next(iter(runs.reranked.values()))
@@ -56,7 +63,7 @@ def main() -> None:
     best = max(tried, key=lambda weight: tried[weight])
 
     pairs = run.pairs(runs.relevant)
-    logits = logit(np.clip(pairs.scores.astype(np.float64), 1e-7, 1 - 1e-7))
+    logits = log_odds(np.clip(pairs.scores.astype(np.float64), 1e-7, 1 - 1e-7))
     calibration = fit(logits, pairs.labels, "platt")
     threshold = best_threshold(pairs.labels, pairs.scores)[1]
     likely = probabilities(logits.astype(np.float32), calibration.a, calibration.b)
@@ -80,7 +87,7 @@ def main() -> None:
         "date": environment()["date"],
     }
     text = json.dumps(decision, indent=1) + "\n"
-    options.out.write_text(text, encoding="utf-8")
+    out.write_text(text, encoding="utf-8")
     print(text)
 
 

@@ -2,24 +2,32 @@
 
     python benchmarks/default_tries.py
 
-Each try is one epoch over the pairs of 400 train questions (of 300 articles, for titles), with other negatives or another loss; one
-averages two models' weights. Judged are ``bioasq-snippets`` on 150 dev questions and, as PubMedQA's questions are titles, 60 titles
-that are questions, of articles that no training uses, over the 175,166 abstracts without titles: nDCG@10 of the reranker alone and
-with BM25 at the shipped weight, over the first 50 and 30 candidates. About half an hour on 2 CPU cores; what is done is not done
-again. The result goes to ``benchmarks/results/default_tries.json``.
+Each try is one epoch over the pairs of 400 train questions (of 300 articles, for titles), with other negatives, another loss or
+labels half of which are a larger model's (that of ``grown_bert_base.py``); one averages two models' weights. Judged are
+``bioasq-snippets`` on 150 dev questions and, as PubMedQA's questions are titles, 60 titles that are questions, of articles that no
+training uses, over the 175,166 abstracts without titles: nDCG@10 of the reranker alone and with BM25 at the weight that is best on
+the dev questions, over the first 50 and 30 candidates. About three minutes a try on 2 CPU cores; what is done is not done again.
+The result goes to ``benchmarks/results/default_tries.json``.
 """
 
 import argparse
 import gzip
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean
 from typing import Any
+
+from default_decision import ndcg, weights
 
 from bioqa.cli import main as bioqa
 from bioqa.corpus import expand_sources, read_source
+from bioqa.evaluate.collection import read_collection
+from bioqa.evaluate.significance import compare
+from bioqa.evaluate.suite import read_suite
+from bioqa.evaluate.systems import Work, run_collection
 from bioqa.rerank.locate import DEFAULT_FOLDER
 from machine import DATA, RESULTS, environment, shared_data, write_result
 
@@ -31,18 +39,21 @@ QUESTIONS, ARTICLES, TITLES = 400, 300, 60
 
 @dataclass(frozen=True)
 class Try:
-    """``pairs``: arguments of ``bioqa pairs``; ``settings``: of the recipe's stage; ``source``: what the pairs are made of."""
+    """``pairs``: arguments of ``bioqa pairs``; ``settings``: of the recipe's stage; ``source``: what the pairs are made of;
+    ``distilled``: whether labels are the mean of the pairs' own and a larger model's probabilities.
+    """
 
     pairs: tuple[str, ...]
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: str = "bioasq"
+    distilled: bool = False
 
 
 DRAWN = ("--max-positives", "2", "--negatives", "bm25:2", "--negatives", "random:0.25")
 MINED = ("--max-positives", "2", "--negatives", "bm25:2:1-30", "--mine", "default", "--skip-above", "0.5")
 MANY = ("--max-positives", "1", "--negatives", "bm25:6")
 ABSTRACTS = ("--articles", str(ARTICLES), "--negatives", "bm25:3:1-40")
-WHOLE = {"model": {"max_length": 320}}
+WHOLE = {"model": {"max_length": 384}, "export": {"max_length": 384}}
 TRIES = {
     "BCE, negatives of BM25 and at random (as shipped)": Try(DRAWN),
     "BCE, negatives mined by the model": Try(MINED),
@@ -51,14 +62,13 @@ TRIES = {
     "ListNet, lists of 7": Try(MANY, {"loss": {"name": "listnet", "list_size": 7}, "training": {"batch_size": 5}}),
     "RankNet, lists of 7": Try(MANY, {"loss": {"name": "ranknet", "list_size": 7}, "training": {"batch_size": 5}}),
     "LambdaLoss, lists of 7": Try(MANY, {"loss": {"name": "lambda", "list_size": 7}, "training": {"batch_size": 5}}),
+    "BCE, labels half a larger model's": Try(DRAWN, distilled=True),
     "BCE, MedQuAD's questions and answers": Try(
         ("--max-positives", "1", "--negatives", "bm25:3"), {"data": {"max_rows": 1600}}, "medquad"
     ),
     "titles and whole abstracts, BCE": Try(ABSTRACTS, WHOLE, "titles"),
-    "titles and whole abstracts, LambdaLoss, lists of 4": Try(
-        ABSTRACTS, {**WHOLE, "loss": {"name": "lambda", "list_size": 4}, "training": {"batch_size": 8}}, "titles"
-    ),
 }
+DEV = "dev questions"
 AVERAGE = "average of the shipped weights and those of BCE with mined negatives"
 SHIPPED = "shipped"
 
@@ -115,16 +125,43 @@ def pairs_file(one: Try) -> Path:
     return path
 
 
+def distilled(path: Path) -> Path:
+    """The pairs of a file with labels half of which are the larger model's probabilities."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    from bioqa.rerank.reranker import Reranker
+    from grown_bert_base import TUNED, tuned
+
+    out = path.with_stem(f"{path.stem}-distilled")
+    if not out.exists():
+        table = parquet.read_table(path)
+        question, passage, label = (table.column(name).to_pylist() for name in ("question", "passage", "label"))
+        larger = TUNED if (TUNED / "model.safetensors").is_file() else tuned()
+        taught = Reranker(larger).score_pairs(list(zip(question, passage, strict=True))).probabilities
+        labels = [(own + float(other)) / 2 for own, other in zip(label, taught, strict=True)]
+        parquet.write_table(table.set_column(table.schema.get_field_index("label"), "label", pa.array(labels)), out)
+    return out
+
+
+SETS: Mapping[str, tuple[str, Callable[[], Path], int, int]] = {
+    DEV: ("bioasq-snippets", lambda: BIOASQ / "dev.json.gz", 150, 50),
+    "titles": ("pubmedqa", title_questions, TITLES, 30),
+}
+"""Suite, questions, how many of them, and how many candidates of each are reranked."""
+
+
 def train_try(name: str, one: Try) -> tuple[Path, dict[str, Any]]:
     """The folder of the model that a try makes, and what the training was."""
     from bioqa.train.recipe import parse_recipe
     from bioqa.train.trainer import train
 
     training = {"batch_size": 32, "learning_rate": 3e-5, "warmup": 0.1, "precision": "bf16"}
+    pairs = pairs_file(one)
     recipe: dict[str, Any] = {
         "name": "try",
         "model": {"base": "default", "max_length": 160, "freeze": ["embeddings.word_embeddings"]},
-        "data": {"train": str(pairs_file(one)), "leak_check": "none"},
+        "data": {"train": str(distilled(pairs) if one.distilled else pairs), "leak_check": "none"},
         "training": training,
         "export": {"max_length": 192, "precision": "fp16"},
     }
@@ -151,45 +188,45 @@ def averaged(folder: Path) -> Path:
     return out
 
 
-def judged(model: str | Path) -> dict[str, Any]:
-    """nDCG@10 on both dev sets, alone and with BM25."""
-    from bioqa.rerank.decision import read_decision
-
-    weight = read_decision(DEFAULT_FOLDER).bm25_weight
-    suites: Sequence[tuple[str, str, Path, int, int]] = (
-        ("dev questions", "bioasq-snippets", BIOASQ / "dev.json.gz", 150, 50),
-        ("titles", "pubmedqa", title_questions(), TITLES, 30),
-    )
-    found = {}
-    for name, suite, asked, questions, depth in suites:
-        out = FOLDER / "runs" / Path(model).name / suite
-        command = ["bench", "run", SUITES / f"{suite}.toml", "--out", out, "--cache", FOLDER / "cache"]
-        settings = {
-            "collection.questions": asked,
-            "reranker.model": model,
-            "reranker.depth": depth,
-            "reranker.default-interpolated.bm25-weight": weight,
-        }
-        for key, value in settings.items():
-            command += ["--set", f"{key}={value}"]
-        run(*command, "--questions", questions)
-        (collection,) = json.loads((out / "report.json").read_text(encoding="utf-8"))["collections"]
-        bm25, alone, both = (system["measures"]["ndcg@10"] for system in collection["systems"])
-        found[name] = {"BM25": round(bm25, 4), "alone": round(alone, 4), "with BM25": round(both, 4)}
-    return found
+def judged(model: str | Path) -> tuple[float, dict[str, dict[str, dict[str, float]]]]:
+    """The weight of BM25 that is best on the dev questions, and each question's nDCG@10 on both sets."""
+    runs = {}
+    for name, (suite, asked, questions, depth) in SETS.items():
+        settings = {"collection.questions": asked(), "reranker.model": model, "reranker.depth": depth}
+        made = read_suite(SUITES / f"{suite}.toml", [f"{key}={value}" for key, value in settings.items()])
+        found = run_collection(made, read_collection(made.collections[0]), Work(FOLDER / "cache", questions))
+        runs[name] = next(iter(found.reranked.values())), found.collection.qrels
+    by_weight = weights(*runs[DEV])
+    best = max(by_weight, key=lambda weight: by_weight[weight])
+    ways = {"BM25": (0.0, 1.0), "alone": (1.0, 0.0), "with BM25": (1.0, best)}
+    return best, {name: {way: ndcg(*run, *parts) for way, parts in ways.items()} for name, run in runs.items()}
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    found = {SHIPPED: judged("default")}
-    result = {"what": "nDCG@10 after a small training more from the shipped weights", "tries": found}
+    shipped = judged("default")
+    tries: dict[str, Any] = {}
+
+    def tell(name: str, model: str | Path, training: dict[str, Any] | None = None) -> None:
+        weight, found = judged(model) if tries else shipped
+        tries[name] = {"bm25_weight": weight, "training": training}
+        for questions, ways in found.items():
+            tries[name][questions] = {
+                way: {"ndcg@10": round(mean(values.values()), 4), "p": compare(shipped[1][questions][way], values)}
+                for way, values in ways.items()
+            }
+        result = {
+            "what": "nDCG@10 after a small training more from the shipped weights; p against these, paired t-test"
+        }
+        write_result(RESULTS / "default_tries.json", result | {"tries": tries, "environment": environment()})
+
+    tell(SHIPPED, "default")
     for name, one in TRIES.items():
         folder, facts = train_try(name, one)
-        found[name] = judged(folder) | {"training": facts}
+        tell(name, folder, facts)
         if one.pairs == MINED:
-            found[AVERAGE] = judged(averaged(folder))
-        write_result(RESULTS / "default_tries.json", result | {"environment": environment()})
+            tell(AVERAGE, averaged(folder))
 
 
 if __name__ == "__main__":

@@ -176,12 +176,13 @@ def hit_json(hit: Hit) -> dict[str, Any]:
     return {**record, "explanation": hit.explanation} if hit.explanation else record
 
 
-def answer_json(question: Question, hits: Sequence[Hit], reranker: str | None) -> str:
-    """One question's answer as one line of JSON."""
+def answer_json(question: Question, hits: Sequence[Hit], reranker: str | None, bm25_weight: float) -> str:
+    """One question's answer as one line of JSON; ``bm25_weight`` is that of BM25 in the scores, beside the logit."""
     record = {
         "id": question.id,
         "question": question.body,
         "reranker": reranker,
+        "bm25_weight": bm25_weight if reranker else None,
         "hits": [hit_json(hit) for hit in hits],
     }
     return json.dumps(record, ensure_ascii=False)

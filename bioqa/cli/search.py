@@ -134,7 +134,8 @@ def _print_answers(engine: "SearchEngine", questions: list[Question], options: _
     for number, question in enumerate(questions):
         hits = engine.search(question.body, options.top)
         if options.as_json:
-            click.echo(answer_json(question, hits, engine.reranker.name if engine.reranker else None))
+            reranker = engine.reranker.name if engine.reranker else None
+            click.echo(answer_json(question, hits, reranker, engine.bm25_weight))
             continue
         if number:
             out.rule()

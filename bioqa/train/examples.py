@@ -34,6 +34,17 @@ class Examples:
     sections: tuple[NDArray[np.int64], ...]
 
 
+def check_files(data: "DataSettings") -> None:
+    """Raise PairsError where a file of ``train``, ``dev`` or ``held_out`` is not there, before anything heavy is loaded."""
+    for name in ("train", "dev", "held_out"):
+        for path in getattr(data, name):
+            if not Path(path).exists():
+                raise PairsError(
+                    f"data.{name} names {path}, which does not exist. Make it with bioqa pairs (a recipe's first lines say how), "
+                    "or check the path, which counts from the working directory."
+                )
+
+
 def read_train(stage: "Stage") -> "pa.Table":
     """The training pairs of a stage, all its files one after the other, at most ``max_rows`` of them drawn at random.
 

@@ -41,12 +41,14 @@ def test_json_carries_scores_and_bioqa_snippet_offsets_that_fit_the_article(bioq
     done = bioqa("search", demo_index, MARFAN, "--top", 3, "--rerank-depth", 5, "--json")
     record = json.loads(done.out)
     assert record["question"] == MARFAN
+    assert record["reranker"] == "default"
+    assert record["bm25_weight"] == Reranker().bm25_weight > 0
     assert [hit["rank"] for hit in record["hits"]] == [1, 2, 3]
     scores = [hit["score"] for hit in record["hits"]]
     assert scores == sorted(scores, reverse=True)
     with Index(demo_index) as index:
         for hit in record["hits"]:
-            assert hit["logit"] + Reranker().bm25_weight * hit["bm25"] == pytest.approx(hit["score"])
+            assert hit["logit"] + record["bm25_weight"] * hit["bm25"] == pytest.approx(hit["score"])
             assert 0 < hit["probability"] < 1
             article = index.get(hit["id"])
             for snippet in hit["snippets"]:

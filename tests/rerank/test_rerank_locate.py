@@ -3,6 +3,7 @@
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
+from safetensors.numpy import load_file
 
 from bioqa.errors import ModelError
 from bioqa.rerank import Reranker, locate
@@ -44,6 +45,16 @@ def test_the_default_is_the_model_in_the_package(name, tiny_reranker, monkeypatc
     monkeypatch.setattr(locate, "DEFAULT_FOLDER", tiny_reranker)
     reranker = Reranker(name)
     assert (reranker.name, reranker.folder) == ("default", tiny_reranker)
+
+
+def test_the_model_in_the_package_is_small_and_brings_its_decision():
+    weights = load_file(locate.DEFAULT_FOLDER / "model.safetensors")
+    assert {tensor.dtype.name for tensor in weights.values()} == {"float16"}
+    assert sum(file.stat().st_size for file in locate.DEFAULT_FOLDER.iterdir()) <= 50_000_000
+    reranker = Reranker()
+    assert 0 < reranker.bm25_weight < 2
+    assert reranker.threshold is not None and 0 < reranker.threshold < 1
+    assert reranker.calibration is not None and reranker.calibration.a > 0
 
 
 def test_a_package_without_its_model(tmp_path, monkeypatch):

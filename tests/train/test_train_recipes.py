@@ -2,11 +2,14 @@
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 
 import numpy as np
 import pytest
 
+from bioqa.errors import PairsError
 from bioqa.rerank import Reranker
 from bioqa.train.recipe import read_recipe
 from tiny_models import build
@@ -163,8 +166,26 @@ def test_half_precision_on_a_machine_without_a_gpu(bioqa, tmp_path, monkeypatch)
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    done = bioqa("train", RECIPES / "deberta-claims.toml", "--out", tmp_path / "model")
+    files = [f"data.{name}={tmp_path / 'pairs.parquet'}" for name in ("train", "dev")]
+    (tmp_path / "pairs.parquet").touch()
+    sets = [part for setting in files for part in ("--set", setting)]
+    done = bioqa("train", RECIPES / "deberta-claims.toml", "--out", tmp_path / "model", *sets)
     assert done.code == 2
     assert "training.precision = 'fp16' needs a GPU" in done.err
     assert "--set training.precision=fp32" in done.err
     assert not (tmp_path / "model").exists()
+
+
+def test_pairs_that_do_not_exist_are_told_before_anything_heavy_is_loaded(tmp_path):
+    program = (
+        "import sys\nfrom bioqa.cli import main\n"
+        f"code = main(['train', {str(RECIPES / 'default.toml')!r}, '--out', 'model'])\n"
+        "print(code, [name for name in ('torch', 'transformers', 'datasets') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == f"{PairsError.exit_code} []\n"
+    assert (
+        "data.train names build/pairs/titles-train.parquet, which does not exist. Make it with bioqa pairs"
+        in done.stderr
+    )
+    assert not list(tmp_path.iterdir())
