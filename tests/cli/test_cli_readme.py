@@ -1,5 +1,6 @@
 """The README says what the code does."""
 
+import json
 import re
 
 import pytest
@@ -39,3 +40,20 @@ def test_the_python_example_runs(demo_index, tmp_path, monkeypatch, capsys):
     assert "SCN1A" in printed
     assert [line[:2] for line in printed.splitlines() if line[:1].isdigit()] == ["1 ", "2 ", "3 "]
     assert names["scores"][0] > names["scores"][1]
+
+
+def test_the_example_search_finds_what_the_readme_shows(bioqa, demo_index):
+    text = readme.README.read_text(encoding="utf-8")
+    shown = re.search(r'\$ bioqa search indexes/demo "(.*?)" --top 2\n(.*?)```', text, re.DOTALL)
+    assert shown
+    question, expected = shown.groups()
+
+    def plain(text):  # wrapped elsewhere, and with another processor's probabilities
+        return " ".join(re.sub(r"probability [\d.]+", "", text).split())
+
+    done = bioqa("search", demo_index, question, "--top", 2)
+    assert plain(done.out) == plain(f"{question} {expected}")
+    answer, treatment = re.findall(r"pubmed.ncbi.nlm.nih.gov/(\d+)/", expected)
+    hits = json.loads(bioqa("search", demo_index, question, "--top", 3, "--no-rerank", "--json").out)["hits"]
+    assert [hits[0]["id"], hits[2]["id"]] == [treatment, answer]
+    assert "Lynch syndrome" in hits[1]["title"]
