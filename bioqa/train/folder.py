@@ -38,10 +38,13 @@ class RunFolder:
         self.path = Path(path).expanduser().absolute()
         self.checkpoints = self.path / "checkpoints"
         self.writes = writes
-        if self.path.exists() and not self.path.is_dir():
-            raise OutputError(f"{self.path} is a file, not a folder. Name a folder for the model.")
-        self._new = not self.path.exists()
-        entries = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
+        try:
+            self._new = not self.path.exists()
+            if not self._new and not self.path.is_dir():
+                raise OutputError(f"{self.path} is a file, not a folder. Name a folder for the model.")
+            entries = set() if self._new else {entry.name for entry in self.path.iterdir()}
+        except OSError as problem:
+            raise OutputError(f"{self.path} cannot be read: {problem.strerror or problem}.") from problem
         if entries and not entries & {RECIPE, "checkpoints"}:
             raise OutputError(f"{self.path} is not empty and holds no training of bioqa. Name a new folder.")
         if fresh and writes:

@@ -311,7 +311,7 @@ def _value(where: str, key: str, value: Any, kind: Any, limits: Mapping[str, Any
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise UsageError(f"{where}: {key} must be one of {', '.join(map(repr, of))}, not {value!r}.{hint}")
     if (low is not None and not value >= low) or (high is not None and not value <= high):
-        span = f"from {low:g} to {high:g}" if high is not None else f"{low:g} or more"
+        span = f"from {low:.12g} to {high:.12g}" if high is not None else f"{low:.12g} or more"
         raise UsageError(f"{where}: {key} must be {words} {span}, not {value!r}.")
     return value
 

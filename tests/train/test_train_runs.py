@@ -125,6 +125,8 @@ def test_a_folder_is_not_trained_over_unasked(recipe, tmp_path):
     with pytest.raises(OutputError, match="is not empty and holds no training of bioqa"):
         train(recipe(), tmp_path / "other", fresh=True)
     assert [file.name for file in (tmp_path / "other").iterdir()] == ["letter.txt"]
+    with pytest.raises(OutputError, match="cannot be read: File name too long"):
+        train(recipe(), tmp_path / ("a" * 300))
 
 
 def test_stages_follow_each_other(recipe, tmp_path, monkeypatch):
