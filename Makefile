@@ -70,7 +70,7 @@ default-reranker: $(TRAIN) $(PAIRS)/snippets-dev.parquet .venv/installed-dev
 	BIOQA_SHARED_DATA=$(abspath $(DATA)) $(BIN)/python benchmarks/default_decision.py --model build/default-reranker
 
 ship-default-reranker: default-reranker
-	for file in model.safetensors config.json tokenizer.json tokenizer_config.json bioqa.json; do cp build/default-reranker/$$file bioqa/rerank/default/; done
+	for file in model.safetensors config.json tokenizer.json tokenizer_config.json bioqa.json; do cp build/default-reranker/$$file bioqa/rerank/default/ || exit 1; done
 	cp build/default-reranker/training.json benchmarks/results/default_reranker-training.json
 
 clean:

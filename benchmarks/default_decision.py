@@ -48,13 +48,15 @@ def weights(run: RerankRun, qrels: dict[str, dict[str, int]]) -> dict[float, flo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=DATA / "suites")
-    parser.add_argument("--model", help="a folder in place of the shipped weights; what is chosen is written to it")
+    parser.add_argument(
+        "--model", type=Path, help="a folder in place of the shipped weights; what is chosen is written to it"
+    )
     options = parser.parse_args()
-    out = (Path(options.model) if options.model else DEFAULT_FOLDER) / "bioqa.json"
+    model = options.model.expanduser().resolve() if options.model else DEFAULT_FOLDER
     questions = "${BIOQA_SHARED_DATA}/bioasq/dev.json.gz"
     settings = [f"collection.questions={questions}", "collection.name=bioasq-snippets-dev"]
     if options.model:
-        settings.append(f"reranker.model={options.model}")
+        settings.append(f"reranker.model={model}")
     suite = read_suite(SUITE, settings)
     collection = read_collection(suite.collections[0])
     runs = run_collection(suite, collection, Work(options.cache, note=print))
@@ -87,7 +89,7 @@ def main() -> None:
         "date": environment()["date"],
     }
     text = json.dumps(decision, indent=1) + "\n"
-    out.write_text(text, encoding="utf-8")
+    (model / "bioqa.json").write_text(text, encoding="utf-8")
     print(text)
 
 

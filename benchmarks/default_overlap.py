@@ -6,7 +6,8 @@
 the training pairs. A snippet can still hold another, though, and train and test claims of SciFact have articles in common. Here a
 question counts as touched where one of its relevant passages holds a passage of the training pairs, of either label, or stands in
 one (from 40 characters on). nDCG@10 is told apart for the questions that are touched and those that are not: BM25 and, with BM25,
-the reranker on its first 100, from the suites' scores, which are taken from build/ where they are kept.
+the reranker on its first 100, from the suites' scores, which are taken from build/ where they are kept. The pairs are those that
+`make default-reranker` leaves in build/pairs.
 """
 
 import argparse

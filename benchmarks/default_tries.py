@@ -2,12 +2,14 @@
 
     python benchmarks/default_tries.py
 
-Each try is one epoch over the pairs of 400 train questions (of 300 articles, for titles), with other negatives, another loss or
-labels half of which are a larger model's (that of ``grown_bert_base.py``); one averages two models' weights. Judged are
-``bioasq-snippets`` on 150 dev questions and, as PubMedQA's questions are titles, 60 titles that are questions, of articles that no
-training uses, over the 175,166 abstracts without titles: nDCG@10 of the reranker alone and with BM25 at the weight that is best on
-the dev questions, over the first 50 and 30 candidates. About three minutes a try on 2 CPU cores; what is done is not done again.
-The result goes to ``benchmarks/results/default_tries.json``.
+Each try trains for an epoch (two where negatives are narrowed) on the pairs of 400 train questions, on 1,600 of MedQuAD's or on
+those of 300 articles' titles, with other negatives, another loss or labels half of which are a larger model's (that of
+``grown_bert_base.py``); one averages two models' weights. Judged are ``bioasq-snippets`` on 150 dev questions and, as PubMedQA's
+questions are titles, 60 titles that are questions and train nothing, over the 175,166 abstracts without titles: nDCG@10 of the
+reranker alone and with BM25 at the weight that is best on the dev questions, over the first 50 and 30 candidates.
+
+`make default-reranker` makes the index build/indexes/abstracts that the titles' pairs need. A try takes 2 to 17 minutes on 2 CPU
+cores; what is done is not done again. The result goes to ``benchmarks/results/default_tries.json``.
 """
 
 import argparse
@@ -140,7 +142,9 @@ def distilled(path: Path) -> Path:
         larger = TUNED if (TUNED / "model.safetensors").is_file() else tuned()
         taught = Reranker(larger).score_pairs(list(zip(question, passage, strict=True))).probabilities
         labels = [(own + float(other)) / 2 for own, other in zip(label, taught, strict=True)]
-        parquet.write_table(table.set_column(table.schema.get_field_index("label"), "label", pa.array(labels)), out)
+        part = out.with_suffix(".part")
+        parquet.write_table(table.set_column(table.schema.get_field_index("label"), "label", pa.array(labels)), part)
+        part.replace(out)
     return out
 
 

@@ -35,14 +35,16 @@ class Examples:
 
 
 def check_files(data: "DataSettings") -> None:
-    """Raise PairsError where a file of ``train``, ``dev`` or ``held_out`` is not there, before anything heavy is loaded."""
+    """Raise PairsError where a file of ``train``, ``dev`` or ``held_out`` cannot be opened, before anything heavy is loaded."""
     for name in ("train", "dev", "held_out"):
         for path in getattr(data, name):
-            if not Path(path).exists():
+            try:
+                Path(path).stat()
+            except (OSError, ValueError) as problem:
                 raise PairsError(
-                    f"data.{name} names {path}, which does not exist. Make it with bioqa pairs (a recipe's first lines say how), "
-                    "or check the path, which counts from the working directory."
-                )
+                    f"data.{name} names {path}, which cannot be opened: {getattr(problem, 'strerror', None) or problem}. Make it "
+                    "with bioqa pairs (a recipe's first lines say how), or check the path, which counts from the working directory."
+                ) from None
 
 
 def read_train(stage: "Stage") -> "pa.Table":

@@ -185,7 +185,7 @@ def test_pairs_that_do_not_exist_are_told_before_anything_heavy_is_loaded(tmp_pa
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout == f"{PairsError.exit_code} []\n"
     assert (
-        "data.train names build/pairs/titles-train.parquet, which does not exist. Make it with bioqa pairs"
+        "titles-train.parquet, which cannot be opened: No such file or directory. Make it with bioqa pairs"
         in done.stderr
     )
     assert not list(tmp_path.iterdir())
