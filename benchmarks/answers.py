@@ -24,10 +24,11 @@ from typing import NamedTuple
 import numpy as np
 
 from bioqa import Reranker, SearchEngine
-from bioqa.bioasq.questions import read_questions
-from bioqa.corpus import expand_sources, read_source
-from bioqa.evaluate.collection import digest
-from bioqa.rerank.sentences import sentences
+from bioqa.bench.collection import digest
+from bioqa.corpus.questions import read_questions
+from bioqa.corpus.read_source import read_source
+from bioqa.corpus.sentences import sentences
+from bioqa.corpus.sources import expand_sources
 from bioqa.types import Article, Candidate, Question, Snippet
 from machine import RESULTS, environment, shared_data, write_result
 

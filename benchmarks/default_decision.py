@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from scipy.special import logit as log_odds
 
+from bioqa.bench.collection import read_collection
+from bioqa.bench.run_cache import RerankRun, Work, run_collection
+from bioqa.bench.suite import read_suite
 from bioqa.evaluate.classification import best_threshold, calibration_error, classify
-from bioqa.evaluate.collection import read_collection
 from bioqa.evaluate.ranking import evaluate
-from bioqa.evaluate.suite import read_suite
-from bioqa.evaluate.systems import RerankRun, Work, run_collection
 from bioqa.rerank.activations import probabilities
-from bioqa.rerank.locate import DEFAULT_FOLDER
+from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 from bioqa.train.calibration import fit
 from machine import DATA, environment
 
@@ -70,14 +70,14 @@ def main() -> None:
     threshold = best_threshold(pairs.labels, pairs.scores)[1]
     likely = probabilities(logits.astype(np.float32), calibration.a, calibration.b)
     measures = classify(pairs.labels, pairs.scores, threshold, probabilities=likely)
-    decision: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "threshold": threshold,
         "threshold_chosen_by": "highest F1 on dev: gold snippets against BM25's hard negatives",
         "calibration": {"method": "platt", "a": calibration.a, "b": calibration.b},
         "ece_before": calibration_error(pairs.labels, probabilities(logits.astype(np.float32))),
         "ece_after": measures.calibration_error,
-        "bm25_weight": best,
-        "bm25_weights_tried": {f"{weight:g}": value for weight, value in tried.items()},
+        "first_stage_weight": best,
+        "first_stage_weights_tried": {f"{weight:g}": value for weight, value in tried.items()},
         "dev": {
             "n": measures.n,
             "positives": measures.positives,
@@ -88,7 +88,7 @@ def main() -> None:
         "engine": run.setting["engine"],
         "date": environment()["date"],
     }
-    text = json.dumps(decision, indent=1) + "\n"
+    text = json.dumps(settings, indent=1) + "\n"
     (model / "bioqa.json").write_text(text, encoding="utf-8")
     print(text)
 

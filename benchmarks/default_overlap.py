@@ -20,12 +20,12 @@ from typing import Any
 from default_decision import MEASURE
 
 from bioqa import Index
-from bioqa.evaluate.collection import read_collection
+from bioqa.bench.collection import read_collection
+from bioqa.bench.run_cache import CollectionRuns, Work, run_collection
+from bioqa.bench.suite import read_suite
 from bioqa.evaluate.ranking import evaluate
 from bioqa.evaluate.significance import compare
-from bioqa.evaluate.suite import read_suite
-from bioqa.evaluate.systems import CollectionRuns, Work, run_collection
-from bioqa.train.pairs import read_pairs
+from bioqa.pairs.pair_file import read_pairs
 from machine import DATA, RESULTS, environment, write_result
 
 SUITES = Path(__file__).parent / "suites"

@@ -24,13 +24,14 @@ from typing import Any
 
 from default_decision import ndcg, weights
 
+from bioqa.bench.collection import read_collection
+from bioqa.bench.run_cache import Work, run_collection
+from bioqa.bench.suite import read_suite
 from bioqa.cli import main as bioqa
-from bioqa.corpus import expand_sources, read_source
-from bioqa.evaluate.collection import read_collection
+from bioqa.corpus.read_source import read_source
+from bioqa.corpus.sources import expand_sources
 from bioqa.evaluate.significance import compare
-from bioqa.evaluate.suite import read_suite
-from bioqa.evaluate.systems import Work, run_collection
-from bioqa.rerank.locate import DEFAULT_FOLDER
+from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 from machine import DATA, RESULTS, environment, shared_data, write_result
 
 FOLDER = DATA / "tries"
@@ -214,7 +215,7 @@ def main() -> None:
 
     def tell(name: str, model: str | Path, training: dict[str, Any] | None = None) -> None:
         weight, found = judged(model) if tries else shipped
-        tries[name] = {"bm25_weight": weight, "training": training}
+        tries[name] = {"first_stage_weight": weight, "training": training}
         for questions, ways in found.items():
             tries[name][questions] = {
                 way: {"ndcg@10": round(mean(values.values()), 4), "p": compare(shipped[1][questions][way], values)}

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from bioqa.cli import main as bioqa
-from bioqa.evaluate.runs import read_run
-from bioqa.rerank.decision import read_decision
-from bioqa.rerank.locate import DEFAULT_FOLDER
+from bioqa.io.trec import read_run
+from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
+from bioqa.rerank.model_folder.settings import read_settings
 from grown_bert_base import tuned
 from machine import DATA, RESULTS, environment, write_result
 
@@ -62,7 +62,10 @@ def main() -> None:
     if options.model != "default":
         command += ["--set", f"reranker.model={tuned()}"]
         for engine in ENGINES:
-            command += ["--set", f"reranker.{engine}.bm25-weight={read_decision(DEFAULT_FOLDER).bm25_weight}"]
+            command += [
+                "--set",
+                f"reranker.{engine}.first-stage-weight={read_settings(DEFAULT_FOLDER).first_stage_weight}",
+            ]
     code = bioqa(command + (["--questions", str(options.questions)] if options.questions else []))
     if code:
         raise SystemExit(code)

@@ -79,7 +79,7 @@ def grow(small: str, folder: Path) -> None:
 
 def tuned(pairs: int = PAIRS) -> Path:
     """The folder of the fine-tuned model, made on the first call."""
-    from bioqa.rerank.locate import DEFAULT_FOLDER
+    from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
     from bioqa.train.recipe import parse_recipe
     from bioqa.train.trainer import train
 

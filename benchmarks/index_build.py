@@ -165,7 +165,8 @@ def prepare(path: str, trial: str) -> int:
 
     One batch goes to an index of its own at ``trial``, so that the classes needed are loaded before the clock starts.
     """
-    from bioqa.corpus import expand_sources, read_source
+    from bioqa.corpus.read_source import read_source
+    from bioqa.corpus.sources import expand_sources
     from bioqa.index.document import cells
     from bioqa.index.shard import BATCH as ROWS
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bioqa.evaluate.environment import environment
+from bioqa.bench.environment import environment
 
 __all__ = ["RESULTS", "Timing", "environment", "medians", "time_process", "write_result"]
 

@@ -57,7 +57,7 @@ Score = Callable[[str, Sequence[str]], Any]
 
 def model_folder(name: str) -> Path:
     """The default reranker, or a model of one of ``SHAPES`` that is made on the first call."""
-    from bioqa.rerank.locate import DEFAULT_FOLDER
+    from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 
     if name == "minilm":
         return DEFAULT_FOLDER
@@ -214,13 +214,13 @@ def profile(model: str) -> dict[str, float]:
     import onnxruntime
 
     from bioqa import Reranker
-    from bioqa.rerank.families import Weights
-    from bioqa.rerank.int8 import graph_path, read_graph
-    from bioqa.rerank.settings import read_settings
+    from bioqa.rerank.engines.cpu_int8 import graph_path, read_graph
+    from bioqa.rerank.model_folder.architectures import Weights
+    from bioqa.rerank.model_folder.config import read_config
 
     folder = model_folder(model)
     reranker = Reranker(folder, device="cpu", max_length=TOKENS, engine="cpu-int8")  # the graph is in the cache now
-    settings = read_settings(model, folder)
+    settings = read_config(model, folder)
     graph = read_graph(graph_path(Weights(settings), settings))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

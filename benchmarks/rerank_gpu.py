@@ -237,11 +237,11 @@ def batched(folder: Path, device: str, batch_size: int, part: Pairs) -> float:
 
 def tokenizing(folder: Path, texts: Pairs) -> float:
     """Seconds of tokenizing alone, which a GPU's work hides where it takes longer."""
-    from bioqa.rerank.load_tokenizer import load_tokenizer
-    from bioqa.rerank.settings import read_settings
+    from bioqa.rerank.model_folder.config import read_config
+    from bioqa.rerank.model_folder.tokenizer import load_tokenizer
     from bioqa.rerank.tokens import PairTokenizer
 
-    source = load_tokenizer(read_settings(folder.name, folder))
+    source = load_tokenizer(read_config(folder.name, folder))
     tokenizer = PairTokenizer(source.backend, TOKENS, source.padding, segments=source.segments)
     started = time.perf_counter()
     for _ in tokenizer.encode_chunks(texts):
@@ -295,7 +295,7 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     options = options_of()
     if options.trial:
-        from bioqa.rerank import gpu
+        from bioqa.rerank.engines import gpu
 
         gpu.DEVICES = ("cuda", "cpu")
     kept = json.loads(options.out.read_text()) if options.out.is_file() and not options.trial else {}

@@ -196,7 +196,8 @@ def corpus_files(folder: Path) -> list[Path]:
 
 def texts(folder: Path) -> Iterator[tuple[str, str]]:
     """Id and text of each abstract, the text being what bioqa indexes."""
-    from bioqa.corpus import expand_sources, read_source
+    from bioqa.corpus.read_source import read_source
+    from bioqa.corpus.sources import expand_sources
 
     for source in expand_sources(corpus_files(folder)):
         for article in read_source(source):

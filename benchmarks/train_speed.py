@@ -62,7 +62,7 @@ def training_pairs(options: argparse.Namespace, wanted):
     """The pairs that both sides train on, whatever the seed of the training."""
     import numpy as np
 
-    from bioqa.train.examples import read_train
+    from bioqa.train.datasets import read_train
 
     table = read_train(wanted)
     if not 0 < options.rows < len(table):
@@ -105,7 +105,7 @@ def run_side(options: argparse.Namespace) -> None:
     from transformers import TrainerCallback, set_seed
 
     from bioqa.train.base import load_base
-    from bioqa.train.examples import read_dev
+    from bioqa.train.datasets import read_dev
     from bioqa.train.stage import DEV, check_precision, evaluator, make_trainer
 
     class CountSteps(TrainerCallback):

@@ -7,12 +7,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bioqa.bioasq.questions import read_questions
-    from bioqa.corpus import expand_sources, read_source
+    from bioqa.corpus.questions import read_questions
+    from bioqa.corpus.read_source import read_source
+    from bioqa.corpus.sources import expand_sources
     from bioqa.errors import BioqaError
-    from bioqa.index import Filters, Index, MemoryIndex, build_index
-    from bioqa.rerank import Reranker
-    from bioqa.search import SearchEngine
+    from bioqa.index.build import build_index
+    from bioqa.index.filters import Filters
+    from bioqa.index.reader import Index
+    from bioqa.pipeline.answer import Answer
+    from bioqa.pipeline.options import PipelineOptions
+    from bioqa.pipeline.pipeline import Pipeline
+    from bioqa.rerank.reranker import Reranker
+    from bioqa.retrieve.bm25 import BM25Retriever
+    from bioqa.retrieve.memory import MemoryRetriever
+    from bioqa.retrieve.options import SearchOptions
     from bioqa.types import Article, Candidate, Candidates, Deletion, Hit, Question, Section, Snippet
 
 __version__ = "0.1.0"
@@ -23,23 +31,29 @@ _HOME = {
     "Candidate": "bioqa.types",
     "Candidates": "bioqa.types",
     "Deletion": "bioqa.types",
-    "Filters": "bioqa.index",
+    "Filters": "bioqa.index.filters",
     "Hit": "bioqa.types",
-    "Index": "bioqa.index",
-    "MemoryIndex": "bioqa.index",
+    "Index": "bioqa.index.reader",
+    "MemoryRetriever": "bioqa.retrieve.memory",
     "Question": "bioqa.types",
-    "Reranker": "bioqa.rerank",
-    "SearchEngine": "bioqa.search",
+    "Reranker": "bioqa.rerank.reranker",
+    "Pipeline": "bioqa.pipeline.pipeline",
+    "PipelineOptions": "bioqa.pipeline.options",
+    "SearchOptions": "bioqa.retrieve.options",
+    "BM25Retriever": "bioqa.retrieve.bm25",
+    "Answer": "bioqa.pipeline.answer",
     "Section": "bioqa.types",
     "Snippet": "bioqa.types",
-    "build_index": "bioqa.index",
-    "expand_sources": "bioqa.corpus",
-    "read_questions": "bioqa.bioasq.questions",
-    "read_source": "bioqa.corpus",
+    "build_index": "bioqa.index.build",
+    "expand_sources": "bioqa.corpus.sources",
+    "read_questions": "bioqa.corpus.questions",
+    "read_source": "bioqa.corpus.read_source",
 }
 
 __all__ = [
+    "Answer",
     "Article",
+    "BM25Retriever",
     "BioqaError",
     "Candidate",
     "Candidates",
@@ -47,10 +61,12 @@ __all__ = [
     "Filters",
     "Hit",
     "Index",
-    "MemoryIndex",
+    "MemoryRetriever",
+    "Pipeline",
+    "PipelineOptions",
     "Question",
     "Reranker",
-    "SearchEngine",
+    "SearchOptions",
     "Section",
     "Snippet",
     "__version__",

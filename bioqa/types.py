@@ -6,7 +6,10 @@ Text offsets are BioASQ's: counted in characters of ``Article.title`` or ``Artic
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
+
+BIOASQ_URL = "http://www.ncbi.nlm.nih.gov/pubmed/"
+"""What BioASQ puts before a PMID to name a document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,18 @@ class Snippet:
     text: str
     probability: float | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """The snippet as BioASQ writes it, with the reranker's probability where there is one."""
+        record = {
+            "document": BIOASQ_URL + self.document,
+            "text": self.text,
+            "beginSection": self.section,
+            "endSection": self.section,
+            "offsetInBeginSection": self.begin,
+            "offsetInEndSection": self.end,
+        }
+        return record if self.probability is None else {**record, "probability": self.probability}
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -99,7 +114,7 @@ class Question:
 
 
 class Candidate(NamedTuple):
-    """A first-stage result: the article's id, its BM25 score, and the engine's own number for it (to fetch the article by)."""
+    """A first-stage result: the article's id, its first-stage score, and the retriever's own number for the article."""
 
     id: str
     score: float
@@ -143,19 +158,39 @@ class Candidates(Sequence[Candidate]):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One result: its rank from 1, the article, the first-stage score and, where a reranker ran, its logit and probability.
+    """One result: its rank from 1, the article, the first-stage score and, where it was reranked, its logit and probability.
 
-    ``score`` is what the list is ordered by: the reranker's logit plus the engine's weight times BM25, or BM25 where none ran.
-    ``probability`` is the reranker's, calibrated where its folder says how, else the logistic function of the logit. ``snippets``
-    are the article's best sentences for the question, best first. ``explanation`` says how the first-stage score came about, ""
-    unless asked for.
+    ``score`` is what the list is ordered by: the reranker's logit plus the first-stage score times its weight, or the first-stage
+    score where no reranker ran. Hits behind the rerank depth have no logit; their scores keep the first stage's order below the
+    reranked ones. ``probability`` is the reranker's, calibrated where its folder says how, else the logistic function of the logit.
+    ``snippets`` are the article's best sentences for the question, best first. ``explanation`` says how the first-stage score is
+    computed, "" unless asked for.
     """
 
     rank: int
     article: Article
     score: float
-    bm25: float
+    first_stage_score: float
     logit: float | None = None
     probability: float | None = None
     snippets: tuple[Snippet, ...] = field(default=())
     explanation: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The hit as JSON holds it; its snippets in BioASQ's form, with their probabilities."""
+        article = self.article
+        record = {
+            "rank": self.rank,
+            "id": article.id,
+            "title": article.title,
+            "journal": article.journal,
+            "date": article.date,
+            "url": article.url,
+            "score": self.score,
+            "first_stage_score": self.first_stage_score,
+            "logit": self.logit,
+            "probability": self.probability,
+            "abstract": article.abstract,
+            "snippets": [snippet.to_dict() for snippet in self.snippets],
+        }
+        return {**record, "explanation": self.explanation} if self.explanation else record

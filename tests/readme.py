@@ -62,7 +62,7 @@ def _system(system: dict[str, Any]) -> str:
     """BM25, the default reranker, or both together."""
     if not system["rerank"]:
         return "BM25"
-    return "default reranker" + " and BM25" * bool(system["bm25_weight"])
+    return "default reranker" + " and BM25" * bool(system["first_stage_weight"])
 
 
 def _time(seconds: float) -> str:
@@ -329,7 +329,7 @@ def tries() -> str:
             name,
             f"{one['training']['pairs']:,}" if one["training"] else "",
             *(ndcg(one["dev questions"][way]) for way in ("alone", "with BM25")),
-            f"{one['bm25_weight']:g}",
+            f"{one['first_stage_weight']:g}",
             *(ndcg(one["titles"][way]) for way in ("alone", "with BM25")),
         ]
         for name, one in found.items()

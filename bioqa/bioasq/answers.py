@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bioqa.bioasq.questions import check_ids, question_id, question_records, read_json
+from bioqa.corpus.questions import check_ids, question_id, question_records, read_json
 from bioqa.errors import QuestionError
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bioqa.bioasq.answers import Answer, Span
-from bioqa.bioasq.questions import document_id
+from bioqa.corpus.questions import document_id
 from bioqa.errors import QuestionError, UsageError
 
 EDITIONS = (5, 8)

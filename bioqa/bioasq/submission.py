@@ -2,24 +2,33 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from bioqa.bioasq.measures import LIMIT
-from bioqa.bioasq.questions import TYPES, document_url, is_pmid, snippet_record
+from bioqa.corpus.questions import TYPES, document_url, is_pmid
 from bioqa.errors import QuestionError, UsageError
+from bioqa.pipeline.answer import Coverage
+from bioqa.pipeline.pipeline import Pipeline
 from bioqa.types import Hit, Question
 
-if TYPE_CHECKING:
-    from bioqa.search import SearchEngine
+
+@dataclass(frozen=True, slots=True)
+class SubmissionReport:
+    """The ids of questions that no article was found for, and how much of the reranked articles was read."""
+
+    empty: list[str]
+    coverage: Coverage
 
 
 def write_submission(
-    out: TextIO, engine: "SearchEngine", questions: Sequence[Question], advance: Callable[[], object] = lambda: None
-) -> list[str]:
-    """Answer the questions into ``out``, one at a time; gives the ids of those that no article was found for.
+    out: TextIO, pipeline: Pipeline, questions: Sequence[Question], advance: Callable[[], object] = lambda: None
+) -> SubmissionReport:
+    """Answer the questions into ``out``, one at a time.
 
-    Each question has its 10 best documents and, of their answer sentences (``engine.sentences`` for each), the 10 most probable.
+    Each question has its 10 best documents and, of their answer sentences (the pipeline's ``sentences`` for each), the 10 most
+    probable.
     Letting all sentences of an article stand, and not its best two, raised the F1 of snippets on the demo questions.
     ``advance`` is called after each question.
 
@@ -34,16 +43,19 @@ def write_submission(
                 "BioASQ JSON."
             )
     empty = []
+    coverage = Coverage()
+    options = replace(pipeline.options, top=LIMIT)
     out.write('{"questions": [')
     for number, question in enumerate(questions):
-        hits = engine.search(question.body, LIMIT)
-        if not hits:
+        answer = pipeline.answer(question, options)
+        coverage += answer.coverage
+        if not answer.hits:
             empty.append(question.id)
         out.write(",\n" if number else "\n")
-        json.dump(submission_record(question, hits), out, ensure_ascii=False)
+        json.dump(submission_record(question, answer.hits), out, ensure_ascii=False)
         advance()
     out.write("\n]}\n")
-    return empty
+    return SubmissionReport(empty, coverage)
 
 
 def submission_record(question: Question, hits: Iterable[Hit]) -> dict[str, Any]:
@@ -75,5 +87,5 @@ def submission_record(question: Question, hits: Iterable[Hit]) -> dict[str, Any]
         "body": question.body,
         "type": question.type,
         "documents": [document_url(hit.article.id) for hit in hits],
-        "snippets": [snippet_record(snippet) for snippet in snippets],
+        "snippets": [replace(snippet, probability=None).to_dict() for snippet in snippets],
     }

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bioqa.bioasq.measures import LIMIT
-from bioqa.bioasq.questions import PUBMED_URL, TYPES, check_question, document_id, is_pmid, read_json
+from bioqa.corpus.questions import TYPES, check_question, document_id, is_pmid, read_json
 from bioqa.errors import QuestionError
-from bioqa.types import Article
+from bioqa.types import BIOASQ_URL, Article
 
 _OLD_SECTION = re.compile(r"sections\.[0-9]+")
 _TEXTS = ("document", "text", "beginSection", "endSection")
@@ -107,8 +107,8 @@ class _Checker:
                 yield from (Problem(there, what) for what in check(value))
 
     def _document(self, url: Any) -> Iterator[str]:
-        if not isinstance(url, str) or not url.startswith(PUBMED_URL) or not is_pmid(url[len(PUBMED_URL) :]):
-            yield f"{url!r} is not of the form {PUBMED_URL}PMID"
+        if not isinstance(url, str) or not url.startswith(BIOASQ_URL) or not is_pmid(url[len(BIOASQ_URL) :]):
+            yield f"{url!r} is not of the form {BIOASQ_URL}PMID"
         elif self.get is not None and self.get(document_id(url)) is None:
             yield f"the index has no article {document_id(url)}"
 

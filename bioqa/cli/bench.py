@@ -12,8 +12,8 @@ import click
 from bioqa.cli.output import note, progress_bar
 
 if TYPE_CHECKING:
-    from bioqa.evaluate.differences import Differences
-    from bioqa.evaluate.results import SuiteResult, SystemResult
+    from bioqa.bench.compare import Differences
+    from bioqa.bench.results import SuiteResult, SystemResult
 
 
 @click.group(name="bench")
@@ -56,10 +56,10 @@ def run(
     The results are runs, qrels, measures, report.json and report.html. What was killed goes on where it was when the same command
     is given again, and what has not changed since is not done again.
     """
-    from bioqa.evaluate.bench import run_suite
-    from bioqa.evaluate.results import as_json as to_json
-    from bioqa.evaluate.suite import read_suite, without_rerankers
-    from bioqa.evaluate.systems import Work
+    from bioqa.bench.results import as_json as to_json
+    from bioqa.bench.run_cache import Work
+    from bioqa.bench.run_suite import run_suite
+    from bioqa.bench.suite import read_suite, without_rerankers
 
     out = out or Path("results") / suite.stem
     work = Work(cache or out / "cache", questions, optimistic, note, _bar)
@@ -85,7 +85,7 @@ def _print(result: "SuiteResult") -> None:
 
 
 def _comparison(system: "SystemResult", measure: str) -> str:
-    from bioqa.evaluate.report import p_text
+    from bioqa.bench.report import p_text
 
     return f"{p_text(system.comparisons[measure].corrected):>15}"
 
@@ -99,7 +99,7 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
 
     Systems are paired by collection and name, and tested question by question; settings that differ are listed.
     """
-    from bioqa.evaluate.differences import compare_results
+    from bioqa.bench.compare import compare_results
 
     found = compare_results(first, second)
     if as_json:
@@ -109,7 +109,7 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
 
 
 def _print_differences(found: "Differences") -> None:
-    from bioqa.evaluate.report import p_text
+    from bioqa.bench.report import p_text
 
     group = None
     for change in found.changes:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.engine import EngineOptions, engine_options, open_engine
-from bioqa.cli.first_stage import GroupedCommand, StageOptions, check_queries, first_stage_options, tell_left_out
 from bioqa.cli.output import first_few, note, progress_bar
+from bioqa.cli.rerank_options import RerankOptions, open_pipeline, report_coverage, rerank_options
+from bioqa.cli.search_options import GroupedCommand, report_missing_fields, search_options, take_search_options
 from bioqa.errors import QuestionError
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def command() -> None:
 @click.argument("index", type=click.Path(path_type=Path))
 @click.argument("questions", type=click.Path(path_type=Path))
 @click.option("--out", required=True, metavar="FILE", help="Where to write the submission (- for standard output).")
-@engine_options
-@first_stage_options
+@rerank_options
+@search_options
 def submit(index: Path, questions: Path, out: str, **given: Any) -> None:
     """Answer QUESTIONS from INDEX: a phase A submission.
 
@@ -35,24 +35,23 @@ def submit(index: Path, questions: Path, out: str, **given: Any) -> None:
     probably as snippets. --until keeps out what was published after a given day.
     """
     from bioqa.bioasq.measures import LIMIT
-    from bioqa.bioasq.questions import read_questions
     from bioqa.bioasq.submission import write_submission
-    from bioqa.evaluate.runs import open_output
-    from bioqa.rerank.long import check_lengths
+    from bioqa.corpus.questions import read_questions
+    from bioqa.io.output import open_output
 
-    stage, second = StageOptions.take(given), EngineOptions.take(given)
+    search, second = take_search_options(given), RerankOptions.take(given)
     asked = read_questions(questions)
-    with open_engine(index, None, stage, second, sentences=LIMIT) as engine:
-        if stage.syntax != "words":
-            check_queries(engine.index, asked)
-        if engine.reranker is not None:
-            check_lengths(engine.reranker, ((question.id, question.body) for question in asked))
+    with open_pipeline(index, None, search, second, top=LIMIT, sentences=LIMIT) as pipeline:
+        pipeline.check_questions(asked)
         with open_output(out, [questions]) as file, progress_bar("questions", len(asked)) as bar:
-            empty = write_submission(file, engine, asked, bar.update)
-        tell_left_out(engine.index, None)
+            report = write_submission(file, pipeline, asked, bar.update)
+        if search.filters:
+            missing = pipeline.retriever.missing_field_counts(None, search)
+            report_missing_fields(missing, pipeline.retriever.unknown_filter_values(search), all_articles=True)
+        report_coverage(pipeline, report.coverage)
     note(f"{out}: {len(asked):,} questions answered.")
-    if empty:
-        note(f"{len(empty):,} of them found no article ({first_few(empty)}).")
+    if report.empty:
+        note(f"{len(report.empty):,} of them matched no article ({first_few(report.empty)}).")
 
 
 @command.command()
@@ -72,7 +71,7 @@ def validate(file: Path, gold: bool, index: Path | None, as_json: bool) -> None:
     if index is None:
         verdict = check(file, gold=gold)
     else:
-        from bioqa.index import Index
+        from bioqa.index.reader import Index
 
         with Index(index) as articles:
             verdict = check(file, gold=gold, articles=articles)

@@ -34,24 +34,27 @@ def demo_folder() -> Path:
 @click.option("--no-rerank", is_flag=True, help="BM25 alone.")
 def command(index: Path, no_rerank: bool) -> None:
     """Build the demo index from PubMed XML (a baseline and an update file) and answer three questions."""
-    from bioqa.bioasq.questions import read_questions
-    from bioqa.index import Index, build_index
-    from bioqa.search import SearchEngine
+    from bioqa.corpus.questions import read_questions
+    from bioqa.index.build import build_index
+    from bioqa.index.reader import Index
+    from bioqa.pipeline.options import PipelineOptions
+    from bioqa.pipeline.pipeline import Pipeline
+    from bioqa.retrieve.bm25 import BM25Retriever
 
     folder = demo_folder()
     report = build_index(index, [folder / "demo26n0001.xml", folder / "demo26n0002.xml"], overwrite=True)
     note(f"Built {index} from {folder}: {report.documents} articles written for the demo, in {report.seconds:.1f} s.")
     reranker = None
     if not no_rerank:
-        from bioqa.rerank import Reranker
+        from bioqa.rerank.reranker import Reranker
 
         reranker = Reranker()
     questions = {question.id: question for question in read_questions(folder / "questions.json")}
     out = console()
     with Index(index) as opened:
-        engine = SearchEngine(opened, reranker)
+        pipeline = Pipeline(BM25Retriever(opened), reranker, PipelineOptions(top=3))
         for id in QUESTION_IDS:
             out.rule()
-            print_hits(out, questions[id], engine.search(questions[id].body, top=3))
+            print_hits(out, questions[id], pipeline.answer(questions[id]).hits)
     out.rule()
     out.print(f'Ask your own: bioqa search {index} "your question"', style="bold")

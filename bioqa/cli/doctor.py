@@ -76,19 +76,19 @@ def _java() -> Iterator[Check]:
 
 
 def _model(name: str) -> Iterator[Check]:
-    from bioqa.rerank import Reranker
-    from bioqa.rerank.models import unavailable
-    from bioqa.rerank.settings import read_settings
+    from bioqa.rerank.load_model import unavailable
+    from bioqa.rerank.model_folder.config import read_config
+    from bioqa.rerank.reranker import Reranker
 
     reranker = Reranker(name)
     reranker.logits("Is the reranker sound?", ["It gives a score."])
     yield Check("Reranker", True, f"{reranker.label}: up to {reranker.max_length} tokens")
-    engines = unavailable(read_settings(name, reranker.folder))
+    engines = unavailable(read_config(name, reranker.folder))
     yield Check("Engines", True, "; ".join(f"{one} not: {why}" if why else one for one, why in engines.items()))
 
 
 def _index(path: Path) -> Iterator[Check]:
-    from bioqa.index import Index
+    from bioqa.index.reader import Index
 
     with Index(path) as index:
         yield Check("Index", True, f"{path}: {len(index):,} articles")

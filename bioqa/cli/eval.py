@@ -148,7 +148,7 @@ def _how_compared(test: str, correction: str | None) -> str:
 
 def _judge_pairs(path: Path, options: _Options) -> None:
     from bioqa.evaluate.classification_report import classification_json, classification_table, judge_pairs, plot_report
-    from bioqa.evaluate.scored import read_scored
+    from bioqa.evaluate.scored_pairs import read_scored
 
     pairs = read_scored(path, options.label_column, options.score_column)
     scale = None if options.scale == "auto" else options.scale
@@ -164,8 +164,8 @@ def _judge_pairs(path: Path, options: _Options) -> None:
 
 
 def _write(tables: list["Table"], record: dict[str, Any], options: _Options, inputs: Sequence[str | Path]) -> None:
-    from bioqa.evaluate.runs import open_output
     from bioqa.evaluate.tables import as_csv, as_latex, as_markdown
+    from bioqa.io.output import open_output
 
     form = "json" if options.as_json else options.form
     if form == "table" and options.out == "-":

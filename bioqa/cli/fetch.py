@@ -11,7 +11,7 @@ import click
 from bioqa.cli.output import human_bytes, note, progress_bar
 
 if TYPE_CHECKING:
-    from bioqa.corpus.fetch import FetchProgress, FetchReport
+    from bioqa.fetch.pubmed import FetchProgress, FetchReport
 
 MAX_SHOWN_FAILED = 10
 
@@ -59,8 +59,8 @@ def pubmed(
     comes courtesy of the U.S. National Library of Medicine; a copy may not be the most current that NLM has, and the result
     names the snapshot: the latest file on the server.
     """
-    from bioqa.corpus.fetch import fetch_pubmed
     from bioqa.errors import SourceError
+    from bioqa.fetch.pubmed import fetch_pubmed
 
     with progress_bar("bytes", None) as bar:
         bar.unit_scale = True

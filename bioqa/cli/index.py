@@ -12,7 +12,7 @@ from bioqa.cli.output import human_bytes, note, progress_bar
 from bioqa.errors import IndexStateError, UsageError
 
 if TYPE_CHECKING:
-    from bioqa.evaluate.tune import Tuning
+    from bioqa.evaluate.tune_bm25 import Tuning
     from bioqa.index.build import BuildProgress
 
 _UNITS = {"": 1, "m": 1, "mb": 1, "g": 1024, "gb": 1024}
@@ -59,7 +59,7 @@ def build(
     goes on where it was when the same command is given again. An index that is replaced stays searchable until the new one is
     whole.
     """
-    from bioqa.index import build_index
+    from bioqa.index.build import build_index
 
     with progress_bar("MB", None) as bar:
 
@@ -147,7 +147,7 @@ def verify(index: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(index: Path, as_json: bool) -> None:
     """Tell what INDEX holds: documents, fields, sources, snapshot date, size."""
-    from bioqa.index import Index
+    from bioqa.index.reader import Index
 
     with Index(index) as opened:
         facts = opened.info()
@@ -218,16 +218,31 @@ def tune(
 
     What the choice is worth is told by cross-validation: for each part of the questions the values are chosen on the others.
     """
-    from bioqa.bioasq.questions import read_questions
-    from bioqa.evaluate.judge import COMPILING
+    from bioqa.corpus.qrels import read_qrels
+    from bioqa.corpus.questions import read_questions
+    from bioqa.evaluate.measures import COMPILING
     from bioqa.evaluate.ranking import telling_compilation
-    from bioqa.evaluate.runs import read_qrels
-    from bioqa.evaluate.tune import tune_bm25
+    from bioqa.evaluate.tune_bm25 import tune_bm25
+    from bioqa.index.reader import Index
+    from bioqa.retrieve.bm25 import BM25Retriever
 
     asked, judged = read_questions(questions), read_qrels(qrels or questions)
-    with telling_compilation(lambda: note(COMPILING)), progress_bar("settings", len(k1) * len(b)) as bar:
+    with (
+        Index(index) as opened,
+        telling_compilation(lambda: note(COMPILING)),
+        progress_bar("settings", len(k1) * len(b)) as bar,
+    ):
         found = tune_bm25(
-            index, asked, judged, k1s=k1, bs=b, measure=measure, depth=depth, folds=folds, seed=seed, advance=bar.update
+            BM25Retriever(opened),
+            asked,
+            judged,
+            k1s=k1,
+            bs=b,
+            measure=measure,
+            depth=depth,
+            folds=folds,
+            seed=seed,
+            advance=bar.update,
         )
     if as_json:
         click.echo(json.dumps(asdict(found), ensure_ascii=False))
@@ -236,7 +251,7 @@ def tune(
 
 
 def _print_tuning(found: "Tuning") -> None:
-    from bioqa.evaluate.report import p_text
+    from bioqa.bench.report import p_text
 
     bs = sorted({point.b for point in found.grid})
     scores = {(point.k1, point.b): point.mean for point in found.grid}

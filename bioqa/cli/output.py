@@ -1,13 +1,11 @@
 """What people read: results on standard output, everything else on standard error."""
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
-from bioqa.bioasq.questions import snippet_record
 from bioqa.types import Article, Hit, Question, Snippet
 
 if TYPE_CHECKING:
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from bioqa.evaluate.tables import Table
-    from bioqa.rerank.long import Coverage
+    from bioqa.pipeline.answer import Coverage
 
 
 def note(text: str) -> None:
@@ -105,7 +103,9 @@ def print_hits(
         reason = "passes the filters and the query" if selected else "holds a word of the question that is searched for"
         out.print(f"No article matches: none {reason}.")
     for hit in hits:
-        belief = f"probability {hit.probability:.2f}" if hit.probability is not None else f"BM25 {hit.bm25:.2f}"
+        belief = (
+            f"probability {hit.probability:.2f}" if hit.probability is not None else f"BM25 {hit.first_stage_score:.2f}"
+        )
         out.print()
         _print_indented(out, Text(hit.article.title or "(no title)", style="bold"), first=f"{hit.rank}. ")
         _print_indented(out, Text.assemble((f"{_facts(hit.article)} · ", "dim"), (belief, "magenta")))
@@ -146,43 +146,3 @@ def print_table(out: "Console", table: "Table", title: str = "") -> None:
     for row in table.texts():
         shown.add_row(*row)
     out.print(shown)
-
-
-def snippet_json(snippet: Snippet) -> dict[str, Any]:
-    """A snippet as BioASQ writes it, with the reranker's probability."""
-    record = snippet_record(snippet)
-    if snippet.probability is not None:
-        record["probability"] = snippet.probability
-    return record
-
-
-def hit_json(hit: Hit) -> dict[str, Any]:
-    """A hit as JSON: ``score`` orders the list: the logit plus the weight times BM25, or BM25 where no reranker ran."""
-    article = hit.article
-    record = {
-        "rank": hit.rank,
-        "id": article.id,
-        "title": article.title,
-        "journal": article.journal,
-        "date": article.date,
-        "url": article.url,
-        "score": hit.score,
-        "bm25": hit.bm25,
-        "logit": hit.logit,
-        "probability": hit.probability,
-        "abstract": article.abstract,
-        "snippets": [snippet_json(snippet) for snippet in hit.snippets],
-    }
-    return {**record, "explanation": hit.explanation} if hit.explanation else record
-
-
-def answer_json(question: Question, hits: Sequence[Hit], reranker: str | None, bm25_weight: float) -> str:
-    """One question's answer as one line of JSON; ``bm25_weight`` is that of BM25 in the scores, beside the logit."""
-    record = {
-        "id": question.id,
-        "question": question.body,
-        "reranker": reranker,
-        "bm25_weight": bm25_weight if reranker else None,
-        "hits": [hit_json(hit) for hit in hits],
-    }
-    return json.dumps(record, ensure_ascii=False)

@@ -16,11 +16,11 @@ from bioqa.errors import LeakError, UsageError
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from bioqa.index import Index
-    from bioqa.train.build import BuildReport
-    from bioqa.train.leaks import Leak
-    from bioqa.train.negatives import Mining, Negatives
-    from bioqa.train.statistics import Statistics
+    from bioqa.index.reader import Index
+    from bioqa.pairs.build_pairs import BuildReport
+    from bioqa.pairs.leaks import Leak
+    from bioqa.pairs.negatives import Mining, Negatives
+    from bioqa.pairs.statistics import Statistics
 
 _PATH = click.Path(path_type=Path)
 _WIDTH = 110
@@ -97,9 +97,9 @@ def build(sources: tuple[Path, ...], out: Path, index: Path | None, **given: Any
 
     JSON lines hold `query`, `pos` and `neg`, or two texts and a label. PubMedQA's JSON and MedQuAD's tar.gz are taken too.
     """
-    from bioqa.train.build import BuildOptions, build_pairs
-    from bioqa.train.duplicates import THRESHOLD
-    from bioqa.train.split import parse_splits
+    from bioqa.pairs.build_pairs import BuildOptions, build_pairs
+    from bioqa.pairs.duplicates import THRESHOLD
+    from bioqa.pairs.split import parse_splits
 
     options = BuildOptions(
         passages=given["passages"],
@@ -142,8 +142,8 @@ def titles(sources: tuple[str, ...], index: Path, out: Path, **given: Any) -> No
 
     The abstract that a sentence is paired with is without that sentence.
     """
-    from bioqa.train.duplicates import THRESHOLD
-    from bioqa.train.titles import ASKED, TitleOptions, build_titles
+    from bioqa.pairs.duplicates import THRESHOLD
+    from bioqa.pairs.title_pairs import ASKED, TitleOptions, build_titles
 
     options = TitleOptions(
         asked=given["ask"] or ASKED,
@@ -153,7 +153,7 @@ def titles(sources: tuple[str, ...], index: Path, out: Path, **given: Any) -> No
         threshold=THRESHOLD if given["threshold"] is None else given["threshold"],
         seed=given["seed"],
     )
-    from bioqa.index import Index
+    from bioqa.index.reader import Index
 
     with Index(index) as opened, progress_bar("questions", None) as bar:
         report = build_titles(
@@ -186,9 +186,9 @@ def cells(ontology: Path, crosswalks: tuple[Path, ...], out: Path, **given: Any)
     Left: "cell_type: …; tissue: …; organism: …". Right: "label: …; synonyms: …; definition: …". A split keeps all tissues of a cell
     type on one side; the terms are in all.
     """
-    from bioqa.train.cells import NEGATIVES, CellOptions, build_cells
-    from bioqa.train.duplicates import THRESHOLD
-    from bioqa.train.split import parse_splits
+    from bioqa.pairs.cell_ontology import NEGATIVES, CellOptions, build_cells
+    from bioqa.pairs.duplicates import THRESHOLD
+    from bioqa.pairs.split import parse_splits
 
     options = CellOptions(
         negatives=_negatives(given["negatives"]) or NEGATIVES,
@@ -213,8 +213,8 @@ def cells(ontology: Path, crosswalks: tuple[Path, ...], out: Path, **given: Any)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def stats(file: Path, columns: str | None, as_json: bool) -> None:
     """Describe the pairs of FILE: rows, share of positives, lengths in characters, three samples."""
-    from bioqa.train.pairs import read_batches, read_made
-    from bioqa.train.statistics import describe
+    from bioqa.pairs.pair_file import read_batches, read_made
+    from bioqa.pairs.statistics import describe
 
     with progress_bar("pairs", None) as bar:
         batches = _counted(read_batches(file, columns.split(",") if columns else None), bar.update)
@@ -239,8 +239,8 @@ def check(
 
     Files are pairs or question files, in any form that `bioqa pairs build` takes.
     """
-    from bioqa.train.duplicates import THRESHOLD
-    from bioqa.train.leaks import find_leaks
+    from bioqa.pairs.duplicates import THRESHOLD
+    from bioqa.pairs.leaks import find_leaks
 
     limit = THRESHOLD if threshold is None else threshold
     with progress_bar("pairs", None) as bar:
@@ -262,7 +262,7 @@ def check(
 
 
 def _negatives(texts: Sequence[str]) -> "tuple[Negatives, ...]":
-    from bioqa.train.negatives import parse_negatives
+    from bioqa.pairs.negatives import parse_negatives
 
     return tuple(parse_negatives(part) for text in texts for part in text.replace(",", " ").split())
 
@@ -272,8 +272,8 @@ def _mining(given: dict[str, Any]) -> "Mining | None":
         if given["skip_above"] is not None:
             raise UsageError("--skip-above needs --mine MODEL.")
         return None
-    from bioqa.rerank import Reranker
-    from bioqa.train.negatives import Mining
+    from bioqa.pairs.negatives import Mining
+    from bioqa.rerank.reranker import Reranker
 
     reranker = Reranker(given["mine"], device=given["device"], batch_size=given["batch_size"])
     return Mining(reranker, given["skip_above"])
@@ -282,7 +282,7 @@ def _mining(given: dict[str, Any]) -> "Mining | None":
 def _opened(index: Path | None) -> "AbstractContextManager[Index | None]":
     if index is None:
         return nullcontext()
-    from bioqa.index import Index
+    from bioqa.index.reader import Index
 
     return Index(index)
 

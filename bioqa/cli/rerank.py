@@ -1,20 +1,21 @@
 """``bioqa rerank``: a TREC run → the same candidates in a cross-encoder's order."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.engine import RerankerOptions, reranker_options
 from bioqa.cli.output import coverage_text, first_few, note, progress_bar
+from bioqa.cli.rerank_options import RerankerOptions, reranker_options
+from bioqa.cli.search_options import open_retriever
 from bioqa.errors import UsageError
+from bioqa.retrieve.options import SearchOptions
 
 if TYPE_CHECKING:
-    from bioqa.rerank import Reranker
-    from bioqa.rerun import Journal, Lookup, Plan, Totals
+    from bioqa.pipeline.pipeline import Pipeline
+    from bioqa.pipeline.rerank_run import RerankCheckpoint, RunPlan, Totals
+    from bioqa.rerank.reranker import Reranker
 
 
 @click.command(name="rerank")
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
 @click.option("--index", type=click.Path(path_type=Path), help="Index that holds its articles.")
 @click.option("--corpus", type=click.Path(path_type=Path), help="In place of --index: a corpus file, read into memory.")
 @click.option("--out", required=True, metavar="OUT", help="TREC run to write (- for standard output).")
-@click.option("--depth", default=100, show_default=True, help="Candidates of each question; those after are left out.")
-@click.option("--bm25-weight", type=float, help="Rank by logit + this times the score in the run.  [default: 0]")
+@click.option(
+    "--rerank-depth",
+    "depth",
+    default=100,
+    show_default=True,
+    help="Candidates of each question to rerank; the others follow in the run's order.",
+)
+@click.option("--first-stage-weight", type=float, help="Rank by logit + this times the score in the run.  [default: 0]")
 @reranker_options
 def command(
     run: Path,
@@ -35,76 +42,65 @@ def command(
     corpus: Path | None,
     out: str,
     depth: int,
-    bm25_weight: float | None,
+    first_stage_weight: float | None,
     **given: Any,
 ) -> None:
     """Rerank the candidates of a TREC run.
 
-    A run that was killed goes on where it was when the same command is given again; OUT appears whole at the end.
+    Interrupted runs resume when the same command is given again; OUT appears whole at the end.
     """
     options = RerankerOptions.take(given)
     if (index is None) == (corpus is None):
         raise UsageError("Name the articles: --index INDEX or --corpus FILE, one of them.")
-    from bioqa.bioasq.questions import read_questions
-    from bioqa.outputs import check_not_input
-    from bioqa.rerun import Journal, plan_run, settings_of
+    from bioqa.corpus.questions import read_questions
+    from bioqa.io.output import check_not_input
+    from bioqa.pipeline.options import PipelineOptions
+    from bioqa.pipeline.pipeline import Pipeline
+    from bioqa.pipeline.rerank_run import RerankCheckpoint, plan_run, run_settings
 
     place = index or corpus
     assert place is not None
     check_not_input(out, (run, questions, place))
-    plan = plan_run(run, read_questions(questions), depth, bm25_weight or 0.0)
-    with _articles(index, corpus) as lookup:
+    weight = first_stage_weight or 0.0
+    chosen = PipelineOptions(
+        first_stage_weight=weight, aggregation=options.aggregation, overlap=options.overlap, sentences=0
+    )
+    plan = plan_run(run, read_questions(questions), depth)
+    with open_retriever(index, corpus, SearchOptions()) as retriever:
         reranker = options.load()
-        if bm25_weight is None and reranker.bm25_weight:
+        if first_stage_weight is None and reranker.first_stage_weight:
             note(
-                f"Ranking by the logit alone. The folder of {reranker.name} names a weight for BM25: where the run's scores are "
-                f"BM25's, --bm25-weight {reranker.bm25_weight:g} ranks as `bioqa search` does."
+                f"Ranking by the logit alone. The folder of {reranker.name} names a first-stage weight: where the run's scores are "
+                f"BM25's, --first-stage-weight {reranker.first_stage_weight:g} ranks as `bioqa search` does."
             )
-        with Journal(out, settings_of(plan, place, reranker, options.long, options.overlap)) as journal:
-            _score(plan, lookup, reranker, journal, options)
-            totals = journal.finish(Path(reranker.name).name)
-    _report(plan, place, totals, reranker)
+        pipeline = Pipeline(retriever, reranker, chosen)
+        with RerankCheckpoint(out, run_settings(plan, place, reranker, chosen)) as checkpoint:
+            _score(plan, pipeline, checkpoint)
+            totals = checkpoint.finish(Path(reranker.name).name)
+    _report(plan, place, totals, reranker, weight)
 
 
-@contextmanager
-def _articles(index: Path | None, corpus: Path | None) -> "Iterator[Lookup]":
-    """Articles by id, of an index or of a corpus file."""
-    from bioqa.index import Index
-
-    if index is not None:
-        with Index(index) as opened:
-            yield opened.get_many
-        return
-    from bioqa.corpus import expand_sources, read_source
-    from bioqa.index.memory import latest
-
-    assert corpus is not None
-    articles = latest(record for source in expand_sources([corpus]) for record in read_source(source))
-    yield lambda ids: [articles.get(id) for id in ids]
-
-
-def _score(plan: "Plan", lookup: "Lookup", reranker: "Reranker", journal: "Journal", options: RerankerOptions) -> None:
-    from bioqa.rerun import rerank_run
-
-    if journal.changed:
-        note(f"An unfinished run to the same file had another {', another '.join(journal.changed)}: it begins anew.")
-    if journal.done:
-        note(f"Going on after {len(journal.done):,} of {len(plan.questions):,} questions.")
-    done = set(journal.done)
-    found = rerank_run(plan, lookup, reranker, long=options.long, overlap=options.overlap, done=done)
+def _score(plan: "RunPlan", pipeline: "Pipeline", checkpoint: "RerankCheckpoint") -> None:
+    if checkpoint.changed:
+        note(
+            f"The settings of an unfinished run to this file changed ({', '.join(checkpoint.changed)}); starting over."
+        )
+    if checkpoint.done:
+        note(f"Resuming after {len(checkpoint.done):,} of {len(plan.questions):,} questions.")
+    done = set(checkpoint.done)
     start = time.monotonic()
     pairs = 0
     with progress_bar("questions", len(plan.questions), len(done)) as bar:
-        for one in found:
-            journal.add(one)
+        for one in pipeline.rerank(plan, done):
+            checkpoint.add(one)
             pairs += one.coverage.scored
             bar.set_postfix_str(f"{pairs / (time.monotonic() - start):,.0f} pairs/s", refresh=False)
             bar.update()
 
 
-def _report(plan: "Plan", place: Path, totals: "Totals", reranker: "Reranker") -> None:
+def _report(plan: "RunPlan", place: Path, totals: "Totals", reranker: "Reranker", weight: float) -> None:
     read = coverage_text(totals.coverage, reranker.max_length)
-    ranked = f", ranked by logit + {plan.bm25_weight:g} × the run's score" if plan.bm25_weight else ""
+    ranked = f", ranked by logit + {weight:g} × the run's score" if weight else ""
     note(
         f"Reranked {totals.coverage.scored:,} candidates of {len(plan.questions):,} questions with "
         f"{reranker.label}{ranked}; {read}."
@@ -116,6 +112,8 @@ def _report(plan: "Plan", place: Path, totals: "Totals", reranker: "Reranker") -
             f"{len(totals.empty):,} of {len(plan.questions):,} questions have no candidate left ({first_few(totals.empty)})."
         )
     if plan.beyond:
-        note(f"{plan.beyond:,} candidates after the first {plan.depth:,} of their question were left out (--depth).")
+        note(
+            f"{plan.beyond:,} candidates behind the first {plan.depth:,} of their question were not reranked (--rerank-depth)."
+        )
     if plan.unasked:
         note(f"{plan.unasked:,} questions of the file have no line in the run.")

@@ -1,5 +1,6 @@
 """``bioqa search``: questions → ranked articles with answer sentences, or a run file."""
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.engine import EngineOptions, check_positive, engine_options, open_engine
-from bioqa.cli.first_stage import GroupedCommand, StageOptions, check_queries, first_stage_options, tell_left_out
-from bioqa.cli.output import answer_json, console, first_few, note, print_hits, progress_bar
+from bioqa.cli.output import console, first_few, note, print_hits, progress_bar
+from bioqa.cli.rerank_options import RerankOptions, check_positive, open_pipeline, report_coverage, rerank_options
+from bioqa.cli.search_options import GroupedCommand, report_missing_fields, search_options, take_search_options
 from bioqa.errors import UsageError
+from bioqa.retrieve.options import SearchOptions
 from bioqa.types import Question
 
 if TYPE_CHECKING:
-    from bioqa.search import SearchEngine
+    from bioqa.pipeline.answer import Coverage
+    from bioqa.pipeline.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class _Options:
     abstracts: bool
     as_json: bool
     explain: bool
-    stage: StageOptions
-    second: EngineOptions
+    search: SearchOptions
+    second: RerankOptions
 
 
 @click.command(name="search", cls=GroupedCommand)
@@ -40,18 +43,18 @@ class _Options:
 @click.option("--run", metavar="OUT", help="With --questions: write a TREC run to OUT (- for standard output).")
 @click.option("--top", default=10, show_default=True, help="Results per question.")
 @click.option("--sentences", default=2, show_default=True, help="Answer sentences shown per article.")
-@engine_options
+@rerank_options
 @click.option("--abstracts", is_flag=True, help="Show whole abstracts with the answer sentences marked in them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per question.")
 @click.option("--explain", is_flag=True, help="Show how the BM25 score of each article came about.")
-@first_stage_options
+@search_options
 def command(words: tuple[str, ...], **given: Any) -> None:
     """Search INDEX for articles that answer QUESTION.
 
     The question is read from standard input where none is given. BM25 finds candidates, a cross-encoder reranks them, and each
     article is shown with the sentences that answer best.
     """
-    options = _Options(stage=StageOptions.take(given), second=EngineOptions.take(given), **given)
+    options = _Options(search=take_search_options(given), second=RerankOptions.take(given), **given)
     _check(options)
     index_path, question = _arguments(words, options)
     from bioqa.index.jvm import favour_start
@@ -59,15 +62,16 @@ def command(words: tuple[str, ...], **given: Any) -> None:
     questions = _questions(options, question)
     if options.questions is None:
         favour_start()
-    with open_engine(
+    with open_pipeline(
         index_path,
         options.corpus,
-        options.stage,
+        options.search,
         options.second,
+        top=options.top,
         sentences=options.sentences,
         explain=options.explain,
-    ) as engine:
-        _answer(engine, questions, options)
+    ) as pipeline:
+        _answer(pipeline, questions, options)
 
 
 def _check(options: _Options) -> None:
@@ -101,7 +105,7 @@ def _arguments(words: tuple[str, ...], options: _Options) -> tuple[Path | None, 
 
 
 def _questions(options: _Options, question: str | None) -> list[Question]:
-    from bioqa.bioasq.questions import check_question, read_questions
+    from bioqa.corpus.questions import check_question, read_questions
 
     if options.questions is not None:
         return read_questions(options.questions)
@@ -115,44 +119,66 @@ def _questions(options: _Options, question: str | None) -> list[Question]:
     return [Question("question", check_question(question))]
 
 
-def _answer(engine: "SearchEngine", questions: list[Question], options: _Options) -> None:
-    from bioqa.rerank.long import check_lengths
-
-    if options.stage.syntax != "words" and options.questions is not None:
-        check_queries(engine.index, questions)
-    if engine.reranker is not None and options.questions is not None:
-        check_lengths(engine.reranker, ((question.id, question.body) for question in questions))
+def _answer(pipeline: "Pipeline", questions: list[Question], options: _Options) -> None:
+    if options.questions is not None:
+        pipeline.check_questions(questions)
     if options.run is not None:
-        _write_run(engine, questions, options, options.run)
+        coverage = _write_run(pipeline, questions, options, options.run)
     else:
-        _print_answers(engine, questions, options)
-    tell_left_out(engine.index, questions[0].body if options.questions is None else None)
+        coverage = _print_answers(pipeline, questions, options)
+    report_coverage(pipeline, coverage)
 
 
-def _print_answers(engine: "SearchEngine", questions: list[Question], options: _Options) -> None:
+def _print_answers(pipeline: "Pipeline", questions: list[Question], options: _Options) -> "Coverage":
+    from bioqa.pipeline.answer import Coverage
+
     out = console()
+    coverage = Coverage()
     for number, question in enumerate(questions):
-        hits = engine.search(question.body, options.top)
+        answer = pipeline.answer(question)
+        coverage += answer.coverage
         if options.as_json:
-            reranker = engine.reranker.name if engine.reranker else None
-            click.echo(answer_json(question, hits, reranker, engine.bm25_weight))
-            continue
-        if number:
-            out.rule()
-        print_hits(out, question, hits, abstracts=options.abstracts, selected=options.stage.selects)
+            click.echo(json.dumps(answer.to_dict(), ensure_ascii=False))
+        else:
+            if number:
+                out.rule()
+            print_hits(out, question, answer.hits, abstracts=options.abstracts, selected=_selects(options.search))
+        if options.questions is None:
+            report_missing_fields(answer.missing_fields, answer.unknown_filter_values, all_articles=False)
+    if options.questions is not None:
+        _report_filters(pipeline)
+    return coverage
 
 
-def _write_run(engine: "SearchEngine", questions: list[Question], options: _Options, path: str) -> None:
-    from bioqa.evaluate.runs import open_output, run_lines
+def _selects(search: SearchOptions) -> bool:
+    """Whether an article that has a word of the question may be excluded."""
+    return bool(search.filters) or search.syntax != "words"
 
-    tag = "bm25" if engine.reranker is None else f"bm25+{Path(engine.reranker.name).name}"
+
+def _report_filters(pipeline: "Pipeline") -> None:
+    search = pipeline.options.search
+    if search.filters:
+        missing = pipeline.retriever.missing_field_counts(None, search)
+        report_missing_fields(missing, pipeline.retriever.unknown_filter_values(search), all_articles=True)
+
+
+def _write_run(pipeline: "Pipeline", questions: list[Question], options: _Options, path: str) -> "Coverage":
+    from bioqa.io.output import open_output
+    from bioqa.io.trec import run_lines
+    from bioqa.pipeline.answer import Coverage
+
+    tag = "bm25" if pipeline.reranker is None else f"bm25+{Path(pipeline.reranker.name).name}"
     empty = []
+    coverage = Coverage()
     inputs = [options.questions] if options.questions else []
     with open_output(path, inputs) as out, progress_bar("questions", len(questions)) as bar:
-        for question, results in engine.run(questions, options.top):
-            if not results:
-                empty.append(question.id)
-            out.writelines(run_lines(question.id, results, tag))
+        for ranked in pipeline.run(questions):
+            coverage += ranked.coverage
+            if not ranked.candidates:
+                empty.append(ranked.question.id)
+            out.writelines(run_lines(ranked.question.id, ranked.results, tag))
             bar.update()
     if empty:
-        note(f"{len(empty)} of {len(questions)} questions found no article ({first_few(empty)}).")
+        note(f"{len(empty)} of {len(questions)} questions matched no article ({first_few(empty)}).")
+    _report_filters(pipeline)
+    return coverage

@@ -16,7 +16,7 @@ from bioqa.errors import UsageError
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(index: Path, pmid: str, as_json: bool) -> None:
     """Show the article PMID of INDEX."""
-    from bioqa.index import Index
+    from bioqa.index.reader import Index
 
     with Index(index) as opened:
         article = opened.get(pmid.strip())

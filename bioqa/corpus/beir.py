@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bioqa.corpus.errors import MalformedError
-from bioqa.corpus.files import read_lines
 from bioqa.corpus.jsonl import parse_object
 from bioqa.errors import QuestionError, SourceError
+from bioqa.io.text_files import read_lines
 from bioqa.types import Question
 
 BEIR_CORPUS_FILES = ("corpus.jsonl", "corpus.jsonl.gz")
@@ -25,7 +25,7 @@ def beir_corpus_file(folder: Path) -> Path:
     return _one_of(folder, BEIR_CORPUS_FILES)
 
 
-def read_queries(folder: str | Path) -> Iterator[Question]:
+def read_beir_queries(folder: str | Path) -> Iterator[Question]:
     """Yield the questions of a BEIR folder's queries.jsonl (or .jsonl.gz), in the order of the file.
 
     Raises:
@@ -42,7 +42,7 @@ def read_queries(folder: str | Path) -> Iterator[Question]:
             raise QuestionError(f"{path}, line {number}: {error}. Correct the line.") from None
 
 
-def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
+def read_beir_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     """Read BEIR relevance judgements into {query id: {document id: grade}}.
 
     The file has three columns apart by tabs, query-id, corpus-id and score; the header may be missing.

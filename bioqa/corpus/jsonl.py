@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from bioqa.corpus.errors import MalformedError, OnBad, reject
-from bioqa.corpus.files import read_lines
 from bioqa.corpus.rows import article_of
+from bioqa.io.text_files import read_lines
 from bioqa.types import Article
 
 BOM = b"\xef\xbb\xbf"

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bioqa.corpus.errors import MalformedError, OnBad, reject
-from bioqa.corpus.files import read_head, source_errors
 from bioqa.corpus.rows import FIELDS, ID_FIELDS, TEXT_FIELDS, article_of
 from bioqa.errors import SourceError
+from bioqa.io.text_files import read_head, source_errors
 from bioqa.types import Article
 
 BATCH_ROWS = 1024

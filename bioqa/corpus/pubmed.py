@@ -10,9 +10,9 @@ from typing import Any
 
 from bioqa.corpus.citation import article_of_book, article_of_citation, pmid_of
 from bioqa.corpus.errors import MalformedError, OnBad, reject
-from bioqa.corpus.files import read_chunks
 from bioqa.corpus.markup import Element
 from bioqa.errors import SourceError
+from bioqa.io.text_files import read_chunks
 from bioqa.types import Article, Deletion
 
 _RECORDS_OF_ROOT = {

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from bioqa.corpus.beir import BEIR_CORPUS_FILES, beir_corpus_file
-from bioqa.corpus.files import empty_error, read_head, source_errors
 from bioqa.corpus.rows import ID_FIELDS
 from bioqa.errors import SourceError, UsageError
+from bioqa.io.text_files import empty_error, read_head, source_errors
 
 Format = Literal["pubmed", "jsonl", "beir", "parquet"]
 

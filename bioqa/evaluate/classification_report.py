@@ -15,7 +15,7 @@ from bioqa.evaluate.classification import (
     classify,
     published,
 )
-from bioqa.evaluate.scored import ScoredPairs
+from bioqa.evaluate.scored_pairs import ScoredPairs
 from bioqa.evaluate.tables import Column, Table
 
 PUBLISHED = "best threshold of this set (as published cards report; optimistic)"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioqa.errors import QuestionError, UsageError
 from bioqa.evaluate.lazy_ranx import ranx_metrics
-from bioqa.evaluate.runs import Qrels, RunScores
+from bioqa.io.trec import Qrels, RunScores
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bioqa.corpus.qrels import read_qrels
 from bioqa.errors import QuestionError, UsageError
 from bioqa.evaluate.ranking import evaluate, means, parse_measure
-from bioqa.evaluate.runs import Qrels, RunScores, read_qrels, read_run
 from bioqa.evaluate.significance import Difference, Values, compare_runs
 from bioqa.evaluate.tables import Cell, Column, Table
+from bioqa.io.trec import Qrels, RunScores, read_run
 
 SIGNIFICANCE = 0.05
 """The level that a p-value, corrected, must stay below to be marked."""

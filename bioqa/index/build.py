@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bioqa.corpus import Source, expand_sources, gaps
+from bioqa.corpus.sources import Source, expand_sources, gaps
 from bioqa.errors import IndexStateError, SetupError, SourceError, UsageError
 from bioqa.index.jvm import limit_memory
 from bioqa.index.manifest import Manifest

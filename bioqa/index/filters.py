@@ -3,7 +3,7 @@
 import calendar
 import re
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from bioqa.errors import UsageError
 from bioqa.index.document import DATE, FACETS, LACKS
@@ -11,13 +11,6 @@ from bioqa.index.jvm import cast, java
 
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 _LAST_DAY = 99991231
-
-
-class LeftOut(NamedTuple):
-    """How many articles a filter on ``field`` left out merely because they do not have the field."""
-
-    field: str
-    articles: int
 
 
 @dataclass(frozen=True, slots=True)

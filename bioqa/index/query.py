@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bioqa.errors import QuestionError, UsageError
+from bioqa.errors import QuestionError
 from bioqa.index.document import CONTENTS, TITLE, analyzer
 from bioqa.index.filters import Filters, combine
 from bioqa.index.jvm import java, java_exception
 
-SYNTAXES = ("words", "lucene")
 RM3_DOCUMENTS, RM3_TERMS, RM3_ORIGINAL_WEIGHT = 10, 10, 0.5
 """Anserini's defaults: feedback documents, feedback terms, weight of the question's own words."""
 _HINT = "Close every quotation mark and bracket, and write \\ before a character such as ( : / that is meant as it is."
@@ -20,26 +19,14 @@ class QueryBuilder:
     """Makes the queries of one index. With no option set they are Anserini's bag-of-words queries and nothing else.
 
     ``title_weight`` times the BM25 score of the title is added to that of title and abstract.
-
-    Raises:
-        UsageError: an option has no such value, or RM3 is wanted with Lucene's syntax.
     """
 
     filters: Filters = field(default_factory=Filters)
     title_weight: float = 0.0
     syntax: str = "words"
-    rm3: bool = False
     _analyzer: Any = None
     _words: Any = None
     _filters: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.syntax not in SYNTAXES:
-            raise UsageError(f"There is no query syntax {self.syntax!r}; there are {' and '.join(SYNTAXES)}.")
-        if not 0 <= self.title_weight < float("inf"):
-            raise UsageError(f"The title weight must be a number of 0 or more, not {self.title_weight}.")
-        if self.rm3 and self.syntax != "words":
-            raise UsageError("RM3 weighs the words of a question, so it cannot be used with Lucene's query syntax.")
 
     def _load(self) -> None:
         if self._analyzer is None:

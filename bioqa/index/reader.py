@@ -1,9 +1,7 @@
-"""BM25 over a Lucene index on disk, with Anserini's analyzer and bag-of-words query: the scores are Pyserini's."""
+"""An open Lucene index: its articles, terms and facts."""
 
 import os
 import random
-import sys
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +9,13 @@ from typing import Any
 
 from bioqa.errors import IndexStateError, UsageError
 from bioqa.index.document import ID, RAW, from_json
-from bioqa.index.filters import Filters, LeftOut, any_of, combine, lacks_query, term_query
+from bioqa.index.filters import any_of, term_query
 from bioqa.index.jvm import cast, java, java_exception
 from bioqa.index.manifest import FORMAT, Manifest, SourceEntry, read_format, read_manifest, user_data
-from bioqa.index.query import RM3_DOCUMENTS, QueryBuilder
 from bioqa.index.shard import open_directory
 from bioqa.index.writer import has_commit
-from bioqa.types import Article, Candidate, Candidates
+from bioqa.types import Article
 
-K1, B = 0.9, 0.4
 BATCH_IDS = 1000
 """Articles looked up by id at a time; Lucene takes 1,024 clauses a query."""
 
@@ -39,65 +35,40 @@ class IndexInfo:
     version: str
 
 
-def check_bm25(k1: float, b: float) -> None:
-    """Raise UsageError unless 0 ≤ k1 < ∞ and 0 ≤ b ≤ 1."""
-    if not 0 <= k1 < float("inf"):
-        raise UsageError(f"BM25's k1 must be 0 or more and finite, not {k1}.")
-    if not 0 <= b <= 1:
-        raise UsageError(f"BM25's b must lie between 0 and 1, not {b}.")
-
-
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Index:
-    """A Lucene index opened for searching, at the commit that was the latest when it was opened.
+    """A Lucene index opened for reading, at the commit that was the latest when it was opened.
 
-    ``filters`` say which articles may be found. ``title_weight`` times the BM25 score of the title is added to that of title and
-    abstract. A question is a bag of words, or with ``syntax`` "lucene" a query of Lucene's classic parser: phrases, AND, OR, NOT,
-    brackets, wildcards, ``field:value``, ``date:[2019 TO 2021-06]``. ``rm3`` adds words of the first articles found to the
-    question's. ``threads`` (None: as many as cores) search the segments of a large index for one question, and the questions of
-    ``search_many``.
+    Search it with a ``BM25Retriever``. ``threads`` (None: as many as cores) search the segments of a large index for one
+    question, and many questions at a time. Safe to use from several threads.
 
     Raises:
-        IndexStateError: ``path`` is missing, no index, half built, damaged or of a newer format.
-        UsageError: an option has no such value, or excludes another.
+        IndexStateError: ``path`` is missing, not an index, half built, damaged or of a newer format.
+        UsageError: ``threads`` is less than 1.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        k1: float = K1,
-        b: float = B,
-        filters: Filters | None = None,
-        title_weight: float = 0.0,
-        syntax: str = "words",
-        rm3: bool = False,
-        threads: int | None = None,
-    ) -> None:
-        check_bm25(k1, b)
+    def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
         if threads is not None and threads < 1:
             raise UsageError(f"The number of threads must be 1 or more, not {threads}.")
         self.path = Path(path)
-        self.filters = filters or Filters()
         self.threads = threads or cores()
-        self._queries = QueryBuilder(self.filters, title_weight, syntax, rm3)
-        self._reader, self.manifest = _open(self.path)
+        self.reader, self.manifest = _open(self.path)
         self._pool = java("bioqa.Bulk").pool(self.threads) if self.threads > 1 else None
-        similarity = java("org.apache.lucene.search.similarities.BM25Similarity")(k1, b)
-        self._searcher = self._open_searcher(self._pool, similarity)
-        self._one_thread = self._open_searcher(None, similarity)
+        self._searcher = self.searcher(1.0, 0.0)
 
-    def _open_searcher(self, pool: Any, similarity: Any) -> Any:
-        searcher = java("bioqa.Bulk").searcher(cast("org.apache.lucene.index.IndexReader", self._reader), pool)
-        searcher.setSimilarity(similarity)
+    def searcher(self, k1: float, b: float, *, one_thread: bool = False) -> Any:
+        """A Lucene IndexSearcher that scores by BM25, on all of the index's threads or on the calling one alone."""
+        pool = None if one_thread else self._pool
+        searcher = java("bioqa.Bulk").searcher(cast("org.apache.lucene.index.IndexReader", self.reader), pool)
+        searcher.setSimilarity(java("org.apache.lucene.search.similarities.BM25Similarity")(k1, b))
         return searcher
 
     def __len__(self) -> int:
-        return int(self._reader.numDocs())
+        return int(self.reader.numDocs())
 
     def __enter__(self) -> "Index":
         return self
@@ -106,80 +77,19 @@ class Index:
         self.close()
 
     def close(self) -> None:
-        """Close the Lucene reader; the index cannot be searched afterwards."""
+        """Close the Lucene reader; the index cannot be read afterwards."""
         if self._pool is not None:
             self._pool.shutdown()
-        self._reader.close()
+        self.reader.close()
 
-    def search(self, question: str, k: int = 10) -> Candidates:
-        """The ``k`` articles with the highest BM25 score for the question, best first; equal scores in index order.
+    def has_term(self, field: str, value: str) -> bool:
+        """Whether any article, deleted ones among them, has that exact value in the field."""
+        return bool(self.reader.docFreq(java("org.apache.lucene.index.Term")(field, value)))
 
-        Raises:
-            QuestionError: the question is no query in Lucene's syntax, where that was chosen.
-        """
-        return unpack(java("bioqa.Bulk").search(self._searcher, self._query(question), k))
-
-    def search_many(self, questions: Sequence[str], k: int = 10) -> list[Candidates]:
-        """What ``search`` gives for each question, several questions at a time."""
-        first = [self._queries.build(question) for question in questions]
-        if not self._queries.rm3:
-            return self._search_all(first, k)
-        feedback = self._search_all(first, RM3_DOCUMENTS)
-        return self._search_all([self._expand(*one) for one in zip(questions, first, feedback, strict=True)], k)
-
-    def check_query(self, question: str) -> None:
-        """Raise QuestionError where the question is no query in Lucene's syntax, and that was chosen."""
-        self._queries.build(question)
-
-    def _search_all(self, queries: Sequence[Any], k: int) -> list[Candidates]:
-        if not queries:
-            return []
-        found = java("bioqa.Bulk").searchAll(self._one_thread, list(queries), k, min(self.threads, len(queries)))
-        return [unpack(hits) for hits in found]
-
-    def _query(self, question: str) -> Any:
-        query = self._queries.build(question)
-        if not self._queries.rm3:
-            return query
-        return self._expand(question, query, unpack(java("bioqa.Bulk").search(self._searcher, query, RM3_DOCUMENTS)))
-
-    def _expand(self, question: str, query: Any, feedback: Sequence[Candidate]) -> Any:
-        """The RM3 query from what ``query`` found; ``query`` itself where that is nothing."""
-        if not feedback:
-            return query
-        texts = [article.default_text() for article in self.articles(feedback)]
-        return self._queries.expanded(question, self._reader, texts, [candidate.score for candidate in feedback])
-
-    def explain(self, question: str, candidate: Candidate) -> str:
-        """How the first-stage score of a candidate for the question came about, as Lucene explains it, over several lines."""
-        query = cast("org.apache.lucene.search.Query", self._query(question))
-        return str(self._searcher.explain(query, candidate.key).toString()).rstrip()
-
-    def left_out(self, question: str | None = None) -> list[LeftOut]:
-        """How many articles each filter left out merely because they lack its field (new ones have no MeSH headings, say).
-
-        They are counted among those that match the question, or among all where it is None, and that pass the other filters.
-        Fields that no article lacks are not listed.
-        """
-        counts = []
-        for name in self.filters.fields:
-            matching = (
-                self._queries.passing(skip=name) if question is None else self._queries.build(question, skip=name)
-            )
-            count = int(self._searcher.count(combine((matching, "FILTER"), (lacks_query(name), "FILTER"))))
-            if count:
-                counts.append(LeftOut(name, count))
-        return counts
-
-    def unknown_values(self) -> list[tuple[str, str]]:
-        """The (field, value) of filters that no article of the index has, in lower case."""
-        term = java("org.apache.lucene.index.Term")
-        return [(name, value) for name, value in self.filters.values() if not self._reader.docFreq(term(name, value))]
-
-    def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
-        """The stored articles of candidates that this index returned."""
+    def articles(self, keys: Sequence[int]) -> list[Article]:
+        """The stored articles with these Lucene document numbers."""
         stored = self._searcher.storedFields()
-        return [from_json(stored.document(candidate.key).get(RAW)) for candidate in candidates]
+        return [from_json(stored.document(key).get(RAW)) for key in keys]
 
     def get(self, id: str) -> Article | None:
         """The article with that id, or None."""
@@ -199,12 +109,12 @@ class Index:
 
     def sample(self, count: int, rng: random.Random) -> list[Article]:
         """So many different articles at random, all of them where there are fewer."""
-        live = java("org.apache.lucene.index.MultiBits").getLiveDocs(self._reader)  # None where nothing was deleted
+        live = java("org.apache.lucene.index.MultiBits").getLiveDocs(self.reader)  # None where nothing was deleted
         found: list[Article] = []
         stored = self._searcher.storedFields()
         tried: set[int] = set()
         while len(found) < min(count, len(self)):
-            number = rng.randrange(int(self._reader.maxDoc()))
+            number = rng.randrange(int(self.reader.maxDoc()))
             if number not in tried and (live is None or live.get(number)):
                 found.append(from_json(stored.document(number).get(RAW)))
             tried.add(number)
@@ -212,7 +122,7 @@ class Index:
 
     def info(self) -> IndexInfo:
         """Documents, fields, sources, dates and size of this commit."""
-        fields = java("org.apache.lucene.index.FieldInfos").getIndexedFields(self._reader)
+        fields = java("org.apache.lucene.index.FieldInfos").getIndexedFields(self.reader)
         names = {str(name) for name in fields.toArray()}
         manifest = self.manifest
         return IndexInfo(
@@ -226,14 +136,6 @@ class Index:
             format=manifest.format,
             version=manifest.version,
         )
-
-
-def unpack(packed: Any) -> Candidates:
-    """The candidates in the bytes that ``Bulk.search`` returned."""
-    data = packed.tostring()
-    count = int.from_bytes(data[:4], sys.byteorder)
-    scores, ids = 4 + 4 * count, 4 + 8 * count
-    return Candidates(data[ids:].decode().split("\n")[:count], array("f", data[scores:ids]), array("i", data[4:scores]))
 
 
 def _open(path: Path) -> tuple[Any, Manifest]:

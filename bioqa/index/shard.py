@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bioqa.corpus import Source, read_source
+from bioqa.corpus.read_source import read_source
+from bioqa.corpus.sources import Source
 from bioqa.errors import RecordError, SourceError
 from bioqa.index.document import cells
 from bioqa.index.jvm import java, limit_memory

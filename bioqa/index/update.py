@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bioqa.corpus import Source, expand_sources, gaps, pubmed_number
+from bioqa.corpus.sources import Source, expand_sources, gaps, pubmed_number
 from bioqa.errors import IndexStateError, SourceError, UsageError
 from bioqa.index.manifest import Manifest
 from bioqa.index.reader import Index

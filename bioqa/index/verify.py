@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bioqa.corpus import gaps
+from bioqa.corpus.sources import gaps
 from bioqa.index.jvm import java, java_exception
 from bioqa.index.reader import Index
 from bioqa.index.shard import open_directory

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from bioqa.errors import ModelError, QuestionError, UsageError
 from bioqa.rerank.activations import SCALES, activate, probabilities
-from bioqa.rerank.batches import Batch, batches
-from bioqa.rerank.gpu import PAIR_TOKENS
-from bioqa.rerank.locate import DEFAULT_NAME
-from bioqa.rerank.models import load_model
+from bioqa.rerank.batching import Batch, batches
+from bioqa.rerank.engines.gpu import PAIR_TOKENS
+from bioqa.rerank.load_model import load_model
+from bioqa.rerank.model_folder.resolve import DEFAULT_NAME
 from bioqa.rerank.tokens import Tokens
 from bioqa.rerank.workers import Workers
 
@@ -54,8 +54,8 @@ class Reranker:
     (None: all), ``device`` torch's name of where it runs (those of several GPUs parted by commas), ``activation`` the
     saved activation and ``scale`` in words what ``score`` is on. ``engine`` is what runs it: one of ``models.ENGINES``.
     ``threshold`` is the score from which on a passage counts as relevant, and ``calibration`` what makes a logit a probability,
-    both as training chose them on its dev pairs (None and the logistic function where it did not). ``bm25_weight`` is what the BM25
-    score counts for beside the logit in ``SearchEngine``.
+    both as training chose them on its dev pairs (None and the logistic function where it did not). ``first_stage_weight``
+    times the first-stage score is added to the logit in a ``Pipeline``.
 
     On the engine "exact", scores equal ``sentence_transformers.CrossEncoder(folder, model_kwargs={"dtype":
     torch.float32}).predict`` to 1e-4. On "cpu-int8", which is chosen on a CPU for the models that it can run, they differ by the
@@ -89,9 +89,9 @@ class Reranker:
         self._workers = Workers(self.name, self._model.devices, self._model.networks)
         self.activation = self._model.activation
         self.scale = SCALES[self.activation]
-        self.threshold = self._model.decision.threshold
-        self.calibration = self._model.decision.calibration
-        self.bm25_weight = self._model.decision.bm25_weight
+        self.threshold = self._model.settings.threshold
+        self.calibration = self._model.settings.calibration
+        self.first_stage_weight = self._model.settings.first_stage_weight
 
     @property
     def label(self) -> str:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioqa.errors import ModelError
-from bioqa.rerank.batches import Batch
-from bioqa.rerank.load_tokenizer import reason
+from bioqa.rerank.batching import Batch
+from bioqa.rerank.model_folder.tokenizer import reason
 
 if TYPE_CHECKING:
-    from bioqa.rerank.network import Deferred, Network
+    from bioqa.rerank.engines.exact import Deferred, Network
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioqa.errors import ModelError, UsageError
-from bioqa.rerank.lengths import RELATIVE_POSITIONS, position_count
-from bioqa.rerank.load_tokenizer import reason
-from bioqa.rerank.locate import DEFAULT_FOLDER, DEFAULT_NAME
-from bioqa.rerank.quiet import quiet
-from bioqa.rerank.settings import label_count
+from bioqa.rerank.model_folder.config import label_count
+from bioqa.rerank.model_folder.max_length import RELATIVE_POSITIONS, position_count
+from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER, DEFAULT_NAME
+from bioqa.rerank.model_folder.tokenizer import reason
+from bioqa.rerank.silence_libraries import quiet
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from bioqa.rerank.decision import Calibration
+from bioqa.rerank.model_folder.settings import Calibration
 
 FOLDS = 5
 STEEPEST = 1e-3

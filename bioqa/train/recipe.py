@@ -19,8 +19,8 @@ from typing import Any
 import tomli_w
 
 from bioqa.errors import UsageError
+from bioqa.io.toml_file import parse_override, read_toml
 from bioqa.rerank.activations import SCALES
-from bioqa.toml import parse_override, read_toml
 from bioqa.train.losses import LOSSES
 
 PRECISIONS = ("fp32", "fp16", "bf16")

@@ -18,12 +18,12 @@ from transformers import EarlyStoppingCallback, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from bioqa.errors import TrainingError, UsageError
-from bioqa.rerank.quiet import quiet
+from bioqa.rerank.silence_libraries import quiet
 from bioqa.train.base import load_base
-from bioqa.train.batches import EpochBatchSampler, HandOver, TokenizingCollator
-from bioqa.train.examples import Examples, labels, lengths, make_examples, shape
+from bioqa.train.datasets import Examples, labels, lengths, make_examples, shape
 from bioqa.train.folder import FACTS, RunFolder
 from bioqa.train.losses import LOSSES, make_loss
+from bioqa.train.pretokenized import EpochBatchSampler, HandOver, TokenizingCollator
 from bioqa.train.progress import Clock, Progress, SetEpoch
 from bioqa.train.recipe import Stage, TrainingSettings
 

@@ -33,7 +33,7 @@ def train(recipe: Recipe, output: str | Path, *, fresh: bool = False, progress: 
         TrainingError: the loss is no longer a number.
         OutputError: ``output`` cannot be written.
     """
-    from bioqa.train.examples import check_files, check_leaks, read_dev, read_train
+    from bioqa.train.datasets import check_files, check_leaks, read_dev, read_train
 
     for stage in recipe.stages:
         check_files(stage.data)
@@ -41,7 +41,7 @@ def train(recipe: Recipe, output: str | Path, *, fresh: bool = False, progress: 
     import torch
     from accelerate import PartialState  # type: ignore[import-untyped]
 
-    from bioqa.train.finish import finish
+    from bioqa.train.export import finish
     from bioqa.train.stage import check_precision, train_stage
 
     for stage in recipe.stages:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bioqa import Index
-from bioqa.index import Filters
+from bioqa.index.filters import Filters
 from support import DEMO
 
 MARFAN = "Which gene is mutated in Marfan syndrome?"

@@ -30,7 +30,7 @@ HEAVY = (
         "from bioqa.cli import main; main(['--help'])",
         "from bioqa.cli import main; main(['search', '--help'])",
         "from bioqa.cli import main; main(['index', 'build', '--help'])",
-        "import bioqa.rerank, bioqa.corpus, bioqa.index, bioqa.search",
+        "import bioqa.rerank, bioqa.corpus, bioqa.index, bioqa.pipeline.pipeline",
     ],
 )
 def test_import_and_help_load_nothing_heavy(code):
@@ -62,7 +62,8 @@ def test_every_exported_name_is_there():
 
 
 def test_the_demo_collection_is_as_its_readme_says():
-    from bioqa.corpus import expand_sources, read_source
+    from bioqa.corpus.read_source import read_source
+    from bioqa.corpus.sources import expand_sources
     from bioqa.types import Article
 
     baseline = list(read_source(expand_sources([DEMO / "demo26n0001.xml"])[0]))

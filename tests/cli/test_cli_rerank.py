@@ -14,9 +14,9 @@ import pytest
 
 from bioqa import Article, Index, Reranker, build_index
 from bioqa.errors import OutputError, QuestionError
-from bioqa.evaluate.runs import iter_run, read_run
-from bioqa.rerank.windows import score_articles
-from bioqa.rerun import Journal, plan_run, rerank_run
+from bioqa.io.trec import iter_run, read_run
+from bioqa.pipeline.rerank_run import Journal, plan_run, rerank_run
+from bioqa.pipeline.windows import score_articles
 from support import REPOSITORY, write_jsonl
 from tiny_models import one_thread, tiny_reranker  # noqa: F401
 
@@ -157,10 +157,10 @@ def test_what_was_split_cut_and_not_read_is_told(long, rerank, files, tiny_reran
 @pytest.mark.parametrize("weight", [0.0, 0.25, 3.0])
 def test_with_the_weight_of_bm25_a_run_is_ranked_as_a_search_is(weight, rerank, bioqa, files, tiny_reranker):  # noqa: F811
     search = ("search", "--corpus", files / "corpus.jsonl", "--questions", files / "questions.tsv", "--top", 10)
-    reranked = ("--reranker", tiny_reranker, "--device", "cpu", "--rerank-depth", 10, "--bm25-weight", weight)
+    reranked = ("--reranker", tiny_reranker, "--device", "cpu", "--rerank-depth", 10, "--first-stage-weight", weight)
     assert bioqa(*search, "--no-rerank", "--run", files / "in.run").code == 0
     assert bioqa(*search, *reranked, "--run", files / "searched.run").code == 0
-    done = rerank("--bm25-weight", weight)
+    done = rerank("--first-stage-weight", weight)
     assert done.code == 0
     ours, theirs = read_run(files / "out.run"), read_run(files / "searched.run")
     assert ours.keys() == theirs.keys() and len(ours) > 20
@@ -171,15 +171,15 @@ def test_with_the_weight_of_bm25_a_run_is_ranked_as_a_search_is(weight, rerank, 
 
 
 def test_the_weight_that_the_models_folder_names_is_told_but_not_taken(rerank, files, tiny_reranker, tmp_path):  # noqa: F811
-    assert "--bm25-weight" not in rerank().err
+    assert "--first-stage-weight" not in rerank().err
     alone = (files / "out.run").read_text()
     named = shutil.copytree(tiny_reranker, tmp_path / "reranker")  # the run's tag
-    (named / "bioqa.json").write_text('{"bm25_weight": 0.3}')
+    (named / "bioqa.json").write_text('{"first_stage_weight": 0.3}')
     done = rerank("--reranker", named)
     assert f"Ranking by the logit alone. The folder of {named} names a weight for BM25" in done.err
-    assert "--bm25-weight 0.3 ranks as `bioqa search` does" in done.err
+    assert "--first-stage-weight 0.3 ranks as `bioqa search` does" in done.err
     assert (files / "out.run").read_text() == alone
-    assert "names a weight" not in rerank("--reranker", named, "--bm25-weight", 0).err
+    assert "names a weight" not in rerank("--reranker", named, "--first-stage-weight", 0).err
     assert (files / "out.run").read_text() == alone
 
 
@@ -260,10 +260,10 @@ def test_what_is_read_is_never_replaced(read, rerank, files):
         (["--corpus", "/nowhere.jsonl"], 3, "/nowhere.jsonl"),
         (["--questions", "/nowhere"], 4, "There is no question file"),
         (["--depth", 0], 2, "depth must be 1 or more"),
-        (["--bm25-weight", -0.1], 2, "The weight of BM25 must be 0 or more, not -0.1."),
-        (["--bm25-weight", "nan"], 2, "The weight of BM25 must be 0 or more, not nan."),
-        (["--bm25-weight", "inf"], 2, "The weight of BM25 must be 0 or more, not inf."),
-        (["--bm25-weight", "much"], 2, "'much' is not a valid float"),
+        (["--first-stage-weight", -0.1], 2, "The weight of BM25 must be 0 or more, not -0.1."),
+        (["--first-stage-weight", "nan"], 2, "The weight of BM25 must be 0 or more, not nan."),
+        (["--first-stage-weight", "inf"], 2, "The weight of BM25 must be 0 or more, not inf."),
+        (["--first-stage-weight", "much"], 2, "'much' is not a valid float"),
         (["--batch-size", 0], 2, "--batch-size must be 1 or more"),
         (["--overlap", -1], 2, "--overlap must be 0 or more"),
         (["--long", "best"], 2, "best"),
@@ -363,11 +363,11 @@ def questions(files):
         (["--overlap", 1], "overlap"),
         (["--depth", 3], "candidates"),
         (["--max-length", 40], "maximum length"),
-        (["--bm25-weight", 0.5], "weight of BM25"),
+        (["--first-stage-weight", 0.5], "weight of BM25"),
     ],
 )
 def test_another_setting_begins_anew_and_says_why(options, name, rerank, files, tiny_reranker):  # noqa: F811
-    from bioqa.rerun import settings_of
+    from bioqa.pipeline.rerank_run import settings_of
 
     assert rerank(*options).code == 0
     expected = (files / "out.run").read_text()
@@ -382,23 +382,23 @@ def test_another_setting_begins_anew_and_says_why(options, name, rerank, files, 
 
 
 def test_a_run_to_which_the_scores_count_goes_on_with_them(rerank, files, tiny_reranker):  # noqa: F811
-    from bioqa.rerun import settings_of
+    from bioqa.pipeline.rerank_run import settings_of
 
-    assert rerank("--bm25-weight", 0.5).code == 0
+    assert rerank("--first-stage-weight", 0.5).code == 0
     expected = (files / "out.run").read_text()
-    plan = plan_run(files / "in.run", questions(files), bm25_weight=0.5)
+    plan = plan_run(files / "in.run", questions(files), first_stage_weight=0.5)
     reranker = Reranker(tiny_reranker, device="cpu")
     interrupt(files, tiny_reranker, 5, settings_of(plan, files / "corpus.jsonl", reranker, "max", 0), plan)
-    assert "Going on after 5 of 30 questions" in rerank("--bm25-weight", 0.5).err
+    assert "Going on after 5 of 30 questions" in rerank("--first-stage-weight", 0.5).err
     assert (files / "out.run").read_text() == expected
     interrupt(files, tiny_reranker, 5, settings_of(plan, files / "corpus.jsonl", reranker, "max", 0), plan)
     write_run(files / "in.run", {f"q{n}": [(id, score / 2) for id, score in candidates(n)] for n in range(30)})
-    assert "had another candidates: it begins anew" in rerank("--bm25-weight", 0.5).err
+    assert "had another candidates: it begins anew" in rerank("--first-stage-weight", 0.5).err
     assert (files / "out.run").read_text() != expected
 
 
 def test_another_corpus_or_model_begins_anew(files, tiny_reranker, tmp_path):  # noqa: F811
-    from bioqa.rerun import settings_of
+    from bioqa.pipeline.rerank_run import settings_of
 
     reranker = Reranker(tiny_reranker, device="cpu")
     plan = plan_run(files / "in.run", questions(files))

@@ -12,7 +12,8 @@ import pytest
 
 from bioqa import Index, Question, Reranker, read_questions
 from bioqa.errors import OutputError
-from bioqa.evaluate.runs import open_output, run_lines
+from bioqa.io.output import open_output
+from bioqa.io.trec import run_lines
 from support import DEMO, REPOSITORY
 
 MARFAN = "Which gene is mutated in Marfan syndrome?"
@@ -42,13 +43,13 @@ def test_json_carries_scores_and_bioqa_snippet_offsets_that_fit_the_article(bioq
     record = json.loads(done.out)
     assert record["question"] == MARFAN
     assert record["reranker"] == "default"
-    assert record["bm25_weight"] == Reranker().bm25_weight > 0
+    assert record["first_stage_weight"] == Reranker().first_stage_weight > 0
     assert [hit["rank"] for hit in record["hits"]] == [1, 2, 3]
     scores = [hit["score"] for hit in record["hits"]]
     assert scores == sorted(scores, reverse=True)
     with Index(demo_index) as index:
         for hit in record["hits"]:
-            assert hit["logit"] + record["bm25_weight"] * hit["bm25"] == pytest.approx(hit["score"])
+            assert hit["logit"] + record["first_stage_weight"] * hit["bm25"] == pytest.approx(hit["score"])
             assert 0 < hit["probability"] < 1
             article = index.get(hit["id"])
             for snippet in hit["snippets"]:

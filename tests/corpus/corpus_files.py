@@ -4,7 +4,8 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 
-from bioqa.corpus import expand_sources, read_source
+from bioqa.corpus.read_source import read_source
+from bioqa.corpus.sources import expand_sources
 from bioqa.errors import RecordError
 from bioqa.types import Article, Deletion
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bioqa.corpus import read_qrels, read_queries
+from bioqa.corpus.beir import read_beir_qrels, read_beir_queries
 from bioqa.errors import QuestionError, RecordError, SourceError
 from bioqa.types import Article, Question
 from corpus_files import read, write
@@ -30,7 +30,7 @@ def test_a_bad_line_of_the_corpus_is_named_with_the_file_in_the_folder(tmp_path:
 @pytest.mark.parametrize("name", ["queries.jsonl", "queries.jsonl.gz"])
 def test_queries_are_questions(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, '{"_id": "q1", "text": "Why?"}\n\n{"_id": 2, "text": "Who é?", "metadata": {}}\n')
-    assert list(read_queries(tmp_path)) == [Question("q1", "Why?"), Question("2", "Who é?")]
+    assert list(read_beir_queries(tmp_path)) == [Question("q1", "Why?"), Question("2", "Who é?")]
 
 
 @pytest.mark.parametrize(
@@ -46,18 +46,18 @@ def test_queries_are_questions(tmp_path: Path, name: str) -> None:
 def test_a_bad_query_is_named_by_line(tmp_path: Path, line: str, message: str) -> None:
     write(tmp_path / "queries.jsonl", '{"_id": "1", "text": "Why?"}\n' + line)
     with pytest.raises(QuestionError, match=rf"queries\.jsonl, line 2: {message}"):
-        list(read_queries(tmp_path))
+        list(read_beir_queries(tmp_path))
 
 
 def test_a_folder_without_queries_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"is not a BEIR folder with queries\.jsonl"):
-        list(read_queries(tmp_path))
+        list(read_beir_queries(tmp_path))
 
 
 @pytest.mark.parametrize("header", [HEADER, "\ufeff" + HEADER, ""])
 def test_qrels_are_grades_by_query_and_document(tmp_path: Path, header: str) -> None:
     path = write(tmp_path / "test.tsv", header + "1\ta\t1\r\n1\tb\t0\n\n2\ta\t2\n2\ta\t2")
-    assert read_qrels(path) == {"1": {"a": 1, "b": 0}, "2": {"a": 2}}
+    assert read_beir_qrels(path) == {"1": {"a": 1, "b": 0}, "2": {"a": 2}}
 
 
 @pytest.mark.parametrize(
@@ -74,15 +74,15 @@ def test_qrels_are_grades_by_query_and_document(tmp_path: Path, header: str) -> 
 )
 def test_bad_qrels_are_named_by_line(tmp_path: Path, content: str | bytes, message: str) -> None:
     with pytest.raises(SourceError, match=rf"test\.tsv.*{message}"):
-        read_qrels(write(tmp_path / "test.tsv", content))
+        read_beir_qrels(write(tmp_path / "test.tsv", content))
 
 
 @pytest.mark.shared_data
 def test_scifact_is_complete(shared_data: Path) -> None:
     folder = shared_data / "scifact"
     documents = {record.id for record in read(folder)}
-    questions = {question.id for question in read_queries(folder)}
-    qrels = read_qrels(folder / "qrels" / "test.tsv")
+    questions = {question.id for question in read_beir_queries(folder)}
+    qrels = read_beir_qrels(folder / "qrels" / "test.tsv")
     assert len(documents) == 5183
     assert (len(qrels), sum(map(len, qrels.values()))) == (300, 339)
     assert set(qrels) <= questions

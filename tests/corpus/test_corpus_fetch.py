@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from bioqa.corpus import expand_sources
-from bioqa.corpus.fetch import FetchReport, fetch_pubmed
+from bioqa.corpus.sources import expand_sources
 from bioqa.errors import OutputError, SourceError, UsageError
+from bioqa.fetch.pubmed import FetchReport, fetch_pubmed
 from pubmed_server import MAX_REQUESTS, ONE, SIZE, THREE, TWO, Handler, PubMed
 
 

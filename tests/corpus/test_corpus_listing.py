@@ -2,7 +2,7 @@
 
 import pytest
 
-from bioqa.corpus.listing import RemoteFile, file_filter, parse_listing, parse_md5
+from bioqa.fetch.listing import RemoteFile, file_filter, parse_listing, parse_md5
 from pubmed_server import ONE, TWO
 
 NLM_PAGE = """<h1>Index of /pubmed/baseline</h1>

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bioqa.corpus import Source, read_source
-from bioqa.corpus.files import CHUNK_BYTES
+from bioqa.corpus.read_source import read_source
+from bioqa.corpus.sources import Source
+from bioqa.io.text_files import CHUNK_BYTES
 from bioqa.types import Article, Deletion, Section
 from corpus_files import citation, pubmed_set, read, write
 

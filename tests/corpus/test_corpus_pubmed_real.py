@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from bioqa.corpus import Source, expand_sources, read_source
+from bioqa.corpus.read_source import read_source
+from bioqa.corpus.sources import Source, expand_sources
 from bioqa.errors import SourceError
 from bioqa.types import Article, Deletion
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bioqa.corpus import Source, expand_sources, read_source
+from bioqa.corpus.read_source import read_source
+from bioqa.corpus.sources import Source, expand_sources
 from bioqa.errors import BioqaError, SourceError, UsageError
 from corpus_files import citation, pubmed_set, read, write
 

@@ -9,9 +9,10 @@ import pytest
 
 import bioqa.rerank
 from bioqa import Index, Reranker, SearchEngine, read_questions
-from bioqa.evaluate.judge import measure_runs
+from bioqa.corpus.qrels import read_qrels
+from bioqa.evaluate.measures import measure_runs
 from bioqa.evaluate.ranking import means
-from bioqa.evaluate.runs import read_qrels, read_run
+from bioqa.io.trec import read_run
 from support import DEMO, REPOSITORY
 
 QUESTIONS, DEPTH, RERANKED = 4, 8, 3
@@ -169,15 +170,15 @@ def test_the_page_stands_alone_and_is_well_formed(results):
 def test_nothing_is_scored_again_and_weights_of_bm25_are_applied_to_what_is_kept(
     results, report, tmp_path, bioqa, monkeypatch
 ):
-    monkeypatch.setattr("bioqa.rerank.windows.score_articles", lambda *_: pytest.fail("scored again"))
-    weighted = ["--set", "reranker.bm25-weight=0.9", "--cache", results / "cache", "--json"]
+    monkeypatch.setattr("bioqa.pipeline.windows.score_articles", lambda *_: pytest.fail("scored again"))
+    weighted = ["--set", "reranker.first-stage-weight=0.9", "--cache", results / "cache", "--json"]
     done = bioqa(*arguments(tmp_path / "out", *weighted))
     assert done.code == 0, done.err
     found = systems(json.loads(done.out))["bm25 + default"]
-    assert found["bm25_weight"] == 0.9
+    assert found["first_stage_weight"] == 0.9
     runs = [read_run(folder / "runs" / "demo" / "bm25+default.run") for folder in (results, tmp_path / "out")]
     bm25 = read_run(results / "runs" / "demo" / "bm25.run")
-    change = 0.9 - systems(report)["bm25 + default"]["bm25_weight"]
+    change = 0.9 - systems(report)["bm25 + default"]["first_stage_weight"]
     assert change
     for id, scores in runs[0].items():
         expected = {name: score + change * bm25[id][name] for name, score in scores.items()}
@@ -185,7 +186,7 @@ def test_nothing_is_scored_again_and_weights_of_bm25_are_applied_to_what_is_kept
 
 
 def test_a_killed_run_goes_on_where_it_was(results, tmp_path, bioqa, monkeypatch):
-    from bioqa.rerank import windows
+    from bioqa.pipeline import windows
 
     cache = tmp_path / "cache"
     (journal,) = (results / "cache").glob("*/rerank-*.jsonl")
@@ -204,7 +205,7 @@ def test_a_killed_run_goes_on_where_it_was(results, tmp_path, bioqa, monkeypatch
         scored.append(question)
         return original(reranker, question, articles, **more)
 
-    monkeypatch.setattr("bioqa.rerank.windows.score_articles", counting)
+    monkeypatch.setattr("bioqa.pipeline.windows.score_articles", counting)
     done = bioqa(*arguments(tmp_path / "out", "--cache", cache))
     assert done.code == 0, done.err
     asked = [question.body for question in read_questions(DEMO / "questions.json")[:QUESTIONS]]
@@ -268,7 +269,7 @@ def test_bad_input_ends_in_a_sentence_before_anything_is_written(tmp_path, bioqa
 
 
 def test_an_engine_or_a_hub_name_is_passed_to_the_reranker_as_it_is():
-    from bioqa.evaluate.suite import RerankerSpec
+    from bioqa.bench.suite import RerankerSpec
 
     assert RerankerSpec("m").options() == {"device": "auto", "batch_size": 32, "max_length": None}
     options = RerankerSpec("m", engine="cpu-int8", max_length=128).options()

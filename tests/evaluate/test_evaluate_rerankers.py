@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from bioqa.bench.suite import RerankerSpec
+from bioqa.bench.suite_reranker import SuiteReranker
 from bioqa.errors import ModelError
-from bioqa.evaluate.rerankers import SuiteReranker
-from bioqa.evaluate.suite import RerankerSpec
-from bioqa.rerank.locate import DEFAULT_FOLDER
+from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def test_scores_are_kept_for_the_same_weights_and_options_only(folder):
     before = key(folder)
     assert key(folder, max_length=64) != before
     assert key(folder, engine="cpu-int8") != before
-    assert key(folder, bm25_weight=0.3) == before
+    assert key(folder, first_stage_weight=0.3) == before
     (folder / "README.md").write_text("another card")
-    (folder / "bioqa.json").write_text(json.dumps({"threshold": 0.4, "bm25_weight": 0.2}))
+    (folder / "bioqa.json").write_text(json.dumps({"threshold": 0.4, "first_stage_weight": 0.2}))
     assert key(folder) == before
     (folder / "model.safetensors").write_bytes(b"weightS")
     assert key(folder) != before
@@ -57,16 +57,16 @@ def test_scores_rounded_to_8_bits_are_kept_for_one_onnxruntime_only(engine, fami
 
 
 def test_threshold_and_weight_of_bm25_are_the_folders_unless_the_suite_says(folder):
-    (folder / "bioqa.json").write_text(json.dumps({"threshold": 0.4, "bm25_weight": 0.2}))
+    (folder / "bioqa.json").write_text(json.dumps({"threshold": 0.4, "first_stage_weight": 0.2}))
     own = SuiteReranker(RerankerSpec("m", model=str(folder)))
     own.check()
-    assert (own.decision.threshold, own.bm25_weight) == (0.4, 0.2)
-    assert SuiteReranker(RerankerSpec("m", model=str(folder), bm25_weight=0.0)).bm25_weight == 0.0
+    assert (own.settings.threshold, own.first_stage_weight) == (0.4, 0.2)
+    assert SuiteReranker(RerankerSpec("m", model=str(folder), first_stage_weight=0.0)).first_stage_weight == 0.0
     (folder / "bioqa.json").unlink()
-    assert (own.decision.threshold, own.bm25_weight) == (None, 0.0)
+    assert (own.settings.threshold, own.first_stage_weight) == (None, 0.0)
 
 
-@pytest.mark.parametrize("content", ['{"bm25_weight": "much"}', '{"threshold": "high"}', "{"])
+@pytest.mark.parametrize("content", ['{"first_stage_weight": "much"}', '{"threshold": "high"}', "{"])
 def test_a_damaged_bioqa_json_is_refused_before_anything_is_scored(folder, content):
     (folder / "bioqa.json").write_text(content)
     with pytest.raises(ModelError, match=r"bioqa\.json"):

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
+from bioqa.corpus.qrels import read_qrels
 from bioqa.errors import QuestionError
-from bioqa.evaluate.runs import read_qrels, read_run, run_lines
+from bioqa.io.trec import read_run, run_lines
 
 RUN = "q1 Q0 a 1 2.5 tag\nq1 Q0 b 2 -1e3 tag\n\n# a comment\nq2\tQ0\ta\t1\t0\ttag\n"
 

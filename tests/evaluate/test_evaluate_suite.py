@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from bioqa.bench.collection import read_collection
+from bioqa.bench.suite import CollectionSpec, read_suite, without_rerankers
 from bioqa.errors import QuestionError, UsageError
-from bioqa.evaluate.collection import read_collection
-from bioqa.evaluate.suite import CollectionSpec, read_suite, without_rerankers
 from support import REPOSITORY, write_jsonl
 
 SUITE = """
@@ -61,10 +61,12 @@ def test_variables_and_paths_are_resolved_but_told_as_they_were_written(suite_fi
 
 
 def test_set_changes_one_table_or_all_of_a_kind(suite_file):
-    suite = read(suite_file, "first-stage.depth=30", "first-stage.rm3.k1=1.2", "reranker.bm25-weight=0.1", "name=other")
+    suite = read(
+        suite_file, "first-stage.depth=30", "first-stage.rm3.k1=1.2", "reranker.first-stage-weight=0.1", "name=other"
+    )
     assert [stage.depth for stage in suite.first_stages] == [30, 30]
     assert [stage.k1 for stage in suite.first_stages] == [0.9, 1.2]
-    assert suite.rerankers[0].bm25_weight == 0.1
+    assert suite.rerankers[0].first_stage_weight == 0.1
     assert suite.name == "other"
     assert suite.written["first_stages"][1]["k1"] == 1.2
 
@@ -81,7 +83,7 @@ def test_set_changes_one_table_or_all_of_a_kind(suite_file):
         (["first-stage.bm25.rm3=1"], "first-stage bm25: rm3 must be true or false, not 1"),
         (["reranker.depth=60"], "score 60 candidates, but the first stage bm25 finds 50"),
         (["reranker.depth=0"], "depth must be 1 or more, not 0"),
-        (["reranker.bm25-weight=-1"], "bm25-weight must be 0 or more"),
+        (["reranker.first-stage-weight=-1"], "first-stage-weight must be 0 or more"),
         (["baseline=tf-idf"], "baseline 'tf-idf' is no system. There are bm25, bm25 . default"),
         (["correction=none-such"], "no correction 'none-such'"),
         (["measures=[]"], "names no measure"),

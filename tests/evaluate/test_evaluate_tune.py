@@ -5,10 +5,10 @@ import json
 import pytest
 
 from bioqa import Index, read_questions
+from bioqa.corpus.qrels import read_qrels
 from bioqa.errors import QuestionError, UsageError
-from bioqa.evaluate.judge import measure_runs
-from bioqa.evaluate.runs import read_qrels
-from bioqa.evaluate.tune import tune_bm25
+from bioqa.evaluate.measures import measure_runs
+from bioqa.evaluate.tune_bm25 import tune_bm25
 from support import DEMO
 
 FILE = DEMO / "questions.json"
@@ -40,7 +40,7 @@ def test_each_fold_is_held_out_from_its_own_choice(demo_index):
 
 def test_the_choice_of_a_fold_does_not_see_it(demo_index, monkeypatch):
     """With one question at fault for the best value of the grid, only the folds without it choose by it."""
-    import bioqa.evaluate.tune as module
+    import bioqa.evaluate.tune_bm25 as module
 
     questions = read_questions(FILE)[:4]
     qrels = {id: of for id, of in read_qrels(FILE).items() if id in {one.id for one in questions}}

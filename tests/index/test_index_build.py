@@ -15,7 +15,8 @@ from support import DEMO, write_jsonl
 
 
 def test_an_article_comes_back_from_the_index_as_it_went_in(tmp_path, demo_index):
-    from bioqa.corpus import expand_sources, read_source
+    from bioqa.corpus.read_source import read_source
+    from bioqa.corpus.sources import expand_sources
 
     records = {}
     for name in ("demo26n0001.xml", "demo26n0002.xml"):

@@ -4,7 +4,7 @@ import pytest
 
 from bioqa import Index, MemoryIndex, build_index, read_questions
 from bioqa.errors import QuestionError, UsageError
-from bioqa.index import Filters
+from bioqa.index.filters import Filters
 from bioqa.index.jvm import cast, java
 from bioqa.index.reader import unpack
 from bioqa.types import Article
@@ -251,7 +251,8 @@ def test_many_questions_at_a_time_get_what_each_gets_alone(demo_index, options):
 
 def test_threads_over_many_segments_find_the_same(tmp_path):
     """Lucene gives a thread five segments, so the index must have more."""
-    from bioqa.corpus import expand_sources, read_source
+    from bioqa.corpus.read_source import read_source
+    from bioqa.corpus.sources import expand_sources
     from bioqa.index.document import analyzer, cells
     from bioqa.index.manifest import Manifest
     from bioqa.index.shard import open_shard

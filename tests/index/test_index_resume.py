@@ -12,7 +12,8 @@ import pytest
 
 from bioqa import Index
 from bioqa.errors import IndexStateError, SourceError, UsageError
-from bioqa.index import build, build_index, writer
+from bioqa.index import build, writer
+from bioqa.index.build import build_index
 from support import DEMO, REPOSITORY
 
 KILLS = 20

@@ -7,7 +7,8 @@ import statistics
 import pytest
 
 from bioqa import Index, MemoryIndex, build_index, read_questions
-from bioqa.corpus import expand_sources, read_source
+from bioqa.corpus.read_source import read_source
+from bioqa.corpus.sources import expand_sources
 from bioqa.errors import SourceError, UsageError
 from bioqa.index.jvm import cast, java
 from bioqa.index.reader import unpack
@@ -64,9 +65,9 @@ def test_scifact_reaches_the_published_bm25_through_our_commands(shared_data, tm
     assert bioqa("index", "build", index, shared_data / "scifact").code == 0
     search = bioqa("search", index, "--questions", shared_data / "scifact", "--no-rerank", "--top", 1000, "--run", run)
     assert search.code == 0, search.err
-    from bioqa.corpus import read_qrels
+    from bioqa.corpus.beir import read_beir_qrels
 
-    qrels = read_qrels(shared_data / "scifact" / "qrels" / "test.tsv")
+    qrels = read_beir_qrels(shared_data / "scifact" / "qrels" / "test.tsv")
     ranked: dict[str, list[str]] = {}
     for line in run.read_text().splitlines():
         question, _, document, *_ = line.split()

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from bioqa import Index
-from bioqa.corpus import expand_sources, gaps, read_source
+from bioqa.corpus.read_source import read_source
+from bioqa.corpus.sources import expand_sources, gaps
 from bioqa.errors import IndexStateError, SourceError, UsageError
-from bioqa.index import build_index
+from bioqa.index.build import build_index
 from bioqa.index.update import update_index
 from bioqa.index.verify import verify_index
 from bioqa.types import Article

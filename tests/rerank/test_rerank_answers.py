@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bioqa.rerank import Reranker, best_sentences
-from bioqa.rerank.answers import PLACE, WORDS, overlap
+from bioqa.pipeline.highlight import PLACE, WORDS, best_sentences, overlap
+from bioqa.rerank.reranker import Reranker
 from bioqa.types import Article
 
 ARTICLES = [

@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from bioqa.errors import ModelError
-from bioqa.rerank import Reranker
+from bioqa.rerank.reranker import Reranker
 from tiny_models import build, edit_json, save_as_cross_encoder
 
 

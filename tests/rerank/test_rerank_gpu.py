@@ -10,11 +10,13 @@ import torch
 
 from bioqa.cli.doctor import _model
 from bioqa.errors import ModelError, UsageError
-from bioqa.rerank import Reranker, gpu, models
-from bioqa.rerank.batches import batches
-from bioqa.rerank.gpu import GpuNetwork, Spans, attend_padded
-from bioqa.rerank.load_tokenizer import load_tokenizer
-from bioqa.rerank.settings import read_settings
+from bioqa.rerank import load_model as models
+from bioqa.rerank.batching import batches
+from bioqa.rerank.engines import gpu
+from bioqa.rerank.engines.gpu import GpuNetwork, Spans, attend_padded
+from bioqa.rerank.model_folder.config import read_config
+from bioqa.rerank.model_folder.tokenizer import load_tokenizer
+from bioqa.rerank.reranker import Reranker
 from bioqa.rerank.tokens import CHUNK, FIRST_CHUNK, Padding, PairTokenizer, Tokens
 from bioqa.rerank.workers import Workers
 from tiny_models import build, edit_json
@@ -78,7 +80,7 @@ def test_more_pairs_than_a_chunk_keep_their_order(plain, question, fp32):
 
 
 def test_chunks_grow_and_hold_every_pair_once(plain):
-    source = load_tokenizer(read_settings("tiny", plain("bert-uncased")))
+    source = load_tokenizer(read_config("tiny", plain("bert-uncased")))
     tokenizer = PairTokenizer(source.backend, 64, source.padding, segments=True)
     pairs = [("gene", " ".join(["cell"] * (n % 7))) for n in range(CHUNK + 3 * FIRST_CHUNK)]
     chunks = list(tokenizer.encode_chunks(pairs))
@@ -113,7 +115,7 @@ def test_padded_attention_keeps_to_each_pair():
 
 
 def test_padding_on_the_left_changes_nothing(plain, question, passages, tmp_path, on_cpu):
-    settings = read_settings("tiny", plain("bert-uncased"))
+    settings = read_config("tiny", plain("bert-uncased"))
     source = load_tokenizer(settings)
     pairs = list(
         PairTokenizer(source.backend, 64, source.padding, segments=True).encode([(question, p) for p in passages])
@@ -125,7 +127,7 @@ def test_padding_on_the_left_changes_nothing(plain, question, passages, tmp_path
 
 
 def test_segments_are_read_only_where_the_model_has_them(plain):
-    settings = read_settings("tiny", plain("bert-uncased"))
+    settings = read_config("tiny", plain("bert-uncased"))
     ids = np.arange(5, 15, dtype=np.int32)
     pairs = [Tokens(ids, np.repeat(np.array([0, 1], np.int32), 5), False), Tokens(ids, np.zeros(10, np.int32), False)]
     (batch,) = batches(pairs, 2, Padding(0, 0, False))

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bioqa.errors import ModelError, UsageError
-from bioqa.rerank import Reranker, int8
-from bioqa.rerank.int8_graph import quantize
+from bioqa.rerank.engines import cpu_int8 as int8
+from bioqa.rerank.engines.cpu_int8_graph import quantize
+from bioqa.rerank.reranker import Reranker
 from support import REPOSITORY
 from tiny_models import WORDS, edit_json
 

@@ -6,7 +6,8 @@ from huggingface_hub import constants
 from safetensors.numpy import load_file
 
 from bioqa.errors import ModelError
-from bioqa.rerank import Reranker, locate
+from bioqa.rerank.model_folder import resolve as locate
+from bioqa.rerank.reranker import Reranker
 from tiny_models import edit_json
 
 HUB_NAME = "some-owner/some-model"
@@ -52,7 +53,7 @@ def test_the_model_in_the_package_is_small_and_brings_its_decision():
     assert {tensor.dtype.name for tensor in weights.values()} == {"float16"}
     assert sum(file.stat().st_size for file in locate.DEFAULT_FOLDER.iterdir()) <= 50_000_000
     reranker = Reranker()
-    assert 0 < reranker.bm25_weight < 2
+    assert 0 < reranker.first_stage_weight < 2
     assert reranker.threshold is not None and 0 < reranker.threshold < 1
     assert reranker.calibration is not None and reranker.calibration.a > 0
 

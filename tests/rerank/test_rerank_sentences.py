@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bioqa.rerank.sentences import sentences, split
+from bioqa.corpus.sentences import sentences, split
 from bioqa.types import Article, Section
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from bioqa.rerank.batches import batches
-from bioqa.rerank.load_tokenizer import _plain_bert, load_tokenizer
-from bioqa.rerank.settings import read_settings
+from bioqa.rerank.batching import batches
+from bioqa.rerank.model_folder.config import read_config
+from bioqa.rerank.model_folder.tokenizer import _plain_bert, load_tokenizer
 from bioqa.rerank.tokens import CHUNK, Padding, PairTokenizer, Tokens
 from tiny_models import ARCHITECTURES, edit_json
 
@@ -24,7 +24,7 @@ PAIRS = [
 
 
 def encode(folder, length=64):
-    source = load_tokenizer(read_settings("tiny", folder))
+    source = load_tokenizer(read_config("tiny", folder))
     tokenizer = PairTokenizer(source.backend, length, source.padding, segments=source.segments, cut=source.cut)
     return source, list(tokenizer.encode(PAIRS))
 
@@ -51,7 +51,7 @@ def test_tokens_are_those_of_auto_tokenizer(architecture, plain):
 
 @pytest.mark.parametrize("architecture", ["bert-cased", "bert-uncased"])
 def test_bert_is_read_without_transformers(architecture, plain):
-    assert _plain_bert(read_settings("tiny", plain(architecture))) is not None
+    assert _plain_bert(read_config("tiny", plain(architecture))) is not None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_bert_is_read_without_transformers(architecture, plain):
 )
 def test_where_its_files_disagree_transformers_decides(change, cased):
     edit_json(cased / "tokenizer_config.json", **change)
-    assert _plain_bert(read_settings("tiny", cased)) is None
+    assert _plain_bert(read_config("tiny", cased)) is None
     _, tokens = encode(cased)
     theirs = AutoTokenizer.from_pretrained(cased)
     expected = theirs(PAIRS, truncation="longest_first", max_length=64)["input_ids"]
@@ -80,11 +80,11 @@ def test_where_its_files_disagree_transformers_decides(change, cased):
 @pytest.mark.parametrize("change", [{"normalizer": {"type": "Lowercase"}}, {"pre_tokenizer": {"type": "Whitespace"}}])
 def test_where_tokenizer_json_is_no_bert_transformers_decides(change, cased):
     edit_json(cased / "tokenizer.json", **change)
-    assert _plain_bert(read_settings("tiny", cased)) is None
+    assert _plain_bert(read_config("tiny", cased)) is None
 
 
 def test_more_pairs_than_are_tokenized_at_a_time(plain):
-    source = load_tokenizer(read_settings("tiny", plain("bert-uncased")))
+    source = load_tokenizer(read_config("tiny", plain("bert-uncased")))
     tokenizer = PairTokenizer(source.backend, 64, source.padding, segments=True)
     pairs = [("gene", "pain " * (i % 5)) for i in range(2 * CHUNK + 3)]
     lengths = [len(tokens.ids) for tokens in tokenizer.encode(pairs)]
@@ -92,7 +92,7 @@ def test_more_pairs_than_are_tokenized_at_a_time(plain):
 
 
 def test_tokens_are_counted_up_to_the_maximum_length(plain):
-    source = load_tokenizer(read_settings("tiny", plain("xlm-roberta")))
+    source = load_tokenizer(read_config("tiny", plain("xlm-roberta")))
     tokenizer = PairTokenizer(source.backend, 64, source.padding, segments=False)
     theirs = AutoTokenizer.from_pretrained(plain("xlm-roberta"))
     texts = ["", "gene", "malaria is caused by parasites " * 30]
@@ -102,7 +102,7 @@ def test_tokens_are_counted_up_to_the_maximum_length(plain):
 
 
 def test_halves_of_surrogate_pairs_are_read_as_question_marks(plain):
-    source = load_tokenizer(read_settings("tiny", plain("bert-cased")))
+    source = load_tokenizer(read_config("tiny", plain("bert-cased")))
     tokenizer = PairTokenizer(source.backend, 64, source.padding, segments=True)
     broken, mended = tokenizer.encode([("a \ud800", "b \udfff c"), ("a ?", "b ? c")])
     assert broken.ids.tolist() == mended.ids.tolist()

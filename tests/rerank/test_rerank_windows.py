@@ -11,11 +11,11 @@ import pytest
 from bioqa import Article, Question
 from bioqa import Reranker as AnyReranker
 from bioqa.errors import QuestionError, UsageError
-from bioqa.rerank.load_tokenizer import load_tokenizer
-from bioqa.rerank.long import LONG, Coverage, check_lengths
-from bioqa.rerank.settings import read_settings
+from bioqa.pipeline.coverage import LONG, Coverage, check_lengths
+from bioqa.pipeline.windows import score_articles, score_questions, windows
+from bioqa.rerank.model_folder.config import read_config
+from bioqa.rerank.model_folder.tokenizer import load_tokenizer
 from bioqa.rerank.tokens import PairTokenizer
-from bioqa.rerank.windows import score_articles, score_questions, windows
 from tiny_models import ARCHITECTURES
 
 Reranker = partial(AnyReranker, engine="exact")
@@ -116,7 +116,7 @@ def test_labels_of_parts_that_do_not_fit_lead_to_windows_not_to_a_cut(reranker):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_only_the_second_text_loses_tokens_when_the_first_is_to_be_kept(architecture, plain):
-    source = load_tokenizer(read_settings("tiny", plain(architecture)))
+    source = load_tokenizer(read_config("tiny", plain(architecture)))
     long, short, asked = "malaria is caused by parasites " * 80, "pain", LONG_QUESTION
     alone = source.backend.encode(asked, add_special_tokens=False).ids
     length = int(1.5 * len(alone))
@@ -138,7 +138,7 @@ def test_only_the_second_text_loses_tokens_when_the_first_is_to_be_kept(architec
 
 
 def test_what_a_model_reads_from_the_end_is_cut_at_the_beginning(plain):
-    source = load_tokenizer(read_settings("tiny", plain("bert-uncased")))
+    source = load_tokenizer(read_config("tiny", plain("bert-uncased")))
     tokenizer = PairTokenizer(source.backend, 10, source.padding, segments=True, cut="left")
     [pair] = tokenizer.encode([("gene", "aspirin inhibits pain " * 3 + "malaria")], keep_first=True)
     assert pair.unread == len("aspirin inhibits pain aspirin ")
@@ -238,7 +238,7 @@ def test_calls_again_and_from_four_threads_give_the_same_scores(architecture, pl
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_one_tokenizer_serves_many_threads(architecture, plain):
-    source = load_tokenizer(read_settings("tiny", plain(architecture)))
+    source = load_tokenizer(read_config("tiny", plain(architecture)))
     tokenizer = PairTokenizer(source.backend, 64, source.padding, segments=source.segments)
     pairs = [(f"{word} gene?", " ".join(SENTENCES[:n])) for n in range(1, 9) for word in ("which", LONG_QUESTION[:60])]
     expected = [pair.ids.tolist() for keep in (False, True) for pair in tokenizer.encode(pairs, keep_first=keep)]

@@ -12,7 +12,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
 
 from bioqa.errors import ModelError
 from bioqa.rerank import Reranker as AnyReranker
-from bioqa.rerank.batches import batches
+from bioqa.rerank.batching import batches
 from bioqa.rerank.tokens import Padding, Tokens
 from bioqa.rerank.workers import Workers
 
@@ -143,7 +143,7 @@ def test_a_failure_on_one_device_ends_the_others_soon():
 
 def test_a_reranker_on_two_devices_gives_the_scores_of_one(plain, question, passages, monkeypatch):
     one = Reranker(plain("xlm-roberta"), batch_size=2)
-    monkeypatch.setattr("bioqa.rerank.models.resolve_devices", lambda names: tuple(names.split(",")))
+    monkeypatch.setattr("bioqa.rerank.load_model.resolve_devices", lambda names: tuple(names.split(",")))
     two = Reranker(plain("xlm-roberta"), batch_size=2, device="cpu,cpu")
     first, second = (worker._network for worker in two._workers._workers)
     assert first is not second

@@ -7,7 +7,7 @@ import pytest
 
 from bioqa import Article, MemoryIndex, Question, Reranker, SearchEngine
 from bioqa.errors import QuestionError, UsageError
-from bioqa.rerank.windows import score_articles, windows
+from bioqa.pipeline.windows import score_articles, windows
 from tiny_models import build
 
 QUESTION = "Which gene is mutated in cystic fibrosis?"

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from bioqa.errors import ModelError
 from bioqa.evaluate.classification import calibration_error
-from bioqa.rerank import Reranker
+from bioqa.rerank.reranker import Reranker
 from bioqa.train.calibration import fit, held_out
 from training_files import pairs
 

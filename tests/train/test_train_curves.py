@@ -2,7 +2,7 @@
 
 import pytest
 
-from bioqa.train.curves import curves_figure, draw_curves
+from bioqa.train.plots import curves_figure, draw_curves
 from bioqa.train.stage import METRIC
 
 

@@ -8,15 +8,16 @@ import pytest
 
 import pair_files as made
 from bioqa.errors import PairsError, QuestionError, UsageError
-from bioqa.index import Index, build_index
-from bioqa.train.build import BuildOptions, build_pairs
-from bioqa.train.duplicates import NearDuplicates, near_groups, normalised
-from bioqa.train.groups import Group, Passage, read_groups
-from bioqa.train.leaks import find_leaks
-from bioqa.train.negatives import Forbidden, Mining, Negatives, parse_negatives, with_share
-from bioqa.train.pairs import Pair, read_pairs
-from bioqa.train.split import parse_splits
-from bioqa.train.titles import TitleOptions, build_titles
+from bioqa.index.build import build_index
+from bioqa.index.reader import Index
+from bioqa.pairs.build_pairs import BuildOptions, build_pairs
+from bioqa.pairs.duplicates import NearDuplicates, near_groups, normalised
+from bioqa.pairs.leaks import find_leaks
+from bioqa.pairs.negatives import Forbidden, Mining, Negatives, parse_negatives, with_share
+from bioqa.pairs.pair_file import Pair, read_pairs
+from bioqa.pairs.question_groups import Group, Passage, read_groups
+from bioqa.pairs.split import parse_splits
+from bioqa.pairs.title_pairs import TitleOptions, build_titles
 from support import write_jsonl
 
 

@@ -4,11 +4,11 @@ import pytest
 
 import pair_files as made
 from bioqa.errors import PairsError, UsageError
-from bioqa.train.cells import CellOptions, build_cells, read_crosswalk, read_obo
-from bioqa.train.leaks import find_leaks
-from bioqa.train.negatives import Negatives
-from bioqa.train.pairs import read_pairs
-from bioqa.train.split import parse_splits
+from bioqa.pairs.cell_ontology import CellOptions, build_cells, read_crosswalk, read_obo
+from bioqa.pairs.leaks import find_leaks
+from bioqa.pairs.negatives import Negatives
+from bioqa.pairs.pair_file import read_pairs
+from bioqa.pairs.split import parse_splits
 
 
 def test_terms_are_read_without_obsolete_ones(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 import pair_files as made
 import tiny_models
-from bioqa.train.pairs import Pair, read_made, read_pairs, write_pairs
+from bioqa.pairs.pair_file import Pair, read_made, read_pairs, write_pairs
 from support import write_jsonl
 
 tiny_reranker = tiny_models.tiny_reranker
@@ -192,7 +192,7 @@ def test_an_interrupted_build_leaves_nothing(bioqa, tmp_path, questions, monkeyp
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bioqa.train.build.write_group", interrupt)
+    monkeypatch.setattr("bioqa.pairs.build_pairs.write_group", interrupt)
     done = bioqa("pairs", "build", questions, "--out", tmp_path / "x")
     assert (done.code, done.err) == (130, "Interrupted.\n")
     assert [path.name for path in tmp_path.iterdir()] == ["questions.json"]

@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from bioqa.errors import OutputError, PairsError, UsageError
+from bioqa.pairs.pair_file import ROW_GROUP, Pair, read_batches, read_made, read_pairs, write_pairs
+from bioqa.pairs.statistics import describe
 from bioqa.train.curriculum import epoch_rows
-from bioqa.train.pairs import ROW_GROUP, Pair, read_batches, read_made, read_pairs, write_pairs
-from bioqa.train.statistics import describe
 from support import write_jsonl
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bioqa.errors import PairsError
-from bioqa.rerank import Reranker
+from bioqa.rerank.reranker import Reranker
 from bioqa.train.recipe import read_recipe
 from tiny_models import build
 from training_files import RECIPES, pairs, write

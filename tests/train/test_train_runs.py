@@ -14,8 +14,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from bioqa.errors import LeakError, ModelError, OutputError, PairsError, TrainingError, UsageError
+from bioqa.pairs.pair_file import write_pairs
 from bioqa.train.losses import LOSSES
-from bioqa.train.pairs import write_pairs
 from bioqa.train.trainer import train
 from support import REPOSITORY
 from tiny_models import build
@@ -90,7 +90,7 @@ def test_a_training_that_was_killed_goes_on(recipe, data, tmp_path, monkeypatch)
 
 
 def test_a_training_that_failed_at_the_end_only_ends_anew(recipe, tmp_path, monkeypatch):
-    from bioqa.train import curves
+    from bioqa.train import plots as curves
 
     monkeypatch.setattr(curves, "draw_reliability", lambda path, judgement: 1 / 0)
     with pytest.raises(ZeroDivisionError):

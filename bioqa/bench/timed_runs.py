@@ -1,0 +1,121 @@
+"""What each stage makes of a question, with the seconds it took."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from typing import TYPE_CHECKING
+
+from bioqa.pipeline.pipeline import Pipeline
+from bioqa.types import Article, Question
+
+if TYPE_CHECKING:
+    from bioqa.index.reader import Index
+    from bioqa.rerank.reranker import Reranker
+
+WARM_UP = 50
+"""Searches before the clock starts: Java compiles what it runs often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the first stage found for a question: (passage id, BM25 score), best first, and the seconds of the search."""
+
+    id: str
+    seconds: float
+    passages: list[tuple[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """What a reranker made of a question's candidates, in the first stage's order: (passage id, BM25 score, logit).
+
+    ``seconds`` are those of reading the candidates and scoring them, ``texts`` how many texts they were scored in (a long article
+    in several), ``cut`` how many candidates have text that was not read.
+    """
+
+    id: str
+    seconds: float
+    texts: int
+    cut: int
+    passages: list[tuple[str, float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class GoldScores:
+    """What a reranker makes of the relevant passages that are not among its candidates: (passage id, logit).
+
+    ``absent`` are relevant passages that the collection does not hold. ``negatives`` are the ids of the hard negatives: the best
+    candidates that are not relevant, and neither hold the text of a relevant passage nor are held by one.
+    """
+
+    id: str
+    missed: list[tuple[str, float]]
+    absent: list[str]
+    negatives: list[str]
+
+
+def find(pipeline: Pipeline, questions: Sequence[Question]) -> Iterator[Found]:
+    """The first stage for one question after another, each timed; the pipeline has no reranker."""
+    for question in islice(cycle(questions), WARM_UP):
+        pipeline.rank(question)
+    for question in questions:
+        ranked = pipeline.rank(question)
+        passages = [(one.id, round(one.score, 6)) for one in ranked.candidates]
+        yield Found(question.id, round(ranked.timings["retrieve"], 7), passages)
+
+
+def rerank(pipeline: Pipeline, questions: Sequence[Question]) -> Iterator[Reranked]:
+    """The reranked candidates of one question after another, each timed.
+
+    The pipeline's ``top`` is the first stage's depth, with which equal scores come in the order that it gives them.
+    """
+    for question in questions[:1]:
+        pipeline.rank(question, replace(pipeline.options, top=1, rerank_depth=10))
+    for question in questions:
+        ranked = pipeline.rank(question)
+        scored = sorted((one for one in ranked.candidates if one.logit is not None), key=lambda one: one.place)
+        passages = [(one.id, round(one.first_stage_score, 6), round(one.logit or 0.0, 6)) for one in scored]
+        seconds, cut = round(ranked.timings["rerank"], 6), ranked.coverage.cut
+        yield Reranked(question.id, seconds, ranked.windows, cut, passages)
+
+
+def score_gold(
+    index: "Index",
+    reranker: "Reranker",
+    questions: Sequence[Question],
+    *,
+    relevant: dict[str, set[str]],
+    reranked: dict[str, Reranked],
+    negatives: int,
+) -> Iterator[GoldScores]:
+    """Scores of the relevant passages that are not among the candidates, and ``negatives`` hard negatives to each relevant one."""
+    from bioqa.pipeline.windows import score_articles
+
+    for question in questions:
+        candidates = [row[0] for row in reranked[question.id].passages]
+        gold = {id: index.get(id) for id in sorted(relevant[question.id])}
+        present = {id: article for id, article in gold.items() if article is not None}
+        missed = [article for id, article in present.items() if id not in set(candidates)]
+        scores = score_articles(reranker, question.body, missed)
+        rows = zip(missed, scores.logits.tolist(), strict=True)
+        yield GoldScores(
+            question.id,
+            [(article.id, round(logit, 6)) for article, logit in rows],
+            [id for id, article in gold.items() if article is None],
+            _hard_negatives(
+                index, [id for id in candidates if id not in gold], list(present.values()), negatives * len(present)
+            ),
+        )
+
+
+def _hard_negatives(index: "Index", candidates: Sequence[str], gold: Sequence[Article], count: int) -> list[str]:
+    texts = [article.default_text() for article in gold]
+    chosen: list[str] = []
+    for id in candidates:
+        if len(chosen) == count:
+            break
+        article = index.get(id)
+        text = article.default_text() if article else ""
+        if text and not any(text in other or other in text for other in texts):
+            chosen.append(id)
+    return chosen

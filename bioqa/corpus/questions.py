@@ -1,0 +1,247 @@
+"""Question files: BioASQ task B JSON, tab-separated ``id<TAB>question``, BEIR ``queries.jsonl`` (or the folder that holds it)."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bioqa.errors import QuestionError
+from bioqa.types import BIOASQ_URL, Question, Snippet
+
+MAX_WORDS = 1000
+TYPES = ("factoid", "list", "summary", "yesno")
+
+
+def check_question(text: str) -> str:
+    """The question without surrounding white space.
+
+    Raises:
+        QuestionError: it is empty, cannot be written as UTF-8, or has more than ``MAX_WORDS`` words (Lucene takes 1,024 clauses a
+            query).
+    """
+    text = text.strip()
+    if not text:
+        raise QuestionError("The question is empty. Ask in a sentence or a few key words.")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise QuestionError("The question has half a character (a lone surrogate). Take it out.")
+    words = len(text.split())
+    if words > MAX_WORDS:
+        raise QuestionError(
+            f"The question has {words:,} words; the limit is {MAX_WORDS:,}. Ask in a sentence or a few."
+        )
+    return text
+
+
+def document_id(url: str) -> str:
+    """The PMID at the end of a BioASQ document URL, or the text itself where it is no URL."""
+    return url.rstrip("/").rpartition("/")[2]
+
+
+def document_url(id: str) -> str:
+    """The URL by which BioASQ names a document."""
+    return BIOASQ_URL + id
+
+
+def is_pmid(text: str) -> bool:
+    """Whether the text is a PubMed id: a number in ASCII digits that does not begin with 0."""
+    return text.isascii() and text.isdecimal() and text[0] != "0"
+
+
+def read_questions(path: str | Path) -> list[Question]:
+    """The questions of a file, in its order, plain or gzipped.
+
+    Raises:
+        QuestionError: the file is missing, empty, in none of the formats, or a question in it is malformed; the message names
+            the file and the question or line.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = next((path / name for name in ("queries.jsonl", "queries.jsonl.gz") if (path / name).is_file()), path)
+    text = _read(path)
+    if not text.strip():
+        raise QuestionError(f"{path} is empty: it holds no question.")
+    name = path.name.removesuffix(".gz")
+    if name.endswith((".jsonl", ".ndjson")):
+        parse = _parse_jsonl
+    elif name.endswith(".json") or text.lstrip().startswith("{"):
+        parse = _parse_bioasq
+    else:
+        parse = _parse_tsv
+    questions = list(parse(path, text))
+    if not questions:
+        raise QuestionError(f"{path} holds no question.")
+    check_ids(path, (question.id for question in questions))
+    return questions
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, plain or gzipped.
+
+    Raises:
+        QuestionError: the file is missing, empty, not UTF-8 or not JSON.
+    """
+    text = _read(path)
+    if not text.strip():
+        raise QuestionError(f"{path} is empty: it holds no question.")
+    return _json(path, text, "")
+
+
+def question_records(path: Path, data: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The questions of a BioASQ file's content: where each is, such as "question 1", and its fields as they stand there.
+
+    ``documents`` is a list of texts and ``snippets`` a list of objects in each, empty where the file has none.
+
+    Raises:
+        QuestionError: they are something else, or there is no list of questions.
+    """
+    records = data.get("questions") if isinstance(data, dict) else data
+    if not isinstance(records, list):
+        raise QuestionError(f'{path} is not a BioASQ file: it has no list "questions".')
+    for number, record in enumerate(records, start=1):
+        where = f"question {number}"
+        if not isinstance(record, dict):
+            raise QuestionError(f"{path}, {where}: not a JSON object.")
+        documents, snippets = record.get("documents") or [], record.get("snippets") or []
+        if not _all_of(documents, str) or not _all_of(snippets, dict):
+            raise QuestionError(f"{path}, {where}: documents must be a list of URLs, and snippets a list of objects.")
+        yield where, record | {"documents": documents, "snippets": snippets}
+
+
+def _read(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        return data.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise QuestionError(f"There is no question file {path}.") from None
+    except IsADirectoryError:
+        raise QuestionError(f"{path} is a folder without a queries.jsonl. Name a question file.") from None
+    except UnicodeDecodeError as problem:
+        line = data[: problem.start].count(b"\n") + 1
+        raise QuestionError(
+            f"{path}, line {line}: byte {problem.start} is not UTF-8. Save the file as UTF-8."
+        ) from None
+    except (OSError, EOFError, zlib.error) as problem:
+        raise QuestionError(f"{path} cannot be read: {problem}.") from problem
+
+
+def _parse_tsv(path: Path, text: str) -> Iterator[Question]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        id, tab, body = line.partition("\t")
+        if not tab:
+            raise QuestionError(f"{path}, line {number}: no tab. Each line is `id<TAB>question`.")
+        yield _question(path, f"line {number}", id.strip(), body)
+
+
+def _parse_jsonl(path: Path, text: str) -> Iterator[Question]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"line {number}"
+        record = _json(path, line, where)
+        if not isinstance(record, dict):
+            raise QuestionError(f"{path}, {where}: not a JSON object.")
+        id = record.get("_id", record.get("id", record.get("qid")))
+        yield _question(path, where, id, record.get("text", record.get("body", record.get("question"))))
+
+
+def _parse_bioasq(path: Path, text: str) -> Iterator[Question]:
+    for where, record in question_records(path, _json(path, text, "")):
+        yield _question(
+            path,
+            where,
+            record.get("id"),
+            record.get("body"),
+            type=_type(path, where, record.get("type")),
+            documents=tuple(document_id(url) for url in record["documents"]),
+            snippets=tuple(
+                _snippet(path, f"{where} ({record.get('id')}), snippet {number}", snippet)
+                for number, snippet in enumerate(record["snippets"], start=1)
+            ),
+        )
+
+
+def _type(path: Path, where: str, value: Any) -> str:
+    if value in (None, "", *TYPES):
+        return value or ""
+    raise QuestionError(f"{path}, {where}: the type {value!r} is none of {', '.join(TYPES)}.")
+
+
+def _all_of(values: Any, kind: type) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
+
+
+_SNIPPET = {
+    "document": str,
+    "text": str,
+    "beginSection": str,
+    "offsetInBeginSection": int,
+    "offsetInEndSection": int,
+}
+
+
+def _snippet(path: Path, where: str, record: dict[str, Any]) -> Snippet:
+    for name, kind in _SNIPPET.items():
+        if not isinstance(record.get(name), kind) or isinstance(record[name], bool):
+            wanted = "text" if kind is str else "a whole number"
+            found = f"is {record[name]!r}, not {wanted}" if record.get(name) is not None else "is missing"
+            raise QuestionError(
+                f"{path}, {where}: {name} {found}. `bioqa bioasq validate --gold` lists all such problems."
+            )
+    document, text, section, begin, end = (record[name] for name in _SNIPPET)
+    # BioASQ's own files have some titles from -1, and an end just before the beginning.
+    if begin < -1 or end < begin - 1:
+        raise QuestionError(f"{path}, {where}: the offsets {begin} to {end} are no range of text. Correct them.")
+    return Snippet(document_id(document), section, begin, end, text)
+
+
+def _question(path: Path, where: str, id: Any, body: Any, **more: Any) -> Question:
+    id = question_id(path, where, id)
+    if not isinstance(body, str):
+        raise QuestionError(
+            f'{path}, {where} ({id}): no question text: BioASQ\'s key for it is "body", BEIR\'s "text".'
+        )
+    try:
+        return Question(id, check_question(body), **more)
+    except QuestionError as problem:
+        raise QuestionError(f"{path}, {where} ({id}): {problem}") from None
+
+
+def question_id(path: Path, where: str, value: Any) -> str:
+    """The id of a question as text, from what stands in a file; ``where`` is for the message.
+
+    Raises:
+        QuestionError: there is none, or it has characters that cannot be printed.
+    """
+    if not isinstance(value, str | int) or not str(value).strip():
+        raise QuestionError(f"{path}, {where}: no id.")
+    id = str(value).strip()
+    if not id.isprintable():
+        raise QuestionError(f"{path}, {where}: the id {id!r} has characters that cannot be printed.")
+    return id
+
+
+def _json(path: Path, text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as problem:
+        at = where or f"line {problem.lineno}, column {problem.colno}"
+        raise QuestionError(f"{path}, {at}: not JSON ({problem.msg}).") from None
+    except ValueError as problem:
+        raise QuestionError(f"{path}, {where or 'a number'}: {problem}.") from None
+    except RecursionError:
+        raise QuestionError(f"{path}: nested too deeply to be a question file.") from None
+
+
+def check_ids(path: Path, ids: Iterable[str]) -> None:
+    """Raise QuestionError where an id comes twice."""
+    seen: set[str] = set()
+    for id in ids:
+        if id in seen:
+            raise QuestionError(f"{path}: the id {id} stands twice. Ids must differ.")
+        seen.add(id)

@@ -1,0 +1,1 @@
+"""PubMed files over HTTP."""

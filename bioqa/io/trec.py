@@ -1,0 +1,141 @@
+"""TREC run files (``qid Q0 docid rank score tag``) and relevance judgements, called qrels (https://trec.nist.gov)."""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import TypeVar
+
+from bioqa.errors import QuestionError, SourceError
+from bioqa.io.text_files import read_lines
+
+Qrels = dict[str, dict[str, int]]
+"""Query id → document id → relevance; 1 or more is relevant, 0 judged not relevant, below 0 not judged."""
+
+RunScores = dict[str, dict[str, float]]
+"""Query id → document id → score, higher is better."""
+
+_Value = TypeVar("_Value", int, float)
+
+
+def column(text: str) -> str:
+    """The text as one column of a run or qrels file: white space becomes "_"."""
+    return re.sub(r"\s+", "_", text)
+
+
+def run_lines(question_id: str, results: Iterable[tuple[str, float]], tag: str) -> Iterator[str]:
+    """The lines of one question for (docid, score) results in rank order; white space, which parts columns, becomes "_"."""
+    for rank, (docid, score) in enumerate(results, start=1):
+        yield f"{column(question_id)} Q0 {column(docid)} {rank} {score:.6f} {column(tag)}\n"
+
+
+def qrels_lines(question_id: str, grades: Mapping[str, int]) -> Iterator[str]:
+    """The judgements of one question as TREC writes them, ``qid 0 docid rel``; white space becomes "_"."""
+    for docid, grade in grades.items():
+        yield f"{column(question_id)} 0 {column(docid)} {grade}\n"
+
+
+def read_run(path: str | Path) -> RunScores:
+    """The scores of a TREC run file, plain or gzipped; the rank column is ignored, as trec_eval ignores it.
+
+    Raises:
+        QuestionError: the file is missing, empty or broken, a line has too few columns or a score that is no finite number,
+            or a document stands twice for one query; the message names the file and the line.
+    """
+    run: RunScores = {}
+    for where, query, document, score in _results(Path(path)):
+        _add(run, where, query, document, score)
+    return run
+
+
+def iter_run(path: str | Path) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+    """Each query id of a run file with its (docid, score) results, highest score first and equal ones in the file's order.
+
+    One query is in memory at a time. Raises what ``read_run`` raises, and a QuestionError where the lines of a query do not stand
+    together.
+    """
+    seen: set[str] = set()
+    for query, lines in groupby(_results(Path(path)), key=itemgetter(1)):
+        rows: RunScores = {}
+        for where, _, document, score in lines:
+            if query in seen:
+                raise QuestionError(
+                    f"{where}: query {query} comes again after others. Sort the run by query: sort -s -k1,1 {path}"
+                )
+            _add(rows, where, query, document, score)
+        seen.add(query)
+        yield query, sorted(rows[query].items(), key=lambda row: -row[1])
+
+
+def _results(path: Path) -> Iterator[tuple[str, str, str, float]]:
+    """(place, query id, docid, score) for each line of a run file."""
+    where = None
+    for where, line in significant_lines(path):
+        columns = line.split()
+        if len(columns) < 6:
+            raise QuestionError(f"{where}: {_counted(len(columns))}. A run has six: `qid Q0 docid rank score tag`.")
+        yield where, columns[0], columns[2], _score(where, columns[4])
+    if where is None:
+        raise QuestionError(f"{path} has no results. A run has lines `qid Q0 docid rank score tag`.")
+
+
+def read_trec_qrels(path: str | Path) -> Qrels:
+    """The relevance judgements of a TREC file, ``qid 0 docid rel``, plain or gzipped, with the queries in the file's order.
+
+    Raises:
+        QuestionError: the file is missing or empty, a line is malformed, or a query has the same document twice; the message
+            names the file and the line.
+    """
+    path = Path(path)
+    qrels: Qrels = {}
+    for where, line in significant_lines(path):
+        columns = line.split()
+        if len(columns) != 4:
+            raise QuestionError(f"{where}: {_counted(len(columns))}. {QRELS_FORMATS}")
+        if not re.fullmatch("[+-]?[0-9]{1,9}", columns[3]):
+            raise QuestionError(f"{where}: the relevance {columns[3]!r} is not an integer.")
+        _add(qrels, where, columns[0], columns[2], int(columns[3]))
+    if not qrels:
+        raise QuestionError(f"{path} has no judgements. {QRELS_FORMATS}")
+    return qrels
+
+
+def _counted(columns: int) -> str:
+    return f"{columns} column{'s' * (columns != 1)}"
+
+
+QRELS_FORMATS = "Qrels have lines `qid 0 docid rel` (TREC) or `query-id<TAB>corpus-id<TAB>score` below a header (BEIR)."
+
+
+def significant_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """(place, text) for each line of the file that is neither blank nor a comment."""
+    try:
+        for number, data in read_lines(path):
+            line = data.decode("utf-8-sig" if number == 1 else "utf-8")
+            if line.strip() and not line.startswith("#"):
+                yield f"{path}, line {number}", line
+    except SourceError as problem:
+        raise QuestionError(str(problem)) from None
+    except UnicodeDecodeError:
+        raise QuestionError(f"{path}, line {number}: not UTF-8. Save the file as UTF-8.") from None
+
+
+def _add(table: dict[str, dict[str, _Value]], where: str, query: str, document: str, value: _Value) -> None:
+    row = table.setdefault(query, {})
+    if document in row:
+        raise QuestionError(f"{where}: document {document} is listed twice for query {query}. Remove one of the lines.")
+    row[document] = value
+
+
+def _score(where: str, text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        raise QuestionError(f"{where}: the score {text!r} is not a number.") from None
+    if not math.isfinite(score):
+        raise QuestionError(
+            f"{where}: the score is {text}; a list cannot be ordered by it. Give every score a finite number."
+        )
+    return score

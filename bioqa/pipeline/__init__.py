@@ -1,0 +1,1 @@
+"""Retrieve, rerank, combine, highlight."""

@@ -1,0 +1,300 @@
+"""BERT as an ONNX graph whose matrix products are 8-bit: how the weights of a folder become what onnxruntime runs.
+
+Weights are rounded once, symmetrically, with a scale for each output. Activations are rounded as they come, with a scale for each
+token, so that a pair's score does not depend on the pairs beside it. Attention, normalisation and GELU stay fp32. Of the last
+layer only the first position is computed, since the head reads nothing else.
+
+A few channels of a BERT are far larger than the rest, which would leave these few of the 256 steps. So what goes from a
+normalisation into a linear layer is shifted by its mean and divided, and the weights multiplied, by a factor for each channel that
+makes both even (SmoothQuant, Xiao and others, 2023, with strength 0.5). The ranges of the channels are measured once, by a graph
+without this, on a few sentences.
+
+Inputs: ``x`` float32 (n · length, width), the summed embeddings of n rows before their normalisation; ``shape`` int64
+[n, length, width]; ``lengths`` int32 (n,), tokens of each row, the rest being padding at its end; ``padded`` bool, whether there is
+padding at all, as attention is faster without. Output: ``logits`` float32 (n, 1).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioqa.rerank.model_folder.architectures import Architecture, Array
+
+MICROSOFT = "com.microsoft"
+OPSET, IR_VERSION = 21, 10
+GELU_LEAST = 0.17
+"""GELU's smallest value is -0.17: its outputs need few of the 256 steps below zero."""
+
+
+class Range(NamedTuple):
+    """Least, greatest and mean value of each channel: float32 of shape (width,)."""
+
+    least: Array
+    most: Array
+    mean: Array
+
+
+class _Normed(NamedTuple):
+    """Names of a normalisation's output, of its input in the graph, and of its weights."""
+
+    x: str
+    before: str
+    name: str
+
+
+def rounded_norms(config: dict[str, Any], architecture: Architecture) -> dict[str, tuple[str, ...]]:
+    """The normalisations whose outputs are rounded, each with the linear layers that read them; not the one that the last layer
+    makes of first positions alone.
+    """
+    found = {}
+    norm = f"{architecture.prefix}embeddings.LayerNorm"
+    layers = config["num_hidden_layers"]
+    for layer in range(layers):
+        at = f"{architecture.prefix}encoder.layer.{layer}."
+        found[norm] = tuple(f"{at}attention.self.{part}" for part in ("query", "key", "value"))
+        if layer < layers - 1:
+            found[f"{at}attention.output.LayerNorm"] = (f"{at}intermediate.dense",)
+        norm = f"{at}output.LayerNorm"
+    return found
+
+
+class _Evened:
+    """The weights of linear layers for inputs that are shifted and divided by channel, and those normalisations."""
+
+    def __init__(
+        self, weight: Callable[[str], Array], norms: Mapping[str, tuple[str, ...]], ranges: Mapping[str, Range]
+    ) -> None:
+        self._weight = weight
+        self._inputs: dict[str, tuple[Array, Array]] = {}
+        self.norms: dict[str, tuple[Array, Array]] = {}
+        for norm, layers in norms.items():
+            least, most, mean = ranges[norm]
+            inputs = np.maximum(most - mean, mean - least)
+            weights = np.max([np.abs(weight(f"{layer}.weight")).max(axis=0) for layer in layers], axis=0)
+            factor = np.sqrt(_not_small(inputs) / _not_small(weights)).astype(np.float32)
+            self.norms[norm] = weight(f"{norm}.weight") / factor, (weight(f"{norm}.bias") - mean) / factor
+            self._inputs |= dict.fromkeys(layers, (factor, mean))
+
+    def __call__(self, name: str) -> Array:
+        layer, _, kind = name.rpartition(".")
+        if layer not in self._inputs:
+            return self._weight(name)
+        factor, mean = self._inputs[layer]
+        weight = self._weight(f"{layer}.weight")
+        return weight * factor if kind == "weight" else self._weight(name) + weight @ mean
+
+
+def _not_small(values: Array) -> Array:
+    """The values, none below a quarter of the middle one, as a channel at rest may move with another text."""
+    return np.maximum(values, max(float(np.median(values)) / 4, 1e-9))
+
+
+class _Graph:
+    """A list of nodes that grows; ``op`` gives the name of a node's output."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self._names = 0
+
+    def _name(self, kind: str) -> str:
+        self._names += 1
+        return f"{kind}_{self._names}"
+
+    def constant(self, value: Array) -> str:
+        from onnx import numpy_helper
+
+        name = self._name("constant")
+        self.constants.append(numpy_helper.from_array(np.array(value, order="C"), name))
+        return name
+
+    def op(self, kind: str, *inputs: str, domain: str = "", output: str = "", **attributes: Any) -> str:
+        from onnx import helper
+
+        output = output or self._name(kind)
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, domain=domain, **attributes))
+        return output
+
+
+class _Bert:
+    """Writes the layers of one model into a graph."""
+
+    def __init__(
+        self,
+        weight: Callable[[str], Array],
+        config: dict[str, Any],
+        architecture: Architecture,
+        signed: bool,
+        ranges: Mapping[str, Range] | None,
+    ) -> None:
+        self.graph = _Graph()
+        self.config = config
+        self.architecture = architecture
+        self.signed = signed
+        norms = rounded_norms(config, architecture)
+        self.measured = list(norms) if ranges is None else []
+        evened = None if ranges is None else _Evened(weight, norms, ranges)
+        self.weight: Callable[[str], Array] = evened or weight
+        self.evened = evened.norms if evened else {}
+        self.width: int = config["hidden_size"]
+        constant = self.graph.constant
+        self.middle = constant(np.array(128, dtype=np.uint8))
+        self.gelu_zero = constant(np.array(16, dtype=np.uint8))
+        self.one = constant(np.array(1, dtype=np.float32))
+        self.last_axis = constant(np.array([1], dtype=np.int64))
+        self.flat = constant(np.array([-1, self.width], dtype=np.int64))
+
+    def build(self) -> bytes:
+        from onnx import TensorProto, helper
+
+        x = self.norm("x", f"{self.architecture.prefix}embeddings.LayerNorm")
+        layers = self.config["num_hidden_layers"]
+        for layer in range(layers):
+            x = self.layer(f"{self.architecture.prefix}encoder.layer.{layer}.", x, last=layer == layers - 1)
+        dense, out = self.architecture.head
+        pooled = self.graph.op("Tanh", self.exact(x.x, dense))
+        self.exact(pooled, out, output="logits")
+        inputs = [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["tokens", self.width]),
+            helper.make_tensor_value_info("shape", TensorProto.INT64, [3]),
+            helper.make_tensor_value_info("lengths", TensorProto.INT32, ["rows"]),
+            helper.make_tensor_value_info("padded", TensorProto.BOOL, []),
+        ]
+        outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", 1])]
+        outputs += [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["values", self.width]) for name in self.measured
+        ]
+        graph = helper.make_graph(self.graph.nodes, "bert", inputs, outputs, self.graph.constants)
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        model: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString()
+        return model
+
+    def layer(self, at: str, normed: _Normed, *, last: bool) -> _Normed:
+        """One encoder layer on rows of (tokens, width); of the last one only the first position of each pair."""
+        op, constant = self.graph.op, self.graph.constant
+        x, even = normed.x, self.even(normed)
+        rounded = self.rounded(even)
+        parts = {
+            part: op("Reshape", self.product(rounded, f"{at}attention.self.{part}"), "shape")
+            for part in ("key", "value", *(() if last else ("query",)))
+        }
+        if last:
+            first = constant(np.array(0, dtype=np.int64))
+            x, even = (op("Gather", op("Reshape", rows, "shape"), first, axis=1) for rows in (x, even))
+            query = self.product(self.rounded(even), f"{at}attention.self.query")
+            parts["query"] = op("Reshape", query, constant(np.array([-1, 1, self.width], dtype=np.int64)))
+        attended = op("Reshape", self.attention(at, parts), self.flat)
+        normed = self.add_and_norm(
+            self.product(self.rounded(attended), f"{at}attention.output.dense"), x, f"{at}attention.output"
+        )
+        inner = self.product(self.rounded(self.even(normed)), f"{at}intermediate.dense")
+        inner = op("BiasGelu", inner, self.parameter(f"{at}intermediate.dense.bias"), domain=MICROSOFT)
+        return self.add_and_norm(self.product(self.rounded_gelu(inner), f"{at}output.dense"), normed.x, f"{at}output")
+
+    def attention(self, at: str, parts: dict[str, str]) -> str:
+        """Attention of (n, length, width) to itself; with a mask only where there is padding."""
+        from onnx import helper
+
+        bias = np.concatenate([self.weight(f"{at}attention.self.{part}.bias") for part in ("query", "key", "value")])
+        inputs = [parts["query"], parts["key"], parts["value"], self.graph.constant(bias.astype(np.float32))]
+        branches = {}
+        for branch, mask in (("then_branch", ["lengths"]), ("else_branch", [])):
+            name = f"{at}{branch}"
+            node = helper.make_node(
+                "MultiHeadAttention",
+                inputs + mask,
+                [name],
+                name=name,
+                domain=MICROSOFT,
+                num_heads=self.config["num_attention_heads"],
+            )
+            info = helper.make_empty_tensor_value_info(name)
+            branches[branch] = helper.make_graph([node], branch, [], [info])
+        return self.graph.op("If", "padded", **branches)
+
+    def rounded(self, x: str) -> tuple[str, str, str]:
+        """``x`` as bytes around 128, its zero point, and the scale of each row."""
+        op, constant = self.graph.op, self.graph.constant
+        largest = op("ReduceMax", op("Abs", x), self.last_axis, keepdims=0)
+        scale = op("Mul", largest, constant(np.array(1 / 127, dtype=np.float32)))
+        scale = op("Max", scale, constant(np.array(1e-9, dtype=np.float32)))
+        return self._bytes(x, scale, self.middle)
+
+    def rounded_gelu(self, x: str) -> tuple[str, str, str]:
+        """``rounded`` for the outputs of GELU."""
+        op, constant = self.graph.op, self.graph.constant
+        largest = op("ReduceMax", x, self.last_axis, keepdims=0)
+        scale = op("Mul", largest, constant(np.array(1 / 239, dtype=np.float32)))
+        scale = op("Max", scale, constant(np.array(GELU_LEAST / 16, dtype=np.float32)))
+        return self._bytes(x, scale, self.gelu_zero)
+
+    def _bytes(self, x: str, scale: str, zero: str) -> tuple[str, str, str]:
+        op = self.graph.op
+        zeros = op("Expand", zero, op("Shape", scale))
+        return op("QuantizeLinear", x, scale, zeros, axis=0), zero, op("Unsqueeze", scale, self.last_axis)
+
+    def product(self, rounded: tuple[str, str, str], name: str) -> str:
+        """Rows times the weights of a linear layer, without its bias: float32 (tokens, outputs)."""
+        op, constant = self.graph.op, self.graph.constant
+        values, zero, row_scale = rounded
+        weight, scale = quantize(self.weight(f"{name}.weight"))
+        if self.signed:
+            extra = [zero]
+        else:
+            weight = (weight.astype(np.int16) + 128).astype(np.uint8)
+            extra = [zero, self.middle]
+        inputs = [values, constant(weight), self.one, constant(scale), *extra]
+        return op("Mul", op("MatMulIntegerToFloat", *inputs, domain=MICROSOFT), row_scale)
+
+    def add_and_norm(self, x: str, residual: str, at: str) -> _Normed:
+        x = self.graph.op("Add", self.graph.op("Add", x, self.parameter(f"{at}.dense.bias")), residual)
+        return self.norm(x, f"{at}.LayerNorm")
+
+    def norm(self, x: str, name: str) -> _Normed:
+        weights = self.parameter(f"{name}.weight"), self.parameter(f"{name}.bias")
+        return _Normed(self._norm(x, *weights, output=name), x, name)
+
+    def even(self, normed: _Normed) -> str:
+        """A normalisation's output as the linear layers read it."""
+        if normed.name not in self.evened:
+            return normed.x
+        return self._norm(normed.before, *map(self.graph.constant, self.evened[normed.name]))
+
+    def _norm(self, x: str, weight: str, bias: str, output: str = "") -> str:
+        epsilon = self.config["layer_norm_eps"]
+        return self.graph.op("LayerNormalization", x, weight, bias, output=output, axis=-1, epsilon=epsilon)
+
+    def exact(self, x: str, name: str, output: str = "") -> str:
+        """A linear layer in fp32."""
+        return self.graph.op(
+            "Gemm", x, self.parameter(f"{name}.weight"), self.parameter(f"{name}.bias"), transB=1, output=output
+        )
+
+    def parameter(self, name: str) -> str:
+        return self.graph.constant(self.weight(name).astype(np.float32))
+
+
+def build_graph(
+    weight: Callable[[str], Array],
+    config: dict[str, Any],
+    architecture: Architecture,
+    *,
+    signed: bool,
+    ranges: Mapping[str, Range] | None,
+) -> bytes:
+    """The serialized graph of a model.
+
+    ``weight`` gives a float array by name. ``signed``: weights as int8, which processors without instructions for sums of byte
+    products (VNNI, AMX, dot product) add up with saturation; else as uint8 around 128, exact everywhere. ``ranges``: those of the
+    outputs of ``rounded_norms``; without, nothing is made even, and the graph has these outputs too, under their names.
+    """
+    return _Bert(weight, config, architecture, signed, ranges).build()
+
+
+def quantize(weight: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """A (outputs, inputs) matrix as int8 (inputs, outputs) and the scale of each output: weight ≈ int8.T · scale."""
+    weight = weight.astype(np.float32)
+    scale = np.maximum(np.abs(weight).max(axis=1), 1e-12) / 127
+    return np.rint(weight / scale[:, None]).astype(np.int8).T, scale.astype(np.float32)

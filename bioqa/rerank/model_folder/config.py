@@ -1,0 +1,190 @@
+"""What the JSON files of a model folder say, read the way ``sentence_transformers.CrossEncoder`` (6.2) reads them.
+
+Two layouts: a plain transformers folder (config.json, to which sentence-transformers before 6 adds its activation),
+and one with a modules.json, whose settings stand in config_sentence_transformers.json and sentence_bert_config.json.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bioqa.errors import ModelError
+from bioqa.rerank.activations import DEFAULT, activation_name
+from bioqa.rerank.model_folder.settings import DEFAULTS, RerankerSettings, read_settings
+
+MODULE_FILES = [
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+]
+HARMLESS = {
+    "transformer_task",
+    "modality_config",
+    "module_output_name",
+    "max_seq_length",
+    "do_lower_case",
+    "unpad_inputs",
+}
+"""Keys of sentence_bert_config.json that are either read here or do not change a score."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What is known of a model before its weights are read.
+
+    ``config`` is config.json. ``activation`` is a key of ``activations.SCALES``. ``prompt`` is put before every
+    question. ``max_length`` is the length in tokens that the folder sets apart from its tokenizer, or None.
+    ``lower_case`` asks for text to be lower-cased whatever the tokenizer does. ``decision`` is bioqa.json.
+    """
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+    activation: str = DEFAULT
+    prompt: str = ""
+    max_length: int | None = None
+    lower_case: bool = False
+    settings: RerankerSettings = DEFAULTS
+
+
+def read_config(name: str, folder: Path) -> ModelConfig:
+    """Read and check the folder's JSON files.
+
+    Raises ModelError for what is missing, malformed or no cross-encoder with one label.
+    """
+    saved, module = _sentence_transformers(name, folder)
+    config = _read_json(folder / "config.json")
+    if config is None:
+        raise ModelError(f"{folder} is no model folder: it has no config.json.")
+    _check_config(name, folder, config)
+    if not (folder / "modules.json").is_file() and _has_chat_template(folder):
+        raise ModelError(f"The reranker {name} formats its pairs with a chat template, which bioqa does not support.")
+    return ModelConfig(
+        name=name,
+        folder=folder,
+        config=config,
+        activation=_activation(name, saved, config),
+        prompt=_prompt(name, saved),
+        max_length=_module_length(module),
+        lower_case=bool(module.get("do_lower_case")),
+        settings=read_settings(folder),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file, None where there is no such file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as JSON ({error}); fetch the model again.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} is not what a model folder holds there: it should be a JSON object.")
+    return content
+
+
+def _check_config(name: str, folder: Path, config: dict[str, Any]) -> None:
+    """Refuse, by its config, what cannot be a one-label sequence classifier run by code that is installed here."""
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(f"{name} is a PEFT adapter, not a whole model; merge it into its base model and save that.")
+    architectures = _architectures(config)
+    if any(a.endswith("ForCausalLM") for a in architectures):
+        raise ModelError(f"{name} is a generative model ({architectures[0]}), not a cross-encoder with one label.")
+    if "/" in str(config.get("attn_implementation") or ""):
+        raise ModelError(f"The reranker {name} asks for an attention kernel from the hub; bioqa runs no remote code.")
+    labels = label_count(config)
+    if labels != 1:
+        raise ModelError(f"The reranker {name} has {labels} labels; a reranker needs a cross-encoder with exactly one.")
+
+
+def _architectures(config: dict[str, Any]) -> list[str]:
+    listed = config.get("architectures")
+    return [str(a) for a in listed] if isinstance(listed, list) else []
+
+
+def label_count(config: dict[str, Any]) -> int:
+    """Outputs of the classification head: what the config says, 1 where it is no config of a classifier (as in
+    CrossEncoder).
+    """
+    if not any(a.endswith("ForSequenceClassification") for a in _architectures(config)):
+        return 1
+    labels = config.get("id2label")
+    return len(labels) if isinstance(labels, dict) else int(config.get("num_labels", 2))
+
+
+def _has_chat_template(folder: Path) -> bool:
+    tokenizer = _read_json(folder / "tokenizer_config.json") or {}
+    return bool(tokenizer.get("chat_template")) or (folder / "chat_template.jinja").is_file()
+
+
+def _sentence_transformers(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """config_sentence_transformers.json and the Transformer module's settings; both empty where there is no
+    modules.json.
+    """
+    path = folder / "modules.json"
+    if not path.is_file():
+        return {}, {}
+    saved = _read_json(folder / "config_sentence_transformers.json") or {}
+    _check_modules(name, path, str(saved.get("model_type", "SentenceTransformer")))
+    module = next((m for m in (_read_json(folder / file) for file in MODULE_FILES) if m), {})
+    _check_module(name, module)
+    return saved, module
+
+
+def _check_modules(name: str, path: Path, model_type: str) -> None:
+    try:
+        modules = [str(module["type"]) for module in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{path} is not a list of modules; fetch the model again.") from error
+    kinds = [module.rpartition(".")[2] for module in modules]
+    if model_type != "CrossEncoder":
+        raise ModelError(
+            f"{name} is no cross-encoder but a {model_type} ({' + '.join(kinds)}): it embeds single texts (a "
+            "bi-encoder) and cannot score a question with a passage; name a cross-encoder."
+        )
+    if kinds != ["Transformer"] or not modules[0].startswith("sentence_transformers."):
+        raise ModelError(
+            f"The reranker {name} is built of the modules {' + '.join(modules)}; bioqa runs a Transformer alone."
+        )
+
+
+def _check_module(name: str, module: dict[str, Any]) -> None:
+    """Refuse settings of the Transformer module that would change scores and that bioqa does not follow."""
+    task = module.get("transformer_task", "feature-extraction")
+    if task != "sequence-classification":
+        raise ModelError(f"The reranker {name} runs its model for {task!r}, not for sequence classification.")
+    if "message" in module.get("modality_config", {}):
+        raise ModelError(f"The reranker {name} formats its pairs with a chat template, which bioqa does not support.")
+    strange = sorted(key for key, value in module.items() if value and key not in HARMLESS)
+    if strange:
+        raise ModelError(
+            f"The reranker {name} sets {', '.join(strange)} in sentence_bert_config.json, which bioqa cannot follow."
+        )
+
+
+def _module_length(module: dict[str, Any]) -> int | None:
+    length = module.get("max_seq_length")
+    return None if length is None else int(length)
+
+
+def _activation(name: str, saved: dict[str, Any], config: dict[str, Any]) -> str:
+    """The activation from the first of the three places that has one, else the default."""
+    inner = config.get("sentence_transformers")
+    path = saved.get("activation_fn")
+    if path is None and isinstance(inner, dict) and "activation_fn" in inner:
+        path = inner["activation_fn"]
+    elif path is None:
+        path = config.get("sbert_ce_default_activation_function")
+    return DEFAULT if path is None else activation_name(str(path), name)
+
+
+def _prompt(name: str, saved: dict[str, Any]) -> str:
+    """The default prompt, which sentence-transformers puts before the first text of every pair."""
+    chosen = saved.get("default_prompt_name")
+    if chosen is None:
+        return ""
+    prompts = saved.get("prompts")
+    if not isinstance(prompts, dict) or chosen not in prompts:
+        raise ModelError(f"The reranker {name} names the default prompt {chosen!r} but does not define it.")
+    return str(prompts[chosen] or "")

@@ -1,0 +1,103 @@
+"""From what the user called a reranker to the folder that holds it."""
+
+import logging
+from pathlib import Path
+
+from bioqa.errors import ModelError
+
+DEFAULT_NAME = "default"
+DEFAULT_FOLDER = Path(__file__).parents[1] / "default"
+DEFAULT_OWNER = "cross-encoder"
+"""Owner of a hub name given without one, as in ``sentence_transformers.CrossEncoder``."""
+
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+"""Files fetched from the hub: configuration, safe weights, tokenizer. Never code, never pickles."""
+
+_log = logging.getLogger(__name__)
+
+
+def locate(name_or_path: str | Path | None) -> tuple[str, Path]:
+    """(name to show, folder) of a reranker: "default" or None (built in), a local folder, or a Hugging Face hub name.
+
+    A hub model that is in the local cache is taken from there without asking the network. Raises ModelError where
+    nothing is found.
+    """
+    if name_or_path is None or name_or_path == DEFAULT_NAME:
+        return DEFAULT_NAME, _builtin()
+    name = str(name_or_path)
+    if not name.strip():
+        raise ModelError('The reranker\'s name is empty; give "default", a folder or a Hugging Face hub name.')
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return name, folder
+    if folder.is_file():
+        raise ModelError(f"{name} is a file, not a reranker; name the folder that holds the model's config.json.")
+    if isinstance(name_or_path, Path) or _is_path_like(name):
+        raise ModelError(f"There is no folder {name} to load a reranker from; check the path.")
+    hub_name = name if "/" in name else f"{DEFAULT_OWNER}/{name}"
+    return hub_name, _from_hub(name, hub_name)
+
+
+def _builtin() -> Path:
+    if not (DEFAULT_FOLDER / "config.json").is_file():
+        raise ModelError(
+            f"This installation of bioqa lacks its built-in reranker ({DEFAULT_FOLDER}); "
+            "install bioqa again, or name another model with --reranker."
+        )
+    return DEFAULT_FOLDER
+
+
+def _is_path_like(name: str) -> bool:
+    """Whether the name can only be meant as a path, never as "owner/model"."""
+    return name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1 or "\\" in name
+
+
+def _from_hub(given: str, hub_name: str) -> Path:
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        return _cached(hub_name) or _download(hub_name)
+    except HFValidationError:
+        problem = f"{given!r} is neither a folder here nor a possible name on the Hugging Face hub; check it"
+    except GatedRepoError:
+        problem = (
+            f"The reranker {hub_name} is gated on the Hugging Face hub; accept its terms there and log in "
+            "with `hf auth login`"
+        )
+    except RepositoryNotFoundError:
+        problem = f"There is no folder {given}, and no public model {hub_name} on the Hugging Face hub; check the name"
+    except Exception:  # no network, a proxy in the way, the hub down: one way out for all
+        problem = (
+            f"There is no folder {given}, {hub_name} is not in the local cache, and the Hugging Face hub cannot be "
+            f"reached; run `hf download {hub_name} --local-dir FOLDER` where there is a network and give FOLDER, "
+            "or use the built-in model (--reranker default)"
+        )
+    raise ModelError(f"{problem}.")
+
+
+def _cached(hub_name: str) -> Path | None:
+    """The model's folder in the local hub cache, or None where it is not there or not complete."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(
+            snapshot_download(hub_name, local_files_only=True, allow_patterns=HUB_FILES, ignore_patterns=["*/*"])
+        )
+    except LocalEntryNotFoundError:
+        return None
+    return folder if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")) else None
+
+
+def _download(hub_name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    _log.info("downloading %s from the Hugging Face hub", hub_name)
+    silent = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        return Path(snapshot_download(hub_name, allow_patterns=HUB_FILES, ignore_patterns=["*/*"]))
+    finally:
+        if not silent:
+            enable_progress_bars()

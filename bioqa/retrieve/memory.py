@@ -1,0 +1,165 @@
+"""BM25 in memory on rank-bm25, for files of a few thousand articles: no index on disk and no JVM."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bioqa.errors import SourceError, UsageError
+from bioqa.retrieve.options import SearchOptions
+from bioqa.retrieve.retriever import MissingField, Snapshot
+from bioqa.types import Article, Candidate, Deletion
+
+if TYPE_CHECKING:
+    from rank_bm25 import BM25Okapi
+
+# Lucene's English stop words (EnglishAnalyzer.ENGLISH_STOP_WORDS_SET), which Anserini's analyzer removes.
+_STOP_WORDS = """
+a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to was will with
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
+DEFAULTS = SearchOptions()
+FILTER_OPTIONS = ("since", "until", "journal", "mesh", "type", "language")
+INDEX_ONLY = ("syntax", "title_weight", "rm3")
+_WORD = re.compile(r"\w+(?:['’.]\w+)*")
+
+
+def _analyzer() -> Any:
+    """Text → tokens much as Anserini's analyzer makes them: lower case, no stop words, Porter stems."""
+    from Stemmer import Stemmer
+
+    stem = Stemmer("porter").stemWords
+
+    def tokens(text: str) -> list[str]:
+        words = (word.removesuffix("'s").removesuffix("’s") for word in _WORD.findall(text.lower()))
+        return list(stem([word for word in words if word not in STOP_WORDS]))
+
+    return tokens
+
+
+def _bm25(corpus: list[list[str]], k1: float, b: float) -> "BM25Okapi":
+    import math
+
+    from rank_bm25 import BM25Okapi
+
+    class LuceneBM25(BM25Okapi):  # type: ignore[misc]
+        """BM25Okapi with Lucene's idf, log(1 + (N - n + 0.5) / (n + 0.5)).
+
+        The classic one falls below zero for words in more than half of the articles, as happens in small files.
+        """
+
+        def _calc_idf(self, nd: dict[str, int]) -> None:
+            self.idf = {word: math.log(1 + (self.corpus_size - n + 0.5) / (n + 0.5)) for word, n in nd.items()}
+
+    return LuceneBM25(corpus, k1=k1, b=b)
+
+
+def latest(records: Iterable[Article | Deletion]) -> dict[str, Article]:
+    """The articles of a corpus by id, each in its latest version, as a built index holds them.
+
+    Raises:
+        SourceError: there is no article.
+    """
+    articles: dict[str, Article] = {}
+    for record in records:
+        if isinstance(record, Deletion):
+            articles.pop(record.id, None)
+        elif record.id not in articles or record.version >= articles[record.id].version:
+            articles[record.id] = record
+    if not articles:
+        raise SourceError("The corpus holds no article: nothing to search.")
+    return articles
+
+
+def check_options(options: SearchOptions) -> None:
+    """Raise UsageError for an option that a search in memory does not support."""
+    used = [f"--{name}" for name in FILTER_OPTIONS if getattr(options.filters, name)]
+    used += [f"--{name.replace('_', '-')}" for name in INDEX_ONLY if getattr(options, name) != getattr(DEFAULTS, name)]
+    if used:
+        raise UsageError(
+            f"{', '.join(used)} {'needs' if len(used) == 1 else 'need'} an index: --corpus is searched in memory, by words alone. "
+            "Build one with `bioqa index build`."
+        )
+
+
+class MemoryRetriever:
+    """The first stage over articles held in memory, by words alone.
+
+    A repeated id replaces the article before it, as in a built index. Scores are rank-bm25's, which are k1 + 1 times Lucene's
+    up to its rounding of document lengths.
+
+    Raises:
+        SourceError: there is no article.
+    """
+
+    def __init__(self, records: Iterable[Article | Deletion], name: str = "memory") -> None:
+        self._by_id = latest(records)
+        self._articles = list(self._by_id.values())
+        self._name = name
+        self._tokens = _analyzer()
+        self._corpus = [self._tokens(article.default_text()) for article in self._articles]
+        self._bm25: dict[tuple[float, float], BM25Okapi] = {}
+
+    def __len__(self) -> int:
+        return len(self._articles)
+
+    def search(self, question: str, k: int = 10, options: SearchOptions = DEFAULTS) -> list[Candidate]:
+        """The ``k`` articles with the highest BM25 score above 0, best first; equal scores in corpus order.
+
+        Raises:
+            UsageError: an option needs an index.
+        """
+        import numpy as np
+
+        check_options(options)
+        if not any(self._corpus):
+            return []
+        scores = self._model(options).get_scores(self._tokens(question))
+        order = np.argsort(-scores, kind="stable")[:k]
+        return [Candidate(self._articles[i].id, float(scores[i]), int(i)) for i in order if scores[i] > 0]
+
+    def _model(self, options: SearchOptions) -> "BM25Okapi":
+        key = options.k1, options.b
+        if key not in self._bm25:
+            self._bm25[key] = _bm25(self._corpus, *key)
+        return self._bm25[key]
+
+    def search_many(
+        self, questions: Sequence[str], k: int = 10, options: SearchOptions = DEFAULTS
+    ) -> list[list[Candidate]]:
+        """What ``search`` gives for each question."""
+        return [self.search(question, k, options) for question in questions]
+
+    def check_options(self, options: SearchOptions) -> None:
+        """Raise UsageError for an option that needs an index."""
+        check_options(options)
+
+    def check_question(self, question: str, options: SearchOptions = DEFAULTS) -> None:
+        """Any question can be searched by its words."""
+
+    def explain(self, question: str, candidate: Candidate, options: SearchOptions = DEFAULTS) -> str:
+        """Not available in memory: raises UsageError."""
+        raise UsageError("Scores in memory cannot be explained. Build an index and search that.")
+
+    def missing_field_counts(self, question: str | None, options: SearchOptions = DEFAULTS) -> list[MissingField]:
+        """Nothing: there are no filters in memory."""
+        return []
+
+    def unknown_filter_values(self, options: SearchOptions = DEFAULTS) -> list[tuple[str, str]]:
+        """Nothing: there are no filters in memory."""
+        return []
+
+    def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
+        """The articles of candidates that this retriever returned."""
+        return [self._articles[candidate.key] for candidate in candidates]
+
+    def get(self, id: str) -> Article | None:
+        """The article with that id, or None."""
+        return self._by_id.get(id)
+
+    def get_many(self, ids: Sequence[str]) -> list[Article | None]:
+        """What ``get`` gives for each id."""
+        return [self._by_id.get(id) for id in ids]
+
+    def snapshot(self) -> Snapshot:
+        """What is searched."""
+        return Snapshot(self._name, len(self))
