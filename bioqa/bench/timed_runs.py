@@ -75,7 +75,7 @@ def rerank(pipeline: Pipeline, questions: Sequence[Question]) -> Iterator[Rerank
         ranked = pipeline.rank(question)
         scored = sorted((one for one in ranked.candidates if one.logit is not None), key=lambda one: one.position)
         passages = [(one.id, round(one.first_stage_score, 6), round(one.logit or 0.0, 6)) for one in scored]
-        seconds, cut = round(ranked.timings["rerank"], 6), ranked.coverage.cut
+        seconds, cut = round(ranked.timings["rerank"], 6), ranked.coverage.truncated
         yield Reranked(question.id, seconds, ranked.windows, cut, passages)
 
 

@@ -12,13 +12,13 @@ from bioqa.types import Hit, Question
 class Coverage:
     """How much of the reranked articles was read.
 
-    Of ``scored`` articles, ``split`` were read in several windows and ``cut`` were not read to the end. Their text has
+    Of ``scored`` articles, ``split`` were read in several windows and ``truncated`` were not read to the end. Their text has
     ``characters`` characters, of which ``unread`` were not read.
     """
 
     scored: int = 0
     split: int = 0
-    cut: int = 0
+    truncated: int = 0
     characters: int = 0
     unread: int = 0
 

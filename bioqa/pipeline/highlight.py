@@ -21,7 +21,7 @@ STOP_WORDS = frozenset(
 """Lucene's English stop words, and the words that make a sentence a question."""
 
 OVERLAP_WEIGHT, POSITION_WEIGHT = 6.0, 2.0
-"""How much a sentence's logit gains if it has all the words of the question, and loses if it is the last of its abstract. Chosen for
+"""What a sentence's logit gains if it has all the words of the question, and loses if it is the last of its abstract. Chosen for
 the default reranker by hit rate and F1 on the BioASQ train and dev splits, with a look at the demo (``benchmarks/answers.py``).
 """
 

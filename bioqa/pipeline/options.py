@@ -12,19 +12,19 @@ AGGREGATIONS = {
     "meanp": "the mean logit of its windows",
     "truncate": "the logit of its text, truncated to the tokens that fit",
 }
-"""Name → the logit of an article that is longer than the reranker reads. MaxP and FirstP are from Dai and Callan (SIGIR 2019); their
-SumP favours longer articles, so a mean takes its place."""
+"""Name → the logit of an article that is longer than the reranker reads. MaxP and FirstP are from Dai and Callan (SIGIR 2019);
+their SumP favours longer articles, so a mean takes its place."""
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
     """How a question is answered.
 
-    ``top``: number of results. ``rerank_depth``: number of candidates to rerank (None: 50 on CPU and 100 on GPU, or ``top`` where that
-    is more); the others follow in the first stage's order. ``first_stage_weight``: candidates are ranked by logit + this × the
-    first-stage score (None: the weight in the reranker's folder). ``aggregation`` (a key of ``AGGREGATIONS``) and ``overlap`` (sentences
-    shared by adjacent windows) apply to articles longer than the reranker reads. ``sentences``: number of answer sentences per
-    hit. ``explain``: whether each hit explains its first-stage score. ``search``: the options of the first stage.
+    ``top``: number of results. ``rerank_depth``: number of candidates to rerank (None: 50 on CPU, 100 on GPU, or ``top`` if more);
+    the others follow in the first stage's order. ``first_stage_weight``: candidates are ranked by logit + this × the first-stage
+    score (None: the weight in the reranker's folder). ``aggregation`` (a key of ``AGGREGATIONS``) and ``overlap`` (sentences shared
+    by adjacent windows) apply to articles longer than the reranker reads. ``sentences``: number of answer sentences per hit.
+    ``explain``: whether each hit explains its first-stage score. ``search``: the options of the first stage.
 
     Raises:
         UsageError: a value is out of range.

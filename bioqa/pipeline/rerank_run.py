@@ -25,8 +25,8 @@ class RunPlan:
     """What to rerank of a run.
 
     ``questions`` maps each question id in the run to its text. Of each question the first ``depth`` candidates are reranked,
-    ``pairs`` in all; ``not_reranked`` candidates follow them. ``without_results`` is the number of questions given that are not in the
-    run. ``digest`` identifies the candidates, their scores and the questions.
+    ``pairs`` in all; ``not_reranked`` candidates follow them. ``without_results`` is the number of given questions that are not in
+    the run. ``digest`` identifies the candidates, their scores and the questions.
     """
 
     run: Path

@@ -42,7 +42,7 @@ class ArticleScores:
         return Coverage(
             scored=len(self.logits),
             split=int((self.windows > 1).sum()),
-            cut=int(self.truncated.sum()),
+            truncated=int(self.truncated.sum()),
             characters=int(self.characters.sum()),
             unread=int(self.unread.sum()),
         )
