@@ -76,8 +76,8 @@ def check_options(options: SearchOptions) -> None:
     used += [f"--{name.replace('_', '-')}" for name in INDEX_ONLY if getattr(options, name) != getattr(DEFAULTS, name)]
     if used:
         raise UsageError(
-            f"{', '.join(used)} {'needs' if len(used) == 1 else 'need'} an index: the in-memory search of --corpus only supports bags "
-            "of words. Build an index with `bioqa index build`."
+            f"{', '.join(used)} {'needs' if len(used) == 1 else 'need'} an index: --corpus is searched in memory, as bags of words "
+            "only. Build an index with `bioqa index build`."
         )
 
 
