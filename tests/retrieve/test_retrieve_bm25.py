@@ -14,7 +14,7 @@ from bioqa.index.jvm import cast, java
 from bioqa.index.query import QueryBuilder
 from bioqa.retrieve.bm25 import unpack_hits
 from bioqa.types import Candidate
-from support import DEMO, assert_same_results, pyserini_results
+from tests.support import DEMO, assert_same_results, pyserini_results
 
 
 def test_pyserini_finds_the_same_documents_with_the_same_scores(demo_index):

@@ -7,7 +7,7 @@ from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
 from bioqa.errors import SourceError, UsageError
 from bioqa.index.filters import Filters
-from support import DEMO
+from tests.support import DEMO
 
 
 def test_memory_ranks_as_lucene_does(demo_index):

@@ -12,7 +12,7 @@ from bioqa.index.jvm import cast, java
 from bioqa.index.manifest import Manifest
 from bioqa.index.shard import open_directory, open_shard
 from bioqa.types import Article
-from support import DEMO, assert_same_results, pyserini_results
+from tests.support import DEMO, assert_same_results, pyserini_results
 
 QUESTION = "asthma treatment"
 ARTICLES = {
