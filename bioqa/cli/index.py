@@ -132,17 +132,17 @@ def verify(index: Path, as_json: bool) -> None:
     """
     from bioqa.index.verify import verify_index
 
-    verdict = verify_index(index)
+    report = verify_index(index)
     if as_json:
-        click.echo(json.dumps(asdict(verdict), ensure_ascii=False))
+        click.echo(json.dumps(asdict(report), ensure_ascii=False))
     else:
-        for warning in verdict.warnings:
-            click.echo(f"Note: {warning}")
-        for fault in verdict.faults:
-            click.echo(f"Fault: {fault}")
-        if not verdict.faults:
-            click.echo(f"{index}: intact, {verdict.documents:,} articles")
-    if verdict.faults:
+        for warning in report.warnings:
+            click.echo(f"Warning: {warning}")
+        for error in report.errors:
+            click.echo(f"Error: {error}")
+        if not report.errors:
+            click.echo(f"{index}: intact, {report.documents:,} articles")
+    if report.errors:
         raise IndexStateError(f"{index} is damaged. Build it again with --overwrite, or restore a copy.")
 
 

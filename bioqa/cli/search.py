@@ -83,10 +83,10 @@ def command(words: tuple[str, ...], **given: Any) -> None:
     )
     index, question = _arguments(words, options)
     questions = _questions(options, question)
-    from bioqa.index.jvm import favour_start
-
     if options.questions is None:
-        favour_start()
+        from bioqa.index.jvm import optimize_for_startup
+
+        optimize_for_startup()
     with open_pipeline(index, options.corpus, rerank, chosen) as pipeline:
         if options.questions is not None:
             pipeline.check_questions(questions)

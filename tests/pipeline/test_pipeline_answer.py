@@ -199,7 +199,7 @@ def test_an_answer_reports_what_filters_excluded_for_want_of_a_field(demo_retrie
     assert answer.hits == ()
     assert answer.unknown_filter_values == (("journal", "the lancet"),)
     assert answer.missing_fields == ()  # the journal filter excludes everything else as well
-    search = SearchOptions(filters=Filters(mesh=("Marfan Syndrome",), since="2000"))
+    search = SearchOptions(filters=Filters(mesh=["Marfan Syndrome"], since="2000"))
     question = "Which gene is mutated in Marfan syndrome?"
     answer = pipeline.answer(question, PipelineOptions(top=400, search=search))
     found = Pipeline(demo_retriever, None, PipelineOptions(top=400)).answer(question).hits
