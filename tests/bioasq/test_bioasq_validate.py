@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from bioqa import Article, Index, MemoryIndex
+from bioqa import Article, Index, MemoryRetriever
 from bioqa.bioasq.validate import validate
 from tests.support import DEMO
 
 URL = "http://www.ncbi.nlm.nih.gov/pubmed/"
 ABSTRACT = "BACKGROUND: Fibrillin-1 matters.RESULTS: FBN1 is mutated in β-cells."
-ARTICLES = MemoryIndex([Article("1", "Marfan syndrome.", ABSTRACT), Article("2", "Statins.", "")])
+ARTICLES = MemoryRetriever([Article("1", "Marfan syndrome.", ABSTRACT), Article("2", "Statins.", "")])
 
 
 def snippet(text: str, section: str = "abstract", document: str = "1") -> dict[str, Any]:

@@ -233,7 +233,7 @@ def test_an_answer_as_json(demo_retriever, reranker):
 
 @pytest.mark.parametrize("stage", ["memory", "index"])
 def test_one_pipeline_serves_several_threads(stage, retriever, demo_retriever, reranker):
-    questions = [f"Which {word}?" for word in ("gene", "drugs", "protein", "cancer", "treatment", "parasites", "pain")]
+    questions = [f"Which {word}?" for word in ("gene", "drugs", "protein", "treatment")]
     options = PipelineOptions(top=5, rerank_depth=5, sentences=1)
     first = demo_retriever if stage == "index" else retriever
     variants = [
