@@ -202,7 +202,7 @@ def test_a_malformed_file_is_refused_with_the_place(tmp_path: Path, question: di
 
 @pytest.mark.parametrize(
     ("begin", "end", "message"),
-    [(5, 3, "ends at 3, before it begins at 5"), (0, "9", "a whole number"), (0, True, "whole")],
+    [(5, 3, "its end, 3, is before its beginning, 5"), (0, "9", "an integer"), (0, True, "an integer")],
 )
 def test_offsets_that_are_none_are_refused_with_the_place(tmp_path: Path, begin, end, message: str):
     snippet = {"document": URL + "1", "text": "x", "beginSection": "title", "endSection": "title"}

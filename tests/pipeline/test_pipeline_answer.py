@@ -274,13 +274,13 @@ def test_a_question_too_long_for_the_reranker_is_refused_with_its_id(retriever, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"top": 0}, "number of results must be 1 or more, not 0"),
-        ({"rerank_depth": 0}, "rerank depth must be 1 or more, not 0"),
-        ({"first_stage_weight": -0.5}, "weight must be finite and 0 or more, not -0.5"),
+        ({"top": 0}, "number of results must be at least 1, not 0"),
+        ({"rerank_depth": 0}, "rerank depth must be at least 1, not 0"),
+        ({"first_stage_weight": -0.5}, "weight must be finite and at least 0, not -0.5"),
         ({"first_stage_weight": float("nan")}, "not nan"),
         ({"aggregation": "best"}, "Unknown aggregation 'best'. Choose from maxp, firstp, meanp, truncate"),
-        ({"overlap": -1}, "overlap of windows must be 0 sentences or more, not -1"),
-        ({"sentences": -1}, "sentences must be 0 or more, not -1"),
+        ({"overlap": -1}, "overlap of windows must be at least 0 sentences, not -1"),
+        ({"sentences": -1}, "sentences must be at least 0, not -1"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
