@@ -67,7 +67,7 @@ class PhaseA:
     unknown: tuple[str, ...]
 
 
-def evaluate(gold: Iterable[Answer], system: Iterable[Answer], edition: int = 8) -> PhaseA:
+def evaluate_phase_a(gold: Iterable[Answer], system: Iterable[Answer], edition: int = 8) -> PhaseA:
     """Judge a system's answers by the rules of an edition of BioASQ.
 
     Average precision is the sum, over the relevant answers, of the precision down to each, divided by 10 (``edition`` 5, for BioASQ

@@ -104,11 +104,10 @@ def evaluate(gold: Path, system: Path, edition: int, per_question: bool, as_json
     the F1 of snippets.
     """
     from bioqa.bioasq.answers import read_answers
-    from bioqa.bioasq.measures import LIMIT
-    from bioqa.bioasq.measures import evaluate as judge
+    from bioqa.bioasq.measures import LIMIT, evaluate_phase_a
 
     answers = read_answers(system)
-    found = judge(read_answers(gold), answers, edition)
+    found = evaluate_phase_a(read_answers(gold), answers, edition)
     if as_json:
         click.echo(json.dumps(_as_json(found, per_question), ensure_ascii=False, allow_nan=False))
     else:
