@@ -73,9 +73,9 @@ def time_reranking(pipeline: Pipeline, questions: Sequence[Question]) -> Iterato
         pipeline.rank(question, replace(pipeline.options, top=1, rerank_depth=10))
     for question in questions:
         ranked = pipeline.rank(question)
-        scored = sorted((one for one in ranked.candidates if one.logit is not None), key=lambda one: one.place)
+        scored = sorted((one for one in ranked.candidates if one.logit is not None), key=lambda one: one.position)
         passages = [(one.id, round(one.first_stage_score, 6), round(one.logit or 0.0, 6)) for one in scored]
-        seconds, cut = round(ranked.timings["rerank"], 6), ranked.coverage.cut
+        seconds, cut = round(ranked.timings["rerank"], 6), ranked.coverage.truncated
         yield RerankRecord(question.id, seconds, ranked.windows, cut, passages)
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from bioqa.bioasq.answers import Answer
-from bioqa.bioasq.measures import LIMIT, evaluate_phase_a
+from bioqa.bioasq.official_measures import LIMIT, score_phase_a
+from bioqa.bioasq.phase_a_file import PhaseAAnswer
 from bioqa.evaluate import ranking
 from bioqa.io.trec import Qrels, RunScores
 
@@ -35,9 +35,11 @@ def measure_runs(qrels: Qrels, run: RunScores, measures: Sequence[str]) -> dict[
 
 def _bioasq(qrels: Qrels, run: RunScores) -> dict[str, float]:
     """The official evaluator's average precision of each question; it looks at the order of a list, not at scores."""
-    gold = [Answer(id, tuple(name for name, grade in grades.items() if grade > 0)) for id, grades in qrels.items()]
-    system = [Answer(id, _first(run.get(id, {}))) for id in qrels]
-    scores = evaluate_phase_a(gold, system).questions
+    gold = [
+        PhaseAAnswer(id, tuple(name for name, grade in grades.items() if grade > 0)) for id, grades in qrels.items()
+    ]
+    system = [PhaseAAnswer(id, _first(run.get(id, {}))) for id in qrels]
+    scores = score_phase_a(gold, system).questions
     return {one.id: one.documents.average_precision for one in scores}
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from bioqa import Article, Hit, Index, Question, Snippet, read_questions
 from bioqa.bioasq.answers import read_answers
-from bioqa.bioasq.measures import evaluate_phase_a
+from bioqa.bioasq.measures import evaluate
 from bioqa.bioasq.submission import submission_record
 from bioqa.errors import QuestionError, UsageError
-from support import DEMO
+from tests.support import DEMO
 
 GOLD = DEMO / "questions.json"
 
@@ -41,7 +41,7 @@ def test_a_submission_is_valid_and_keeps_id_body_and_type(bioqa, demo_index: Pat
         for one in written:
             best = [f"http://www.ncbi.nlm.nih.gov/pubmed/{hit.id}" for hit in index.search(one["body"], 10)]
             assert one["documents"] == best
-    assert evaluate_phase_a(read_answers(GOLD), read_answers(out)).documents.map > 0.5
+    assert evaluate(read_answers(GOLD), read_answers(out)).documents.map > 0.5
 
 
 def test_snippets_of_a_reranked_submission_are_the_most_probable_sentences(
@@ -220,7 +220,7 @@ def test_eval_prints_each_question_when_asked(bioqa, judged):
 
 def test_eval_gives_json(bioqa, judged):
     record = json.loads(bioqa("bioasq", "eval", *judged, "--json", "--per-question").out)
-    found = evaluate_phase_a(*(read_answers(path) for path in judged))
+    found = evaluate(*(read_answers(path) for path in judged))
     assert (record["edition"], record["questions"]) == (8, 2)
     assert record["documents"] == asdict(found.documents)
     assert record["snippets"] == asdict(found.snippets)

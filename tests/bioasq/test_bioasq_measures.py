@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bioqa.bioasq.answers import Answer, Span, read_answers
-from bioqa.bioasq.measures import PhaseA, evaluate_phase_a
+from bioqa.bioasq.measures import PhaseA, evaluate
 from bioqa.errors import QuestionError, UsageError
 
 URL = "http://www.ncbi.nlm.nih.gov/pubmed/"
@@ -25,7 +25,7 @@ def answer(*documents: str, snippets: tuple[Span, ...] = (), id: str = "q") -> A
 
 def one(gold: Answer, system: Answer, edition: int = 8):
     """The values of the only question."""
-    return evaluate_phase_a([gold], [system], edition).questions[0]
+    return evaluate([gold], [system], edition).questions[0]
 
 
 def flat(scores) -> tuple[float, float, float, float]:
@@ -47,7 +47,7 @@ def test_the_measures_of_every_run_are_the_official_evaluators(shared_data: Path
     assert set(judged) == {f"{run}_golden.json" for run in RUNS}
     expected = judged[f"{name}_golden.json"]
     gold, system = (read_answers(folder / f"{expected[key]}.gz") for key in ("gold", "run"))
-    assert_official(evaluate_phase_a(gold, system, edition), expected[f"e{edition}"])
+    assert_official(evaluate(gold, system, edition), expected[f"e{edition}"])
 
 
 @pytest.mark.shared_data
@@ -59,17 +59,17 @@ def test_the_evaluators_own_example_gives_its_own_output(shared_data: Path, edit
     official = {name: float(value) for name, value in (line.split(": ") for line in block.strip().splitlines()[1:])}
     stem = "BioASQ-task2bPhaseA-testset1.docs.concepts"
     gold = read_answers(folder / f"{stem}.documents.gold.json")
-    assert_official(evaluate_phase_a(gold, read_answers(folder / f"{stem}.multiple.json.gz"), edition), official)
+    assert_official(evaluate(gold, read_answers(folder / f"{stem}.multiple.json.gz"), edition), official)
 
 
 @pytest.mark.shared_data
 def test_a_gold_file_judged_against_itself_is_perfect_but_for_edition_5s_division_by_10(shared_data: Path):
     gold = read_answers(shared_data / "bioasq" / "official-measures" / "11B1_golden.json.gz")
-    found = evaluate_phase_a(gold, gold)
+    found = evaluate(gold, gold)
     assert (found.documents.precision, found.documents.recall, found.snippets.f1) == (1, 1, 1)
     short = [one for one in gold if len(one.documents) <= 5]
-    assert evaluate_phase_a(short, short).documents.map == pytest.approx(1)
-    assert evaluate_phase_a(short, short, 5).documents.map <= 0.5
+    assert evaluate(short, short).documents.map == pytest.approx(1)
+    assert evaluate(short, short, 5).documents.map <= 0.5
 
 
 def test_documents_are_judged_by_precision_recall_f1_and_average_precision():
@@ -145,9 +145,9 @@ def test_sections_must_agree_but_section_0_of_a_system_is_the_abstract_of_gold()
 
 def test_a_snippet_that_ends_one_before_it_begins_has_no_characters():
     gold = answer(snippets=(span("1", 0, 9),))
-    found = evaluate_phase_a([gold], [answer(snippets=(span("1", 5, 4), span("1", 0, 9)))])
+    found = evaluate([gold], [answer(snippets=(span("1", 5, 4), span("1", 0, 9)))])
     assert found.snippets.map == pytest.approx(1)  # merged into the second
-    alone = evaluate_phase_a([gold], [answer(snippets=(span("2", 5, 4), span("1", 0, 9)))])
+    alone = evaluate([gold], [answer(snippets=(span("2", 5, 4), span("1", 0, 9)))])
     assert math.isnan(alone.questions[0].snippets.average_precision)
     assert (alone.snippets.map, alone.snippets.gmap) == (0, 0)
     assert alone.snippets.f1 == 1
@@ -156,10 +156,10 @@ def test_a_snippet_that_ends_one_before_it_begins_has_no_characters():
 def test_without_gold_snippets_average_precision_is_0_in_edition_5_and_not_a_number_in_8():
     gold, system = answer("1"), answer("1", snippets=(span("1", 0, 9),))
     assert flat(one(gold, system, 5).snippets) == (0, 0, 0, 0)
-    assert evaluate_phase_a([gold], [system], 5).snippets.gmap == pytest.approx(1e-5)
+    assert evaluate([gold], [system], 5).snippets.gmap == pytest.approx(1e-5)
     assert math.isnan(one(gold, system, 8).snippets.average_precision)
     beside = answer("1", snippets=(span("1", 0, 9),), id="r")
-    found = evaluate_phase_a([gold, beside], [system, Answer("r", system.documents, system.snippets)])
+    found = evaluate([gold, beside], [system, Answer("r", system.documents, system.snippets)])
     # Not a number counts as 0 in MAP and as 1 in GMAP.
     assert found.snippets.map == pytest.approx(1 / 2)
     assert found.snippets.gmap == pytest.approx(math.sqrt(1 + 1e-5))
@@ -167,7 +167,7 @@ def test_without_gold_snippets_average_precision_is_0_in_edition_5_and_not_a_num
 
 def test_an_empty_answer_counts_as_0_and_a_missing_one_not_at_all():
     gold = [answer("1", id="a"), answer("1", id="b"), answer("1", id="c")]
-    found = evaluate_phase_a(gold, [answer("1", id="a"), answer(id="b"), answer("1", id="z")])
+    found = evaluate(gold, [answer("1", id="a"), answer(id="b"), answer("1", id="z")])
     assert found.documents.map == pytest.approx(1 / 2)
     assert found.documents.gmap == pytest.approx(math.sqrt((1 + 1e-5) * 1e-5))
     assert [question.id for question in found.questions] == ["a", "b"]
@@ -176,12 +176,12 @@ def test_an_empty_answer_counts_as_0_and_a_missing_one_not_at_all():
 
 def test_files_without_a_question_in_common_are_refused():
     with pytest.raises(QuestionError, match="no question id in common"):
-        evaluate_phase_a([answer(id="a")], [answer(id="b")])
+        evaluate([answer(id="a")], [answer(id="b")])
 
 
 def test_there_are_editions_5_and_8_only():
     with pytest.raises(UsageError, match="not 6"):
-        evaluate_phase_a([answer()], [answer()], 6)
+        evaluate([answer()], [answer()], 6)
 
 
 @pytest.mark.parametrize(

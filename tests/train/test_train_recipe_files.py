@@ -7,7 +7,7 @@ import pytest
 from bioqa.errors import UsageError
 from bioqa.io.typed_toml import known_keys
 from bioqa.train.recipe import RecipeFile, parse_recipe, read_recipe
-from training_files import RECIPES
+from tests.train.training_files import RECIPES
 
 GOOD = """
 [model]
