@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from bioqa.bench.results import (
-    CollectionResult,
     BaselineComparison,
-    SystemDetails,
+    CollectionResult,
     Example,
     LabelledScores,
     Latency,
     PairClassification,
     RerankCost,
     ShownPassage,
+    SystemDetails,
     SystemResult,
 )
 from bioqa.bench.run_collection import CollectionRuns, RerankRun
@@ -159,7 +159,9 @@ def _classification(scored: RerankRun, relevant: Mapping[str, set[str]]) -> Pair
         threshold=threshold,
         origin=origin,
         calibration=scored.settings.calibration.method,
-        frozen=asdict(classification_measures(pairs.labels, pairs.scores, threshold, probabilities=pairs.probabilities)),
+        frozen=asdict(
+            classification_measures(pairs.labels, pairs.scores, threshold, probabilities=pairs.probabilities)
+        ),
         published=published_measures(pairs.labels, pairs.scores)._asdict(),
     )
 

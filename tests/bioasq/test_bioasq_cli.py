@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-
-from bioqa import Article, Hit, Index, Question, Snippet, read_questions
 from bioqa.bioasq.answers import read_answers
 from bioqa.bioasq.measures import evaluate
+
+from bioqa import Article, Hit, Index, Question, Snippet, read_questions
 from bioqa.bioasq.submission import submission_record
 from bioqa.errors import QuestionError, UsageError
 from tests.support import DEMO

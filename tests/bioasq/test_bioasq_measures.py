@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 
 import pytest
-
 from bioqa.bioasq.answers import Answer, Span, read_answers
 from bioqa.bioasq.measures import PhaseA, evaluate
+
 from bioqa.errors import QuestionError, UsageError
 
 URL = "http://www.ncbi.nlm.nih.gov/pubmed/"
