@@ -130,7 +130,7 @@ def _cost(scored: RerankRun) -> RerankCost:
         candidates_per_second=round(candidates / seconds, 1) if seconds else 0.0,
         texts_per_second=round(texts / seconds, 1) if seconds else 0.0,
         made=scored.made,
-        setting=scored.setting,
+        setting=scored.facts,
     )
 
 
