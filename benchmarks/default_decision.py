@@ -85,7 +85,7 @@ def main() -> None:
             "f1": measures.f1,
             "mcc": measures.mcc,
         },
-        "engine": run.setting["engine"],
+        "engine": run.facts["engine"],
         "date": environment()["date"],
     }
     text = json.dumps(settings, indent=1) + "\n"

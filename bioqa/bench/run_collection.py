@@ -72,8 +72,9 @@ class FirstStageRun:
 class RerankRun:
     """A reranker on the candidates of a first stage.
 
-    ``key`` identifies the candidates and the model; ``first_stage_weight`` × the first-stage score is added to the logit;
-    ``settings`` has the model's threshold and calibration; ``facts`` are those of ``SuiteReranker``. ``gold`` is empty unless asked for.
+    ``key`` identifies the candidates and the model; ``first_stage_weight`` × the first-stage score is added to the logit.
+    ``settings`` has the model's threshold and calibration; ``facts`` are those of ``SuiteReranker``. ``gold`` is empty unless
+    asked for.
     """
 
     key: str
