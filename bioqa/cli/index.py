@@ -245,7 +245,7 @@ def tune(
     from bioqa.corpus.qrels import read_qrels
     from bioqa.corpus.questions import read_questions
     from bioqa.evaluate.measures import COMPILING
-    from bioqa.evaluate.ranking import telling_compilation
+    from bioqa.evaluate.ranking import notify_compilation
     from bioqa.evaluate.tune_bm25 import tune_bm25
     from bioqa.index.reader import Index
     from bioqa.retrieve.bm25 import BM25Retriever
@@ -253,7 +253,7 @@ def tune(
     asked, judged = read_questions(questions), read_qrels(qrels or questions)
     with (
         Index(index) as opened,
-        telling_compilation(lambda: note(COMPILING)),
+        notify_compilation(lambda: note(COMPILING)),
         progress_bar("settings", len(k1) * len(b)) as bar,
     ):
         found = tune_bm25(
@@ -263,7 +263,7 @@ def tune(
             k1s=k1,
             bs=b,
             measure=measure,
-            depth=top,
+            top=top,
             folds=folds,
             seed=seed,
             advance=bar.update,
@@ -275,7 +275,7 @@ def tune(
 
 
 def _print_tuning(found: "Tuning") -> None:
-    from bioqa.bench.report import p_text
+    from bioqa.evaluate.significance import format_p_value
 
     bs = sorted({point.b for point in found.grid})
     scores = {(point.k1, point.b): point.mean for point in found.grid}
@@ -291,7 +291,7 @@ def _print_tuning(found: "Tuning") -> None:
         )
     click.echo(
         f"Held out: {found.held_out:.4f}; default (k1 {found.default_k1:g}, b {found.default_b:g}): {found.default:.4f}; "
-        f"{p_text(found.p)} (paired t-test)."
+        f"{format_p_value(found.p)} (paired t-test)."
     )
     if found.held_out <= found.default:
         click.echo("On unseen questions the tuned values are no better: keep the default.")
