@@ -5,15 +5,9 @@ import math
 from pathlib import Path
 
 import pytest
-<<<<<<<< HEAD:tests/bioasq/test_bioasq_official_measures.py
 
 from bioqa.bioasq.official_measures import PhaseAScores, score_phase_a
 from bioqa.bioasq.phase_a_file import PhaseAAnswer, Span, read_phase_a
-========
-from bioqa.bioasq.answers import Answer, Span, read_answers
-from bioqa.bioasq.measures import PhaseA, evaluate
-
->>>>>>>> f-bench:tests/bioasq/test_bioasq_measures.py
 from bioqa.errors import QuestionError, UsageError
 
 URL = "http://www.ncbi.nlm.nih.gov/pubmed/"
