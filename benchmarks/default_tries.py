@@ -1,6 +1,6 @@
 """What else was tried for the default reranker: small trainings of equal size that go on from its weights, judged on dev.
 
-    python benchmarks/default_tries.py
+    python -m benchmarks.default_tries
 
 Each try trains for an epoch (two where negatives are narrowed) on the pairs of 400 train questions, on 1,600 of MedQuAD's or on
 those of 300 articles' titles, with other negatives, another loss or labels half of which are a larger model's (that of
@@ -22,8 +22,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from default_decision import ndcg, weights
-
+from benchmarks.default_decision import ndcg, weights
+from benchmarks.machine import DATA, RESULTS, environment, shared_data, write_result
 from bioqa.bench.collection import read_collection
 from bioqa.bench.run_cache import Work, run_collection
 from bioqa.bench.suite import read_suite
@@ -32,7 +32,6 @@ from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
 from bioqa.evaluate.significance import compare
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
-from machine import DATA, RESULTS, environment, shared_data, write_result
 
 FOLDER = DATA / "tries"
 SUITES = Path(__file__).parent / "suites"
@@ -58,21 +57,23 @@ MANY = ("--max-positives", "1", "--negatives", "bm25:6")
 ABSTRACTS = ("--limit", str(ARTICLES), "--negatives", "bm25:3:1-40")
 WHOLE = {"model": {"max_length": 384}, "export": {"max_length": 384}}
 TRIES = {
-    "BCE, negatives of BM25 and at random (as shipped)": Try(DRAWN),
-    "BCE, negatives mined by the model": Try(MINED),
-    "BCE, six negatives a question": Try(MANY),
-    "BCE, six negatives, narrowed to the hardest": Try(MANY, {"data": {"curriculum": 0.34}, "training": {"epochs": 2}}),
+    "BCE, BM25 and random negatives (as shipped)": Try(DRAWN),
+    "BCE, model-mined negatives": Try(MINED),
+    "BCE, six negatives per question": Try(MANY),
+    "BCE, six negatives, curriculum of the hardest": Try(
+        MANY, {"data": {"curriculum": 0.34}, "training": {"epochs": 2}}
+    ),
     "ListNet, lists of 7": Try(MANY, {"loss": {"name": "listnet", "list_size": 7}, "training": {"batch_size": 5}}),
     "RankNet, lists of 7": Try(MANY, {"loss": {"name": "ranknet", "list_size": 7}, "training": {"batch_size": 5}}),
     "LambdaLoss, lists of 7": Try(MANY, {"loss": {"name": "lambda", "list_size": 7}, "training": {"batch_size": 5}}),
-    "BCE, labels half a larger model's": Try(DRAWN, distilled=True),
-    "BCE, MedQuAD's questions and answers": Try(
+    "BCE, labels averaged with a larger model's probabilities": Try(DRAWN, distilled=True),
+    "BCE, MedQuAD question-answer pairs": Try(
         ("--max-positives", "1", "--negatives", "bm25:3"), {"data": {"max_rows": 1600}}, "medquad"
     ),
-    "titles and whole abstracts, BCE": Try(ABSTRACTS, WHOLE, "titles"),
+    "BCE, titles with whole abstracts": Try(ABSTRACTS, WHOLE, "titles"),
 }
 DEV = "dev questions"
-AVERAGE = "average of the shipped weights and those of BCE with mined negatives"
+AVERAGE = "average of the shipped weights and BCE with model-mined negatives"
 SHIPPED = "shipped"
 
 
@@ -133,8 +134,8 @@ def distilled(path: Path) -> Path:
     import pyarrow as pa
     from pyarrow import parquet
 
+    from benchmarks.grown_bert_base import TUNED, tuned
     from bioqa.rerank.reranker import Reranker
-    from grown_bert_base import TUNED, tuned
 
     out = path.with_stem(f"{path.stem}-distilled")
     if not out.exists():

@@ -10,7 +10,7 @@ from bioqa.rerank.batching import batches
 from bioqa.rerank.model_folder.config import read_config
 from bioqa.rerank.model_folder.tokenizer import _plain_bert, load_tokenizer
 from bioqa.rerank.tokens import CHUNK, Padding, PairTokenizer, Tokens
-from tiny_models import ARCHITECTURES, edit_json
+from tests.tiny_models import ARCHITECTURES, edit_json
 
 PAIRS = [
     ("Which gene?", "The CFTR gene is mutated."),
