@@ -27,7 +27,7 @@ from benchmarks.machine import DATA, RESULTS, environment, shared_data, write_re
 from bioqa.bench.collection import read_collection
 from bioqa.bench.run_collection import BenchOptions, run_collection
 from bioqa.bench.suite import read_suite
-from bioqa.cli import main as bioqa
+from bioqa.cli.main import main as bioqa
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
 from bioqa.evaluate.significance import paired_test

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.commands import add_options
+from bioqa.cli.commands import Group, add_options
 from bioqa.cli.output import note, progress_bar
 from bioqa.errors import LeakError, UsageError
 
@@ -26,7 +26,9 @@ _PATH = click.Path(path_type=Path)
 _WIDTH = 110
 
 
-@click.group(name="pairs")
+@click.group(
+    name="pairs", cls=Group, example="bioqa pairs build questions.json --negatives random:1 --out pairs.parquet"
+)
 def command() -> None:
     """Build training pairs with hard negatives, describe them, check splits for leaks."""
 
@@ -74,7 +76,10 @@ _mining_options = add_options(
 )
 
 
-@command.command()
+@command.command(
+    example="bioqa pairs build questions.json --index indexes/pubmed --passages abstracts \\\n"
+    "    --negatives bm25:4 --split train=0.9,dev=0.1 --out pairs.parquet"
+)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=_PATH)
 @_out_option
 @click.option(
@@ -98,8 +103,9 @@ _mining_options = add_options(
     "sentence:0.5 (same document, outside gold). Repeatable."
 )
 def build(sources: tuple[Path, ...], out: Path, index: Path | None, **given: Any) -> None:
-    """Build pairs from question SOURCEs: BioASQ JSON, pairs as CSV, TSV, JSON lines or Parquet, BEIR qrels, and others.
+    """Build pairs from question SOURCEs.
 
+    A SOURCE is BioASQ JSON, pairs as CSV, TSV, JSON lines or Parquet, or BEIR qrels.
     A question that is in several files is one question with the passages of all. A split keeps near-duplicate questions, and
     questions that share a passage, together, and no two splits use the same passage.
 
@@ -132,7 +138,10 @@ def build(sources: tuple[Path, ...], out: Path, index: Path | None, **given: Any
     _print_report(report, given["as_json"])
 
 
-@command.command()
+@command.command(
+    example="bioqa pairs titles pubmed/baseline --index indexes/pubmed --limit 10000 \\\n"
+    "    --negatives bm25:4 --out pairs.parquet"
+)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--index", type=_PATH, required=True, help="Index of the articles to sample negatives from.")
 @_out_option
@@ -146,7 +155,9 @@ def build(sources: tuple[Path, ...], out: Path, index: Path | None, **given: Any
 @_mining_options
 @_sampling_options("Negatives per positive: bm25:4, bm25:4:1-50 or random:1. Repeatable.")
 def titles(sources: tuple[str, ...], index: Path, out: Path, **given: Any) -> None:
-    """Build title-abstract and sentence-abstract pairs from corpus SOURCEs, the same as for `bioqa index build`.
+    """Build title-abstract and sentence-abstract pairs.
+
+    SOURCEs are articles, the same as for `bioqa index build`.
 
     The abstract that a sentence is paired with does not contain that sentence.
     """
@@ -175,7 +186,7 @@ def titles(sources: tuple[str, ...], index: Path, out: Path, **given: Any) -> No
     _print_report(report, given["as_json"])
 
 
-@command.command()
+@command.command(example="bioqa pairs cells cl-basic.obo azimuth-crosswalk.csv --out pairs.parquet")
 @click.argument("ontology", type=_PATH)
 @click.argument("crosswalks", metavar="CROSSWALK...", nargs=-1, type=_PATH)
 @_out_option
@@ -188,7 +199,9 @@ def titles(sources: tuple[str, ...], index: Path, out: Path, **given: Any) -> No
     "Repeatable.  [default: bm25:2, sibling:1, random:3]"
 )
 def cells(ontology: Path, crosswalks: tuple[Path, ...], out: Path, **given: Any) -> None:
-    """Build pairs of cell labels and terms from ONTOLOGY (OBO) and CROSSWALKs (CSV of the Human Reference Atlas).
+    """Build pairs of cell labels and ontology terms.
+
+    ONTOLOGY is the Cell Ontology (OBO), CROSSWALKs are CSV files of the Human Reference Atlas.
 
     Left: "cell_type: …; tissue: …; organism: …". Right: "label: …; synonyms: …; definition: …". A split keeps all tissues of a cell
     type together; all splits use all terms.
@@ -218,14 +231,14 @@ def cells(ontology: Path, crosswalks: tuple[Path, ...], out: Path, **given: Any)
     _print_report(report, given["as_json"], missing="labels were dropped: their term is not in the ontology")
 
 
-@command.command()
+@command.command(example="bioqa pairs stats pairs-train.parquet")
 @click.argument("file", type=_PATH)
 @click.option(
     "--columns", metavar="QUESTION,PASSAGE,LABEL", help="Names of the columns, if they are not the usual ones."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def stats(file: Path, columns: str | None, as_json: bool) -> None:
-    """Describe the pairs of FILE: rows, share of positives, lengths in characters, three samples."""
+    """Show rows, share of positives, lengths and samples of FILE."""
     from bioqa.pairs.pair_file import read_provenance
     from bioqa.pairs.pair_statistics import describe_pairs
     from bioqa.pairs.read_pairs import read_batches
@@ -239,7 +252,7 @@ def stats(file: Path, columns: str | None, as_json: bool) -> None:
         _print_statistics(file, found)
 
 
-@command.command()
+@command.command(example="bioqa pairs check pairs-train.parquet pairs-dev.parquet")
 @click.argument("files", metavar="TRAIN DEV [TEST...]", nargs=-1, required=True, type=_PATH)
 @click.option("--questions-only", is_flag=True, help="Allow shared passages.")
 @click.option("--first-only", is_flag=True, help="Compare only the first file with the others.")
@@ -248,7 +261,9 @@ def stats(file: Path, columns: str | None, as_json: bool) -> None:
 def check(
     files: tuple[Path, ...], questions_only: bool, first_only: bool, jaccard: float | None, as_json: bool
 ) -> None:
-    """Check that no two files share a question, a near-duplicate or a passage. The exit code is 0 only if they do not.
+    """Check that no two files share questions or passages.
+
+    Near-duplicate questions count as shared. The exit code is 0 only if nothing is shared.
 
     The files contain pairs or questions, in any format that `bioqa pairs build` reads.
     """
