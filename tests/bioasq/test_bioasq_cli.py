@@ -75,7 +75,7 @@ def test_snippets_of_a_reranked_submission_are_the_most_probable_sentences(
             assert [s["text"] for s in written["snippets"]] == [s.text for s in best]
 
 
-def test_the_first_stage_has_its_options(bioqa, demo_index: Path, few_questions: Path):
+def test_the_options_of_the_first_stage_apply(bioqa, demo_index: Path, few_questions: Path):
     outcomes = [
         bioqa("bioasq", "submit", demo_index, few_questions, "--out", "-", "--no-rerank", *more)
         for more in ((), ("--k1", 3, "--b", 0), ("--until", "1900"))
@@ -95,7 +95,7 @@ def hit(rank: int, *snippets: tuple[str, float | None]) -> Hit:
     return Hit(rank, article, 1.0, 1.0, snippets=tuple(places))
 
 
-def test_a_question_has_ten_documents_and_ten_snippets_at_most_best_first():
+def test_a_question_has_at_most_ten_documents_and_ten_snippets_best_first():
     hits = [hit(n, (f"First{n}.", n / 100), (f"Second{n}.", n / 1000)) for n in range(1, 13)]
     record = submission_record(Question("q", "Why?", "summary"), hits)
     assert record["documents"] == [f"http://www.ncbi.nlm.nih.gov/pubmed/{n}" for n in range(1, 11)]
@@ -121,7 +121,7 @@ def test_a_snippet_that_is_not_where_its_offsets_say_is_not_submitted():
 
 
 @pytest.mark.parametrize("id", ["doc-1", "٣", "012", ""])
-def test_articles_that_are_not_pubmeds_cannot_be_submitted(id: str):
+def test_articles_without_a_pmid_cannot_be_submitted(id: str):
     article = Article(id, "Title", "")
     with pytest.raises(UsageError, match=f"'{id}' is not a PMID"):
         submission_record(Question("q", "Why?", "list"), [Hit(1, article, 1.0, 1.0)])
@@ -153,7 +153,7 @@ def test_articles_that_are_not_pubmeds_cannot_be_submitted(id: str):
         ),
     ],
 )
-def test_what_cannot_be_submitted_is_one_sentence_and_leaves_no_file(
+def test_what_cannot_be_submitted_is_an_error_and_leaves_no_file(
     bioqa, demo_index: Path, tmp_path: Path, content: str, options: tuple[object, ...], code: int, message: str
 ):
     questions, out = tmp_path / "questions.json", tmp_path / "out.json"
@@ -172,7 +172,7 @@ def test_a_submission_does_not_replace_its_questions(bioqa, demo_index: Path, fe
     assert few_questions.read_bytes() == before
 
 
-def test_a_submission_replaces_the_file_there_only_when_it_is_whole(
+def test_a_submission_replaces_an_existing_file_only_when_it_is_complete(
     bioqa, demo_index: Path, few_questions: Path, tmp_path: Path, monkeypatch
 ):
     out = tmp_path / "out.json"
@@ -193,7 +193,7 @@ def test_a_submission_replaces_the_file_there_only_when_it_is_whole(
 
 @pytest.fixture
 def judged(tmp_path: Path) -> tuple[Path, Path]:
-    """A gold file of three questions and a system's answers to two of them, and to one that is not there."""
+    """A gold file of three questions and a system's answers to two of them, and to another one."""
     url = "http://www.ncbi.nlm.nih.gov/pubmed/"
     gold = [{"id": id, "documents": [url + "1"], "snippets": []} for id in ("a", "b", "c")]
     system = [{"id": "a", "documents": [url + "1"]}, {"id": "b", "documents": []}, {"id": "z", "documents": [url] * 11}]
@@ -203,7 +203,7 @@ def judged(tmp_path: Path) -> tuple[Path, Path]:
     return paths
 
 
-def test_eval_prints_the_measures_and_what_does_not_count(bioqa, judged):
+def test_eval_prints_the_measures_and_what_was_ignored(bioqa, judged):
     done = bioqa("bioasq", "eval", *judged)
     assert done.code == 0
     assert [line.split() for line in done.out.splitlines()][1:] == [
@@ -239,7 +239,7 @@ def test_eval_gives_json(bioqa, judged):
     assert "per_question" not in json.loads(bioqa("bioasq", "eval", *judged, "--json").out)
 
 
-def test_eval_refuses_an_edition_that_is_none(bioqa, judged):
+def test_eval_refuses_an_unknown_edition(bioqa, judged):
     done = bioqa("bioasq", "eval", *judged, "--edition", 9)
     assert (done.code, done.out) == (2, "")
     assert "The edition must be 5 (BioASQ 3 to 7) or 8 (since BioASQ 8), not 9." in done.err

@@ -1,4 +1,4 @@
-"""The official phase A measures: equal to the organisers' evaluator, quirk by quirk."""
+"""The official phase A measures equal those of the organisers' evaluator, including its quirks."""
 
 import json
 import math
@@ -63,7 +63,7 @@ def test_the_evaluators_own_example_gives_its_own_output(shared_data: Path, edit
 
 
 @pytest.mark.shared_data
-def test_a_gold_file_judged_against_itself_is_perfect_but_for_edition_5s_division_by_10(shared_data: Path):
+def test_a_gold_file_scored_against_itself_is_perfect_but_for_edition_5s_division_by_10(shared_data: Path):
     gold = read_phase_a(shared_data / "bioasq" / "official-measures" / "11B1_golden.json.gz")
     found = score_phase_a(gold, gold)
     assert (found.documents.precision, found.documents.recall, found.snippets.f1) == (1, 1, 1)
@@ -72,7 +72,7 @@ def test_a_gold_file_judged_against_itself_is_perfect_but_for_edition_5s_divisio
     assert score_phase_a(short, short, 5).documents.map <= 0.5
 
 
-def test_documents_are_judged_by_precision_recall_f1_and_average_precision():
+def test_documents_are_scored_by_precision_recall_f1_and_average_precision():
     # Relevant at ranks 1 and 3: AP = (1/1 + 2/3) / min(10, 4 gold).
     found = one(answer("1", "2", "3", "4"), answer("1", "8", "2"))
     assert flat(found.documents) == pytest.approx((2 / 3, 2 / 4, 4 / 7, (1 + 2 / 3) / 4))
@@ -96,18 +96,18 @@ def test_a_repeated_document_counts_once():
     assert found.documents == one(answer("1", "2"), answer("1", "3", "2")).documents
 
 
-def test_document_urls_must_agree_to_the_letter():
+def test_document_urls_must_be_identical():
     system = PhaseAAnswer("q", ("https://www.ncbi.nlm.nih.gov/pubmed/1",))
     assert flat(one(answer("1"), system).documents) == (0, 0, 0, 0)
 
 
-def test_snippets_are_judged_by_characters_both_ends_inside():
+def test_snippets_are_scored_by_characters_both_ends_inside():
     # 10..19 against 15..34: 5 characters of 10 and of 20 are shared.
     found = one(answer(snippets=(span("1", 15, 34),)), answer(snippets=(span("1", 10, 19),)))
     assert flat(found.snippets) == pytest.approx((5 / 10, 5 / 20, 1 / 3, 5 / 10))
 
 
-def test_overlapping_snippets_of_one_list_are_merged_where_the_first_stood():
+def test_overlapping_snippets_of_one_list_are_merged_at_the_place_of_the_first():
     gold = answer(snippets=(span("1", 0, 9), span("1", 40, 49)))
     apart = answer(snippets=(span("1", 40, 44), span("2", 0, 9), span("1", 45, 52), span("1", 43, 46)))
     merged = answer(snippets=(span("1", 40, 52), span("2", 0, 9)))
@@ -131,7 +131,7 @@ def test_a_snippet_beside_the_gold_one_still_counts_as_relevant_if_its_document_
     assert elsewhere.snippets.average_precision == pytest.approx(1)
 
 
-def test_snippet_urls_agree_by_their_end_for_precision_and_to_the_letter_for_average_precision():
+def test_snippet_urls_are_compared_by_their_ends_for_precision_and_whole_for_average_precision():
     system = answer(snippets=(Span("https://pubmed.ncbi.nlm.nih.gov/1/", "abstract", "abstract", 0, 9),))
     assert flat(one(answer(snippets=(span("1", 0, 9),)), system).snippets) == (1, 1, 1, 0)
 
@@ -153,7 +153,7 @@ def test_a_snippet_that_ends_one_before_it_begins_has_no_characters():
     assert alone.snippets.f1 == 1
 
 
-def test_without_gold_snippets_average_precision_is_0_in_edition_5_and_not_a_number_in_8():
+def test_without_gold_snippets_average_precision_is_0_in_edition_5_and_nan_in_8():
     gold, system = answer("1"), answer("1", snippets=(span("1", 0, 9),))
     assert flat(one(gold, system, 5).snippets) == (0, 0, 0, 0)
     assert score_phase_a([gold], [system], 5).snippets.gmap == pytest.approx(1e-5)
@@ -165,7 +165,7 @@ def test_without_gold_snippets_average_precision_is_0_in_edition_5_and_not_a_num
     assert found.snippets.gmap == pytest.approx(math.sqrt(1 + 1e-5))
 
 
-def test_an_empty_answer_counts_as_0_and_a_missing_one_not_at_all():
+def test_an_empty_answer_counts_as_0_and_a_missing_one_is_ignored():
     gold = [answer("1", id="a"), answer("1", id="b"), answer("1", id="c")]
     found = score_phase_a(gold, [answer("1", id="a"), answer(id="b"), answer("1", id="z")])
     assert found.documents.map == pytest.approx(1 / 2)
@@ -179,7 +179,7 @@ def test_files_without_a_question_in_common_are_refused():
         score_phase_a([answer(id="a")], [answer(id="b")])
 
 
-def test_there_are_editions_5_and_8_only():
+def test_other_editions_than_5_and_8_are_refused():
     with pytest.raises(UsageError, match="not 6"):
         score_phase_a([answer()], [answer()], 6)
 
@@ -204,7 +204,7 @@ def test_a_malformed_file_is_refused_with_the_place(tmp_path: Path, question: di
     ("begin", "end", "message"),
     [(5, 3, "its end, 3, is before its beginning, 5"), (0, "9", "an integer"), (0, True, "an integer")],
 )
-def test_offsets_that_are_none_are_refused_with_the_place(tmp_path: Path, begin, end, message: str):
+def test_invalid_offsets_are_refused_with_the_place(tmp_path: Path, begin, end, message: str):
     snippet = {"document": URL + "1", "text": "x", "beginSection": "title", "endSection": "title"}
     offsets = {"offsetInBeginSection": begin, "offsetInEndSection": end}
     path = tmp_path / "system.json"

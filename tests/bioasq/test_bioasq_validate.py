@@ -1,4 +1,4 @@
-"""`bioqa bioasq validate`: every damage to a sound file is found, with its place."""
+"""`bioqa bioasq validate` finds every problem of a file, and where it is."""
 
 import copy
 import json
@@ -29,7 +29,7 @@ def snippet(text: str, section: str = "abstract", document: str = "1") -> dict[s
     }
 
 
-SOUND = {
+VALID = {
     "questions": [
         {"id": "a", "body": "Which gene is mutated?", "type": "factoid", "documents": [], "snippets": []},
         {
@@ -44,8 +44,8 @@ SOUND = {
 
 
 def damaged(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-    """A sound file after ``change`` to its second question."""
-    data = copy.deepcopy(SOUND)
+    """A valid file after ``change`` to its second question."""
+    data = copy.deepcopy(VALID)
     change(data["questions"][1])
     return data
 
@@ -56,12 +56,12 @@ def problems(tmp_path: Path, data: Any, **options: Any) -> list[tuple[str, str]]
     return [(one.where, one.what) for one in validate(path, **options).problems]
 
 
-def test_a_sound_file_has_no_problem(tmp_path: Path):
-    assert problems(tmp_path, SOUND) == []
-    assert problems(tmp_path, SOUND, articles=ARTICLES) == []
+def test_a_valid_file_has_no_problem(tmp_path: Path):
+    assert problems(tmp_path, VALID) == []
+    assert problems(tmp_path, VALID, articles=ARTICLES) == []
 
 
-def test_stray_fields_of_a_question_are_no_problem(tmp_path: Path):
+def test_extra_fields_of_a_question_are_allowed(tmp_path: Path):
     assert problems(tmp_path, damaged(lambda q: q.update(_body="?", _type="list", concepts=[], statements=[]))) == []
 
 
@@ -134,7 +134,7 @@ Q, S1, S2, D1 = (
         ),
     ],
 )
-def test_every_damage_is_found_with_its_place(tmp_path: Path, change, where: str, what: str):
+def test_every_problem_is_found_with_its_place(tmp_path: Path, change, where: str, what: str):
     found = problems(tmp_path, damaged(change))
     assert len(found) == 1
     assert found[0][0] == where
@@ -164,7 +164,7 @@ def test_every_damage_is_found_with_its_place(tmp_path: Path, change, where: str
         (lambda s: s.update(document=URL + "3"), S1, "the index has no article 3"),
     ],
 )
-def test_a_text_that_is_not_the_articles_is_found_with_the_index(tmp_path: Path, change, where: str, what: str):
+def test_a_text_that_differs_from_the_article_is_found_with_the_index(tmp_path: Path, change, where: str, what: str):
     data = damaged(lambda question: change(question["snippets"][0]))
     assert problems(tmp_path, data) == []
     found = problems(tmp_path, data, articles=ARTICLES)
@@ -178,7 +178,7 @@ def test_all_problems_are_listed(tmp_path: Path):
     assert [where for where, _ in problems(tmp_path, data)] == [Q, Q, D1, D1.replace("1", "2"), "question 3"]
 
 
-def test_a_gold_file_may_have_more_than_ten_and_sections_of_the_early_years(tmp_path: Path):
+def test_a_gold_file_can_have_more_than_ten_and_the_sections_of_early_years(tmp_path: Path):
     def change(question: dict[str, Any]) -> None:
         question["documents"] = [f"{URL}{number}" for number in range(1, 31)]
         question["snippets"][0].update(beginSection="sections.0", endSection="sections.0")
@@ -190,12 +190,12 @@ def test_a_gold_file_may_have_more_than_ten_and_sections_of_the_early_years(tmp_
     ]
 
 
-@pytest.mark.parametrize("data", [[], {}, {"questions": {}}, {"questions": []}, SOUND["questions"]])
-def test_a_file_of_another_form_is_a_problem(tmp_path: Path, data):
+@pytest.mark.parametrize("data", [[], {}, {"questions": {}}, {"questions": []}, VALID["questions"]])
+def test_a_file_in_another_format_is_a_problem(tmp_path: Path, data):
     assert problems(tmp_path, data) == [("the file", 'no questions: the format is {"questions": [{…}, …]}')]
 
 
-def test_the_demos_gold_file_is_sound(demo_index: Path):
+def test_the_demos_gold_file_is_valid(demo_index: Path):
     with Index(demo_index) as index:
         verdict = validate(DEMO / "questions.json", gold=True, articles=index)
     assert verdict.problems == ()
@@ -203,7 +203,7 @@ def test_the_demos_gold_file_is_sound(demo_index: Path):
 
 
 @pytest.mark.shared_data
-def test_real_gold_files_have_the_problems_that_they_are_known_for(shared_data: Path):
+def test_real_gold_files_have_their_known_problems(shared_data: Path):
     folder = shared_data / "bioasq"
     assert validate(folder / "test.json.gz", gold=True).problems == ()
     assert len(validate(folder / "test.json.gz").problems) == 225 + 278  # questions with over 10 documents or snippets
@@ -227,9 +227,9 @@ def test_the_command_lists_problems_counts_them_and_fails(bioqa, tmp_path: Path)
     assert record["problems"][0]["where"] == "question 2 (b)"
 
 
-def test_the_command_says_that_a_file_is_valid(bioqa, tmp_path: Path):
+def test_the_command_reports_a_valid_file(bioqa, tmp_path: Path):
     path = tmp_path / "file.json"
-    path.write_text(json.dumps(SOUND))
+    path.write_text(json.dumps(VALID))
     done = bioqa("bioasq", "validate", path)
     assert (done.code, done.out) == (0, f"{path}: a valid submission (2 questions, 2 documents, 2 snippets)\n")
 
@@ -246,7 +246,7 @@ def test_the_command_says_that_a_file_is_valid(bioqa, tmp_path: Path):
         (b"[" * 100_000, "nested too deeply"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_one_sentence(bioqa, tmp_path: Path, content: bytes | None, message: str):
+def test_a_file_that_cannot_be_read_is_an_error(bioqa, tmp_path: Path, content: bytes | None, message: str):
     path = tmp_path / "file.json"
     if content is not None:
         path.write_bytes(content)

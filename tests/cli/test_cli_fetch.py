@@ -24,7 +24,7 @@ PROGRAM = f"import sys\nfrom bioqa.cli.main import COMMANDS, main\nCOMMANDS['fet
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Python's own file server: listings in its form, no Range; it falls silent in the middle of files in ``silent``."""
+    """Python's own file server: its listings, no Range; it stops sending in the middle of files in ``silent``."""
 
     timeout = 10
     silent: set[str]
@@ -47,7 +47,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *arguments: object) -> None:
-        """A client that goes away is no news."""
+        """Ignore clients that close their connection."""
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def files(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(files: Path, handler: type[Handler], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of the server, which BIOQA_PUBMED_URL holds too; `bioqa fetch` is a command."""
+    """The address of the server, also in BIOQA_PUBMED_URL."""
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setitem(COMMANDS, "fetch", ENTRY)
     with Server(("127.0.0.1", 0), functools.partial(handler, directory=files.parent)) as server:
@@ -85,7 +85,7 @@ def url(files: Path, handler: type[Handler], monkeypatch: pytest.MonkeyPatch) ->
         thread.join()
 
 
-def test_a_fetch_says_what_came_what_was_there_and_the_snapshot(bioqa, url, tmp_path):
+def test_a_fetch_reports_downloaded_and_skipped_files_and_the_snapshot(bioqa, url, tmp_path):
     done = bioqa("fetch", "pubmed", "--baseline", "--into", tmp_path / "in")
     assert done.code == 0
     assert done.out.startswith(f"{tmp_path / 'in'}: 2 files downloaded (400.0 kB), 0 skipped (already there) in ")
@@ -111,7 +111,7 @@ def test_json_has_the_same(bioqa, url, tmp_path):
     }
 
 
-def test_a_file_that_fails_ends_with_3_and_a_sentence_that_names_it(bioqa, url, files, tmp_path):
+def test_a_failed_file_is_named_and_the_exit_code_is_3(bioqa, url, files, tmp_path):
     (files / f"{NAMES[0]}.md5").unlink()
     done = bioqa("fetch", "pubmed", "--baseline", "--into", tmp_path / "in", "--json")
     assert done.code == 3
@@ -123,7 +123,7 @@ def test_a_file_that_fails_ends_with_3_and_a_sentence_that_names_it(bioqa, url, 
     )
 
 
-def test_files_of_another_year_are_warned_of(bioqa, url, tmp_path):
+def test_files_of_another_year_cause_a_warning(bioqa, url, tmp_path):
     (tmp_path / "in" / "baseline").mkdir(parents=True)
     (tmp_path / "in" / "baseline" / "pubmed25n0001.xml.gz").write_bytes(b"old")
     done = bioqa("fetch", "pubmed", "--baseline", "--into", tmp_path / "in")
@@ -141,13 +141,13 @@ def test_files_of_another_year_are_warned_of(bioqa, url, tmp_path):
         (["--baseline", "--base-url", "nonsense"], 2, "'nonsense' is not the address of a server"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_a_sentence(bioqa, url, tmp_path, arguments, code, message):
+def test_invalid_requests_are_refused_in_a_sentence(bioqa, url, tmp_path, arguments, code, message):
     done = bioqa("fetch", "pubmed", "--into", tmp_path / "in", *arguments)
     assert (done.code, done.out) == (code, "")
     assert message in done.err
 
 
-def test_a_target_that_is_a_file_ends_with_7(bioqa, url, files):
+def test_a_target_that_is_a_file_exits_with_7(bioqa, url, files):
     done = bioqa("fetch", "pubmed", "--baseline", "--into", files / NAMES[0])
     assert done.code == 7
     assert "cannot be written" in done.err
@@ -159,7 +159,7 @@ def test_help_acknowledges_nlm(bioqa, url):
     assert "BIOQA_PUBMED_URL" in text
 
 
-def test_ctrl_c_ends_with_130_at_once_and_the_same_command_ends_the_work(bioqa, url, handler, tmp_path):
+def test_ctrl_c_exits_with_130_at_once_and_the_same_command_resumes(bioqa, url, handler, tmp_path):
     handler.silent.add(NAMES[0])
     command = ["fetch", "pubmed", "--baseline", "--into", str(tmp_path / "in")]
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, *command], stderr=subprocess.PIPE, cwd=REPOSITORY)

@@ -208,7 +208,7 @@ def test_candidates_beyond_the_depth_follow_in_the_runs_order(weight, rerank, fi
 
 
 def test_a_deep_search_is_the_rerank_of_a_deep_run(rerank, bioqa, files, tiny_reranker):  # noqa: F811
-    """`--top` beyond `--rerank-depth`: the reranked first, then the others in the first stage's order."""
+    """`--top` greater than `--rerank-depth`: the reranked first, then the others in the first stage's order."""
     search = ("search", "--corpus", files / "corpus.jsonl", "--questions", files / "questions.tsv", "--top", 40)
     assert bioqa(*search, "--no-rerank", "--run", files / "in.run").code == 0
     model = ("--reranker", tiny_reranker, "--device", "cpu", "--rerank-depth", 5, "--first-stage-weight", 0.5)
@@ -333,9 +333,9 @@ def test_a_killed_run_resumes(rerank, files, tiny_reranker):  # noqa: F811
     """The process is killed once it has kept some questions; the model is slowed down to give time for that."""
     assert rerank("--out", files / "whole.run").code == 0
     slow = (
-        "import sys, time\nfrom bioqa.rerank.workers import _Worker\nstart = _Worker.start\n"
-        "def slow(self, batch):\n    time.sleep(0.2)\n    return start(self, batch)\n"
-        "_Worker.start = slow\nfrom bioqa.cli.main import main\nsys.exit(main())"
+        "import sys, time\nfrom bioqa.rerank.reranker import Reranker\nscore_pairs = Reranker.score_pairs\n"
+        "def slow(*arguments, **options):\n    time.sleep(0.3)\n    return score_pairs(*arguments, **options)\n"
+        "Reranker.score_pairs = slow\nfrom bioqa.cli.main import main\nsys.exit(main())"
     )
     arguments = {"--run": "in.run", "--questions": "questions.tsv", "--corpus": "corpus.jsonl", "--out": "out.run"}
     arguments |= {"--reranker": str(tiny_reranker), "--device": "cpu", "--batch-size": "2"}
@@ -358,7 +358,7 @@ def test_a_killed_run_resumes(rerank, files, tiny_reranker):  # noqa: F811
     kept = checkpoint.read_bytes().count(b"\n") - 1
     assert 3 <= kept < 30
     with checkpoint.open("ab") as file:
-        file.write(b'{"question": "q29", "resu')  # as a kill in the middle of a write leaves it
+        file.write(b'{"question": "q29", "resu')  # a kill in the middle of a write
     done = rerank()
     assert done.code == 0, done.err
     assert f"Resuming after {kept} of 30 questions." in done.err

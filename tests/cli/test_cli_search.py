@@ -1,4 +1,4 @@
-"""What `bioqa search` and its neighbours print, write and refuse."""
+"""What `bioqa search` and other commands print, write and refuse."""
 
 import io
 import json
@@ -31,14 +31,14 @@ def test_bm25_search_lists_articles_with_title_journal_year_link_and_sentences(b
     assert "FBN1" in done.out
 
 
-def test_reranked_search_gives_probabilities_and_says_what_reranked(bioqa, demo_index):
+def test_reranked_search_shows_probabilities_and_names_the_reranker(bioqa, demo_index):
     done = bioqa("search", demo_index, MARFAN, "--top", 3, "--rerank-depth", 5)
     assert done.code == 0
     assert "probability 0." in done.out or "probability 1.00" in done.out
     assert "default (cpu-int8 on cpu)" in done.err
 
 
-def test_json_carries_scores_and_bioqa_snippet_offsets_that_fit_the_article(bioqa, demo_index):
+def test_json_has_scores_and_snippets_whose_offsets_match_the_article(bioqa, demo_index):
     done = bioqa("search", demo_index, MARFAN, "--top", 3, "--rerank-depth", 5, "--json")
     record = json.loads(done.out)
     assert record["question"] == MARFAN
@@ -84,7 +84,7 @@ def test_a_run_file_has_trecs_six_columns_for_every_question(bioqa, demo_index, 
         assert len(own) > 20
 
 
-def test_a_run_goes_to_standard_output_when_asked(bioqa, demo_index, tmp_path):
+def test_a_run_can_be_written_to_standard_output(bioqa, demo_index, tmp_path):
     questions = tmp_path / "q.tsv"
     questions.write_text(f"q1\t{MARFAN}\nq2\tthe of and\n")
     done = bioqa("search", demo_index, "--questions", questions, "--no-rerank", "--top", 2, "--run", "-")
@@ -135,7 +135,7 @@ def _without(*modules_and_folder):
     return str(hidden)
 
 
-def test_abstracts_are_shown_whole_when_asked(bioqa, demo_index):
+def test_whole_abstracts_are_shown_on_request(bioqa, demo_index):
     done = bioqa("search", demo_index, MARFAN, "--no-rerank", "--top", 1, "--abstracts")
     with Index(demo_index) as index:
         retriever = BM25Retriever(index)
@@ -255,7 +255,7 @@ def test_bad_question_files_are_refused_with_the_place(bioqa, demo_index, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-def test_bytes_that_are_not_utf8_on_standard_input_are_named(bioqa, demo_index, monkeypatch):
+def test_bytes_on_standard_input_that_are_not_utf8_are_reported(bioqa, demo_index, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9?")))
     done = bioqa("search", demo_index, "--no-rerank")
     assert done.code == 2
@@ -269,7 +269,7 @@ def test_an_output_that_cannot_be_written_is_known_before_the_search(bioqa, demo
         assert "cannot be written" in done.err
 
 
-def test_an_output_appears_whole_or_not_at_all(tmp_path):
+def test_an_output_is_complete_or_does_not_appear(tmp_path):
     path = tmp_path / "run.txt"
     path.write_text("old")
     with pytest.raises(RuntimeError), open_output(path) as out:
@@ -301,13 +301,13 @@ def test_a_closed_pipe_ends_quietly(demo_index, form):
     assert len(done.stdout) == 100
 
 
-def test_ctrl_c_ends_a_build_with_one_word_and_leaves_the_old_index(tmp_path, corpus):
-    """The build reads a pipe that never ends, so it is surely at work when it is interrupted."""
+def test_ctrl_c_interrupts_a_build_and_leaves_the_old_index(tmp_path, corpus):
+    """The build reads a large file, so it is still running when it is interrupted."""
     from bioqa import build_index
 
     index = tmp_path / "index"
     build_index(index, [corpus])
-    pipe = tmp_path / "endless.jsonl"
+    pipe = tmp_path / "large.jsonl"
     pipe.write_text("".join(f'{{"id": "{n}", "text": "word{n} again and again"}}\n' for n in range(400_000)))
     process = subprocess.Popen(
         [*BIOQA, "index", "build", str(index), str(pipe), "--overwrite"],
@@ -327,7 +327,7 @@ def test_ctrl_c_ends_a_build_with_one_word_and_leaves_the_old_index(tmp_path, co
         assert len(opened) == 4
 
 
-def test_doctor_says_what_is_there_and_exits_zero(bioqa, demo_index):
+def test_doctor_reports_what_it_found_and_exits_with_0(bioqa, demo_index):
     done = bioqa("doctor", demo_index)
     assert done.code == 0, done.out + done.err
     for word in (
