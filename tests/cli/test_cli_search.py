@@ -307,10 +307,10 @@ def test_ctrl_c_interrupts_a_build_and_leaves_the_old_index(tmp_path, corpus):
 
     index = tmp_path / "index"
     build_index(index, [corpus])
-    pipe = tmp_path / "large.jsonl"
-    pipe.write_text("".join(f'{{"id": "{n}", "text": "word{n} again and again"}}\n' for n in range(400_000)))
+    source = tmp_path / "large.jsonl"
+    source.write_text("".join(f'{{"id": "{n}", "text": "word{n} again and again"}}\n' for n in range(400_000)))
     process = subprocess.Popen(
-        [*BIOQA, "index", "build", str(index), str(pipe), "--overwrite"],
+        [*BIOQA, "index", "build", str(index), str(source), "--overwrite"],
         stderr=subprocess.PIPE,
         text=True,
         cwd=REPOSITORY,
