@@ -1,7 +1,6 @@
 """BM25 over a Lucene index, with Anserini's analyzer and bag-of-words query: the scores are Pyserini's."""
 
 import sys
-import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bioqa.index.filters import combine, missing_query
-from bioqa.index.jvm import cast, java
+from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.query import RM3_DOCUMENTS, QueryBuilder
 from bioqa.index.reader import Index
 from bioqa.retrieve.options import SearchOptions
@@ -40,7 +39,6 @@ class BM25Retriever:
     def __init__(self, index: Index) -> None:
         self.index = index
         self._compiled: OrderedDict[SearchOptions, _Compiled] = OrderedDict()
-        self._lock = threading.Lock()
 
     def search(self, question: str, k: int = 10, options: SearchOptions = DEFAULTS) -> Candidates:
         """The ``k`` articles with the highest score for the question, best first; equal scores in index order.
@@ -71,18 +69,21 @@ class BM25Retriever:
     def explain(self, question: str, candidate: Candidate, options: SearchOptions = DEFAULTS) -> str:
         """Lucene's explanation of a candidate's score, on several lines."""
         compiled = self._compile(options)
-        query = cast("org.apache.lucene.search.Query", self._query(compiled, question))
-        return str(compiled.searcher.explain(query, candidate.key).toString()).rstrip()
+        query = self._query(compiled, question)
+        with java_lock:
+            explained = compiled.searcher.explain(cast("org.apache.lucene.search.Query", query), candidate.key)
+            return str(explained.toString()).rstrip()
 
     def missing_field_counts(self, question: str | None, options: SearchOptions = DEFAULTS) -> list[MissingField]:
         """As ``Retriever.missing_field_counts``."""
         compiled = self._compile(options)
         counts = []
         for name in options.filters.fields:
-            matching = (
-                compiled.queries.passing(skip=name) if question is None else compiled.queries.build(question, skip=name)
-            )
-            count = int(compiled.searcher.count(combine((matching, "FILTER"), (missing_query(name), "FILTER"))))
+            queries = compiled.queries
+            with java_lock:
+                matching = queries.passing(skip=name) if question is None else queries.build(question, skip=name)
+                query = combine((matching, "FILTER"), (missing_query(name), "FILTER"))
+            count = int(java("bioqa.Searcher").count(compiled.searcher, query))
             if count:
                 counts.append(MissingField(name, count))
         return counts
@@ -105,7 +106,7 @@ class BM25Retriever:
         return Snapshot(self.index.path.name, len(self.index), manifest.snapshot, manifest.created)
 
     def _compile(self, options: SearchOptions) -> _Compiled:
-        with self._lock:
+        with java_lock:
             found = self._compiled.get(options)
             if found is None:
                 found = _Compiled(
