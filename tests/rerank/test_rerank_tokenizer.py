@@ -1,4 +1,4 @@
-"""Tokens are those of the model's own tokenizer, also where it is read without transformers."""
+"""Tokens are those of the model's own tokenizer, even when it is read without transformers."""
 
 import shutil
 
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from bioqa.rerank.batching import batches
+from bioqa.rerank.batching import make_batches
+from bioqa.rerank.model_folder.bert_tokenizer import read_bert_tokenizer
 from bioqa.rerank.model_folder.config import read_config
-from bioqa.rerank.model_folder.tokenizer import _plain_bert, load_tokenizer
-from bioqa.rerank.tokens import CHUNK, Padding, PairTokenizer, Tokens
+from bioqa.rerank.model_folder.tokenizer import load_tokenizer
+from bioqa.rerank.pair_tokenizer import CHUNK, Padding, TokenizedPair
 from tiny_models import ARCHITECTURES, edit_json
 
 PAIRS = [
@@ -24,9 +25,8 @@ PAIRS = [
 
 
 def encode(folder, length=64):
-    source = load_tokenizer(read_config("tiny", folder))
-    tokenizer = PairTokenizer(source.backend, length, source.padding, segments=source.segments, cut=source.cut)
-    return source, list(tokenizer.encode(PAIRS))
+    tokenizer = load_tokenizer(read_config("tiny", folder))
+    return tokenizer, list(tokenizer.for_pairs(length).encode(PAIRS))
 
 
 @pytest.fixture
@@ -37,21 +37,21 @@ def cased(plain, tmp_path):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_tokens_are_those_of_auto_tokenizer(architecture, plain):
-    source, tokens = encode(plain(architecture))
+    tokenizer, tokens = encode(plain(architecture))
     theirs = AutoTokenizer.from_pretrained(plain(architecture))
     expected = theirs(PAIRS, truncation="longest_first", max_length=64)
     assert [ours.ids.tolist() for ours in tokens] == expected["input_ids"]
-    assert source.segments == ("token_type_ids" in expected)
-    if source.segments:
-        assert [ours.types.tolist() for ours in tokens] == expected["token_type_ids"]
-    assert source.padding.id == theirs.pad_token_id
-    assert source.model_max_length == theirs.model_max_length
+    assert tokenizer.has_segment_ids == ("token_type_ids" in expected)
+    if tokenizer.has_segment_ids:
+        assert [ours.segment_ids.tolist() for ours in tokens] == expected["token_type_ids"]
+    assert tokenizer.padding.id == theirs.pad_token_id
+    assert tokenizer.model_max_length == theirs.model_max_length
     assert [pair.truncated for pair in tokens] == [len(ids) > 64 for ids in theirs(PAIRS)["input_ids"]]
 
 
 @pytest.mark.parametrize("architecture", ["bert-cased", "bert-uncased"])
 def test_bert_is_read_without_transformers(architecture, plain):
-    assert _plain_bert(read_config("tiny", plain(architecture))) is not None
+    assert read_bert_tokenizer(read_config("tiny", plain(architecture))) is not None
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ def test_bert_is_read_without_transformers(architecture, plain):
         {"added_tokens_decoder": {"9": {"content": "gene", "lstrip": True, "special": False}}},
     ],
 )
-def test_where_its_files_disagree_transformers_decides(change, cased):
+def test_transformers_decides_if_the_files_disagree(change, cased):
     edit_json(cased / "tokenizer_config.json", **change)
-    assert _plain_bert(read_config("tiny", cased)) is None
+    assert read_bert_tokenizer(read_config("tiny", cased)) is None
     _, tokens = encode(cased)
     theirs = AutoTokenizer.from_pretrained(cased)
     expected = theirs(PAIRS, truncation="longest_first", max_length=64)["input_ids"]
@@ -78,49 +78,46 @@ def test_where_its_files_disagree_transformers_decides(change, cased):
 
 
 @pytest.mark.parametrize("change", [{"normalizer": {"type": "Lowercase"}}, {"pre_tokenizer": {"type": "Whitespace"}}])
-def test_where_tokenizer_json_is_no_bert_transformers_decides(change, cased):
+def test_transformers_decides_if_tokenizer_json_is_not_berts(change, cased):
     edit_json(cased / "tokenizer.json", **change)
-    assert _plain_bert(read_config("tiny", cased)) is None
+    assert read_bert_tokenizer(read_config("tiny", cased)) is None
 
 
 def test_more_pairs_than_are_tokenized_at_a_time(plain):
-    source = load_tokenizer(read_config("tiny", plain("bert-uncased")))
-    tokenizer = PairTokenizer(source.backend, 64, source.padding, segments=True)
+    tokenizer = load_tokenizer(read_config("tiny", plain("bert-uncased"))).for_pairs(64)
     pairs = [("gene", "pain " * (i % 5)) for i in range(2 * CHUNK + 3)]
     lengths = [len(tokens.ids) for tokens in tokenizer.encode(pairs)]
     assert lengths == [4 + i % 5 for i in range(len(pairs))]
 
 
 def test_tokens_are_counted_up_to_the_maximum_length(plain):
-    source = load_tokenizer(read_config("tiny", plain("xlm-roberta")))
-    tokenizer = PairTokenizer(source.backend, 64, source.padding, segments=False)
+    tokenizer = load_tokenizer(read_config("tiny", plain("xlm-roberta"))).for_pairs(64)
     theirs = AutoTokenizer.from_pretrained(plain("xlm-roberta"))
     texts = ["", "gene", "malaria is caused by parasites " * 30]
     expected = [len(ids) for ids in theirs(texts, add_special_tokens=False)["input_ids"]]
     assert tokenizer.count(texts) == [*expected[:2], 64]
-    assert tokenizer.special == 4
+    assert tokenizer.special_tokens == 4
 
 
-def test_halves_of_surrogate_pairs_are_read_as_question_marks(plain):
-    source = load_tokenizer(read_config("tiny", plain("bert-cased")))
-    tokenizer = PairTokenizer(source.backend, 64, source.padding, segments=True)
-    broken, mended = tokenizer.encode([("a \ud800", "b \udfff c"), ("a ?", "b ? c")])
-    assert broken.ids.tolist() == mended.ids.tolist()
+def test_lone_surrogates_are_read_as_question_marks(plain):
+    tokenizer = load_tokenizer(read_config("tiny", plain("bert-cased"))).for_pairs(64)
+    broken, replaced = tokenizer.encode([("a \ud800", "b \udfff c"), ("a ?", "b ? c")])
+    assert broken.ids.tolist() == replaced.ids.tolist()
     assert tokenizer.count(["\ud800"]) == [1]
 
 
 def some_tokens(*lengths):
-    return [Tokens(np.full(n, n, np.int32), np.full(n, 1, np.int32), False) for n in lengths]
+    return [TokenizedPair(np.full(n, n, np.int32), np.full(n, 1, np.int32), False) for n in lengths]
 
 
 @pytest.mark.parametrize("left", [False, True])
 def test_batches_are_longest_first_and_padded(left):
-    first, second = batches(some_tokens(2, 4, 1, 3), 2, Padding(9, 7, left))
+    first, second = make_batches(some_tokens(2, 4, 1, 3), 2, Padding(9, 7, left))
     assert (first.rows.tolist(), second.rows.tolist()) == ([1, 3], [0, 2])
     assert first.ids.tolist() == [[4, 4, 4, 4], [9, 3, 3, 3] if left else [3, 3, 3, 9]]
-    assert first.types.tolist() == [[1, 1, 1, 1], [7, 1, 1, 1] if left else [1, 1, 1, 7]]
+    assert first.segment_ids.tolist() == [[1, 1, 1, 1], [7, 1, 1, 1] if left else [1, 1, 1, 7]]
     assert second.mask.tolist() == [[1, 1], [0, 1] if left else [1, 0]]
 
 
 def test_no_pairs_make_no_batches():
-    assert list(batches([], 4, Padding(0, 0, False))) == []
+    assert list(make_batches([], 4, Padding(0, 0, False))) == []
