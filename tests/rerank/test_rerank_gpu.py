@@ -16,14 +16,14 @@ from bioqa.rerank.engines import gpu
 from bioqa.rerank.engines.gpu import GpuNetwork, Spans, attend_padded
 from bioqa.rerank.model_folder.config import read_config
 from bioqa.rerank.model_folder.tokenizer import load_tokenizer
-from bioqa.rerank.reranker import Reranker
 from bioqa.rerank.pair_tokenizer import CHUNK, FIRST_CHUNK, Padding, TokenizedPair
+from bioqa.rerank.reranker import Reranker
 from bioqa.rerank.workers import Workers
 from tiny_models import build, edit_json
 
 RUNNABLE = ("bert-cased", "bert-uncased", "xlm-roberta")
 ROUNDING = 0.05
-"""How far 16 bits may shift a score, as a share of the spread of the exact ones; more than usual, as tiny models have wide weights."""
+"""How far 16 bits may shift a score, as a share of the spread of the exact ones: much, as the weights of tiny models are wide."""
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_auto_picks_the_fastest_engine_that_supports_the_model(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(loading, "resolve_devices", lambda names: devices)
     monkeypatch.setattr(gpu, "GpuNetwork", Recorded)
-    monkeypatch.setattr(models, "load_exact_network", Recorded)
+    monkeypatch.setattr(loading, "load_exact_network", Recorded)
     model = loading.load_model(plain(architecture))
     assert model.engine == engine
     if engine != "cpu-int8":

@@ -6,8 +6,8 @@ on GPUs before compute capability 8, which have no bf16. Embeddings and the head
 position only, since the head reads nothing else.
 
 Scores are documented to 0.05 logits: in bf16, those of the default reranker on abstracts and snippets were within 0.022 of the
-exact ones (0.004 on average; in fp16 0.006 and 0.0005). A pair's score varied by up to 0.006 with the pairs beside it, as products of
-other sizes sum in another order.
+exact ones (0.004 on average; in fp16 0.006 and 0.0005). A pair's score varied by up to 0.006 with the pairs beside it, as products
+of other sizes sum in another order.
 
 Batches are meant to take longer to compute than to launch, and many are launched before the first is waited for. So neither CUDA
 graphs, which need shapes that repeat, nor ``torch.compile``, which takes half a minute of every start for the few operations
