@@ -18,7 +18,7 @@ lint: .venv/installed-dev
 fix: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/python tests/readme.py
+	$(BIN)/python -m benchmarks.readme
 
 jar: .venv/installed
 	rm -rf build/java && mkdir -p build/java
@@ -67,7 +67,7 @@ $(PAIRS)/snippets-dev.parquet: | .venv/installed
 default-reranker: $(TRAIN) $(PAIRS)/snippets-dev.parquet .venv/installed-dev
 	for file in $(TRAIN); do $(BIOQA) pairs check --first-only $$file $(HELD_OUT) || exit 1; done
 	$(BIOQA) train benchmarks/recipes/default.toml --out build/default-reranker
-	BIOQA_SHARED_DATA=$(abspath $(DATA)) $(BIN)/python benchmarks/default_decision.py --model build/default-reranker
+	BIOQA_SHARED_DATA=$(abspath $(DATA)) $(BIN)/python -m benchmarks.default_decision --model build/default-reranker
 
 ship-default-reranker: default-reranker
 	for file in model.safetensors config.json tokenizer.json tokenizer_config.json bioqa.json; do cp build/default-reranker/$$file bioqa/rerank/default/ || exit 1; done

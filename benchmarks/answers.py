@@ -1,6 +1,6 @@
 """Answer sentences: how often the sentence that ``bioqa search`` highlights is one that BioASQ's experts marked.
 
-    python benchmarks/answers.py
+    python -m benchmarks.answers
 
 A question of a BioASQ split is put to each of its gold articles whose abstract is among the shared data (1% of them: those of
 ``pubmed-xml/large``, with the sections that BioASQ's offsets count in, and ``abstracts``), as ``SearchEngine`` does it: with the
@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.machine import RESULTS, environment, shared_data, write_result
 from bioqa import Reranker, SearchEngine
 from bioqa.bench.collection import digest
 from bioqa.corpus.questions import read_questions
@@ -30,7 +31,6 @@ from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sentences import sentences
 from bioqa.corpus.sources import expand_sources
 from bioqa.types import Article, Candidate, Question, Snippet
-from machine import RESULTS, environment, shared_data, write_result
 
 SPLITS = {"dev": "chosen on", "test": "held out", "train": "trained and chosen on"}
 DEMO = Path(__file__).resolve().parents[1] / "data" / "demo"

@@ -1,6 +1,6 @@
 """What goes beside the default reranker's weights, chosen on the BioASQ dev split: threshold, calibration, weight of BM25.
 
-    python benchmarks/default_decision.py
+    python -m benchmarks.default_decision
 
 Runs the suite ``bioasq-snippets`` on the dev questions (going on where a killed run was). The weight of BM25 is the one of a grid
 with the highest nDCG@10; threshold (highest F1) and Platt scaling are fitted to gold snippets against BM25's hard negatives. Writes
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logit as log_odds
 
+from benchmarks.machine import DATA, environment
 from bioqa.bench.collection import read_collection
 from bioqa.bench.run_cache import RerankRun, Work, run_collection
 from bioqa.bench.suite import read_suite
@@ -24,7 +25,6 @@ from bioqa.evaluate.ranking import evaluate
 from bioqa.rerank.activations import probabilities
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 from bioqa.train.calibration import fit
-from machine import DATA, environment
 
 SUITE = Path(__file__).parent / "suites" / "bioasq-snippets.toml"
 GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.3)

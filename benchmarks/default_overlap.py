@@ -1,6 +1,6 @@
 """What the default reranker's training pairs share with the texts that it is judged by, and how it does where they share nothing.
 
-    python benchmarks/default_overlap.py
+    python -m benchmarks.default_overlap
 
 `bioqa pairs check` (in `make default-reranker`) finds no held-out question, no near-duplicate of one and no held-out passage in
 the training pairs. A snippet can still hold another, though, and train and test claims of SciFact have articles in common. Here a
@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from default_decision import MEASURE
-
+from benchmarks.default_decision import MEASURE
+from benchmarks.machine import DATA, RESULTS, environment, write_result
 from bioqa import Index
 from bioqa.bench.collection import read_collection
 from bioqa.bench.run_cache import CollectionRuns, Work, run_collection
@@ -26,7 +26,6 @@ from bioqa.bench.suite import read_suite
 from bioqa.evaluate.ranking import evaluate
 from bioqa.evaluate.significance import compare
 from bioqa.pairs.pair_file import read_pairs
-from machine import DATA, RESULTS, environment, write_result
 
 SUITES = Path(__file__).parent / "suites"
 PAIRS = Path("build/pairs")

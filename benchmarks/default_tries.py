@@ -1,6 +1,6 @@
 """What else was tried for the default reranker: small trainings of equal size that go on from its weights, judged on dev.
 
-    python benchmarks/default_tries.py
+    python -m benchmarks.default_tries
 
 Each try trains for an epoch (two where negatives are narrowed) on the pairs of 400 train questions, on 1,600 of MedQuAD's or on
 those of 300 articles' titles, with other negatives, another loss or labels half of which are a larger model's (that of
@@ -22,8 +22,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from default_decision import ndcg, weights
-
+from benchmarks.default_decision import ndcg, weights
+from benchmarks.machine import DATA, RESULTS, environment, shared_data, write_result
 from bioqa.bench.collection import read_collection
 from bioqa.bench.run_cache import Work, run_collection
 from bioqa.bench.suite import read_suite
@@ -32,7 +32,6 @@ from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
 from bioqa.evaluate.significance import compare
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
-from machine import DATA, RESULTS, environment, shared_data, write_result
 
 FOLDER = DATA / "tries"
 SUITES = Path(__file__).parent / "suites"
@@ -133,8 +132,8 @@ def distilled(path: Path) -> Path:
     import pyarrow as pa
     from pyarrow import parquet
 
+    from benchmarks.grown_bert_base import TUNED, tuned
     from bioqa.rerank.reranker import Reranker
-    from grown_bert_base import TUNED, tuned
 
     out = path.with_stem(f"{path.stem}-distilled")
     if not out.exists():

@@ -1,7 +1,7 @@
 """What rounding to 8 bits costs: a reranker on the engines exact and cpu-int8, on the bioasq-snippets test split.
 
-    python benchmarks/engine_quality.py
-    python benchmarks/engine_quality.py --model bert-base --questions 60
+    python -m benchmarks.engine_quality
+    python -m benchmarks.engine_quality --model bert-base --questions 60
 
 The model is the default reranker, or one of BERT-base's size that ``grown_bert_base.py`` makes. Runs ``suites/engines.toml`` (going
 on where a killed run was) and compares its runs, with BM25's score added (at the default reranker's weight, as it is shipped) and
@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.grown_bert_base import tuned
+from benchmarks.machine import DATA, RESULTS, environment, write_result
 from bioqa.cli import main as bioqa
 from bioqa.io.trec import read_run
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 from bioqa.rerank.model_folder.settings import read_settings
-from grown_bert_base import tuned
-from machine import DATA, RESULTS, environment, write_result
 
 SUITE = Path(__file__).parent / "suites" / "engines.toml"
 TOP = 10

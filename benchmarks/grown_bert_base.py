@@ -1,6 +1,6 @@
 """A fine-tuned reranker of BERT-base's size (12 layers, 768 wide) where no pretrained weights of that size can be had.
 
-    python benchmarks/grown_bert_base.py
+    python -m benchmarks.grown_bert_base
 
 The default reranker is grown and trained on: each channel is doubled, its outgoing weights split at random between the two so that
 they learn apart (Net2Net, Chen and others, 2016), and after each layer comes one that at first passes its input on. The grown model
@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from machine import DATA
+from benchmarks.machine import DATA
 
 TUNED = DATA / "models" / "bert-base-tuned"
 PAIRS = 3200

@@ -1,7 +1,7 @@
 """PubMed XML → searchable index: bioqa beside pubmed_parser with Pyserini's LuceneIndexer, and beside what it cannot do without.
 
     pip install --no-deps --target build/peers pubmed_parser unidecode six
-    PYTHONPATH=build/peers python benchmarks/index_build.py --files 4 --rounds 3
+    PYTHONPATH=build/peers python -m benchmarks.index_build --files 4 --rounds 3
 
 Contenders, each a process of its own, one after another in each round; all have the same cores:
 
@@ -36,9 +36,9 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from machine import DATA, RESULTS, environment, write_result
-from process_tree import MEMORY_NOTE, TreeTiming, time_tree
-from pubmed_files import PER_FILE, density, pubmed_files
+from benchmarks.machine import DATA, RESULTS, environment, write_result
+from benchmarks.process_tree import MEMORY_NOTE, TreeTiming, time_tree
+from benchmarks.pubmed_files import PER_FILE, density, pubmed_files
 
 CHUNK = 1 << 20
 BATCH = 1000
@@ -253,7 +253,7 @@ def measure(name: str, work: Work) -> Run:
         options = ["--workers", str(work.workers), "--memory", f"{work.memory}m"]
         command = [sys.executable, "-m", "bioqa", "index", "build", work.index, *work.files, *options]
     else:
-        command = [sys.executable, __file__, "--contender", name, json.dumps(work), str(inside)]
+        command = [sys.executable, "-m", "benchmarks.index_build", "--contender", name, json.dumps(work), str(inside)]
     tree = time_tree(command, {**os.environ, "OPENAI_API_KEY": "unused"})
     seconds = json.loads(inside.read_text()) if inside.exists() else {}
     index = Path(work.index)

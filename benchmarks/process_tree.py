@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import psutil
 
-from machine import time_process
+from benchmarks.machine import time_process
 
 PAUSE = 0.1
 MEMORY_NOTE = (

@@ -1,6 +1,6 @@
 """PubMed XML files like those of NLM's yearly baseline, made from the shared abstracts, for the benchmarks that build indexes.
 
-    python benchmarks/pubmed_files.py --citations 60000
+    python -m benchmarks.pubmed_files --citations 60000
 
 Titles and abstracts are real; ids and everything else (journals, authors, affiliations, MeSH, references) are made up, in the
 markup and about the amount of the real files: 28% of the citations have no abstract, a third of the abstracts are in sections, 67%
@@ -25,7 +25,7 @@ from xml.sax.saxutils import escape
 
 from tqdm import tqdm
 
-from machine import DATA, shared_data
+from benchmarks.machine import DATA, shared_data
 
 PER_FILE = 30_000
 SEED = 2026

@@ -1,6 +1,6 @@
 """Reranking on a CPU: bioqa's engines beside sentence-transformers, and beside what the processor can do.
 
-    python benchmarks/rerank_cpu.py
+    python -m benchmarks.rerank_cpu
 
 Two models: ``minilm`` is the default reranker (6 layers, 384 wide), ``bert-base`` has its tokenizer and random weights (12 layers,
 768 wide), as time does not depend on the weights. Each question comes with 100 of its own kind of passages: real abstracts with
@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from machine import DATA, RESULTS, environment, medians, shared_data, time_process, write_result
+from benchmarks.machine import DATA, RESULTS, environment, medians, shared_data, time_process, write_result
 
 PASSAGES = 100
 TOKENS = 512
@@ -204,7 +204,7 @@ def token_counts(folder: Path, items: Sequence[tuple[str, Sequence[str]]]) -> li
 
 def cold(model: str, name: str, rounds: int) -> dict[str, float]:
     """Whole processes that load the model and score one question's abstracts."""
-    command = [sys.executable, __file__, "--once", model, name]
+    command = [sys.executable, "-m", "benchmarks.rerank_cpu", "--once", model, name]
     time_process(command)
     return medians([time_process(command) for _ in range(rounds)])
 

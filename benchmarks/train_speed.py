@@ -1,6 +1,6 @@
 """Training speed: bioqa's trainer beside sentence-transformers' with its default settings, on the same pairs, model and precision.
 
-    python benchmarks/train_speed.py
+    python -m benchmarks.train_speed
 
 The default reranker is trained on with pairs that ``make default-reranker`` builds. Each side trains in a process of its own on the
 same pairs, drawn once from ``--train``. On a CPU both are under way together and take turns of ``--turn`` seconds, the other
@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from machine import RESULTS, environment, write_result
+from benchmarks.machine import RESULTS, environment, write_result
 
 SIDES = ("bioqa", "sentence-transformers")
 TOLERANCE = 0.005
@@ -201,7 +201,7 @@ def start(side: str, options: argparse.Namespace, folder: Path) -> Side:
     """Start one side; it stands still once pairs and base model are in memory."""
     steps = folder / side
     steps.write_text("")
-    command = [sys.executable, __file__, "--side", side, "--steps", str(steps)]
+    command = [sys.executable, "-m", "benchmarks.train_speed", "--side", side, "--steps", str(steps)]
     for name in SETTINGS:
         command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     output = (folder / f"{side}.out").open("w+b")

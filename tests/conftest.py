@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support import DEMO, REPOSITORY, write_jsonl
+from tests.support import DEMO, REPOSITORY, write_jsonl
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Where the tests run in the background, Ctrl-C is ignored, and the processes that they start would inherit that.

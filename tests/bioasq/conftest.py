@@ -1,3 +1,3 @@
 """A tiny reranker."""
 
-from tiny_models import tiny_reranker  # noqa: F401
+from tests.tiny_models import tiny_reranker  # noqa: F401

@@ -11,7 +11,7 @@ from bioqa.bioasq.answers import read_answers
 from bioqa.bioasq.measures import evaluate
 from bioqa.bioasq.submission import submission_record
 from bioqa.errors import QuestionError, UsageError
-from support import DEMO
+from tests.support import DEMO
 
 GOLD = DEMO / "questions.json"
 

@@ -10,7 +10,7 @@ import pytest
 
 from bioqa import Article, Index, MemoryIndex
 from bioqa.bioasq.validate import validate
-from support import DEMO
+from tests.support import DEMO
 
 URL = "http://www.ncbi.nlm.nih.gov/pubmed/"
 ABSTRACT = "BACKGROUND: Fibrillin-1 matters.RESULTS: FBN1 is mutated in β-cells."

@@ -6,7 +6,7 @@ import pytest
 
 from bioqa import Index
 from bioqa.index.filters import Filters
-from support import DEMO
+from tests.support import DEMO
 
 MARFAN = "Which gene is mutated in Marfan syndrome?"
 BM25 = ("--no-rerank", "--json", "--top", 400)

@@ -7,7 +7,7 @@ import pytest
 
 import bioqa
 import bioqa.index
-from support import DEMO, REPOSITORY
+from tests.support import DEMO, REPOSITORY
 
 HEAVY = (
     "torch",

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-import readme
+from benchmarks import readme
 from bioqa.cli import COMMANDS
 from bioqa.errors import BioqaError
 

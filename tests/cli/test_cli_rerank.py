@@ -17,8 +17,8 @@ from bioqa.errors import OutputError, QuestionError
 from bioqa.io.trec import iter_run, read_run
 from bioqa.pipeline.rerank_run import Journal, plan_run, rerank_run
 from bioqa.pipeline.windows import score_articles
-from support import REPOSITORY, write_jsonl
-from tiny_models import one_thread, tiny_reranker  # noqa: F401
+from tests.support import REPOSITORY, write_jsonl
+from tests.tiny_models import one_thread, tiny_reranker  # noqa: F401
 
 WORDS = [
     "gene",

@@ -14,7 +14,7 @@ from bioqa import Index, Question, Reranker, read_questions
 from bioqa.errors import OutputError
 from bioqa.io.output import open_output
 from bioqa.io.trec import run_lines
-from support import DEMO, REPOSITORY
+from tests.support import DEMO, REPOSITORY
 
 MARFAN = "Which gene is mutated in Marfan syndrome?"
 BIOQA = [sys.executable, "-m", "bioqa"]

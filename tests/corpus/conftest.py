@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bioqa.types import Article
-from corpus_files import pubmed_set, read, write
+from tests.corpus.corpus_files import pubmed_set, read, write
 
 
 @pytest.fixture

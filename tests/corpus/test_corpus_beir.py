@@ -7,7 +7,7 @@ import pytest
 from bioqa.corpus.beir import read_beir_qrels, read_beir_queries
 from bioqa.errors import QuestionError, RecordError, SourceError
 from bioqa.types import Article, Question
-from corpus_files import read, write
+from tests.corpus.corpus_files import read, write
 
 HEADER = "query-id\tcorpus-id\tscore\n"
 

@@ -7,7 +7,7 @@ import pytest
 
 from bioqa.errors import RecordError, SourceError
 from bioqa.types import Article
-from corpus_files import read, write
+from tests.corpus.corpus_files import read, write
 
 
 def read_record(path: Path, record: dict[str, object]) -> Article:

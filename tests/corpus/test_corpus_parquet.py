@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from bioqa.errors import RecordError, SourceError
 from bioqa.types import Article
-from corpus_files import read, write
+from tests.corpus.corpus_files import read, write
 
 
 def write_table(path: Path, **columns: object) -> Path:

@@ -9,7 +9,7 @@ from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import Source
 from bioqa.io.text_files import CHUNK_BYTES
 from bioqa.types import Article, Deletion, Section
-from corpus_files import citation, pubmed_set, read, write
+from tests.corpus.corpus_files import citation, pubmed_set, read, write
 
 ReadOne = Callable[[str], Article]
 MML = 'xmlns:mml="http://www.w3.org/1998/Math/MathML"'

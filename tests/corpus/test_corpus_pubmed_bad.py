@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bioqa.errors import RecordError, SourceError
-from corpus_files import DOCTYPE, citation, pubmed_set, read, write
+from tests.corpus.corpus_files import DOCTYPE, citation, pubmed_set, read, write
 
 GOOD = citation(pmid="<PMID>7</PMID>")
 

@@ -10,7 +10,7 @@ import pytest
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import Source, expand_sources
 from bioqa.errors import BioqaError, SourceError, UsageError
-from corpus_files import citation, pubmed_set, read, write
+from tests.corpus.corpus_files import citation, pubmed_set, read, write
 
 XML = pubmed_set(citation())
 LINE = '{"id": "1", "text": "t"}\n'

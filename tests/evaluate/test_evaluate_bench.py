@@ -13,7 +13,7 @@ from bioqa.corpus.qrels import read_qrels
 from bioqa.evaluate.measures import measure_runs
 from bioqa.evaluate.ranking import means
 from bioqa.io.trec import read_run
-from support import DEMO, REPOSITORY
+from tests.support import DEMO, REPOSITORY
 
 QUESTIONS, DEPTH, RERANKED = 4, 8, 3
 SUITE = REPOSITORY / "benchmarks" / "suites" / "demo.toml"

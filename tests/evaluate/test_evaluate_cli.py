@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow.parquet import write_table
 
-from support import REPOSITORY
+from tests.support import REPOSITORY
 
 QRELS = "q1 0 a 1\nq1 0 b 0\nq2 0 c 2\nq2 0 d 1\nq3 0 e 1\n"
 RUN = "q1 Q0 b 1 2.0 t\nq1 Q0 a 2 1.0 t\nq2 Q0 c 1 2.0 t\nq2 Q0 x 2 1.0 t\n"

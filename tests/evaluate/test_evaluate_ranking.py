@@ -11,7 +11,7 @@ from numba import njit
 from bioqa.errors import QuestionError, UsageError
 from bioqa.evaluate import ranking
 from bioqa.evaluate.ranking import evaluate, means, parse_measure, telling_compilation
-from support import REPOSITORY
+from tests.support import REPOSITORY
 
 # Our name → trec_eval's.
 SAME = {

@@ -8,7 +8,7 @@ import pytest
 from bioqa.bench.collection import read_collection
 from bioqa.bench.suite import CollectionSpec, read_suite, without_rerankers
 from bioqa.errors import QuestionError, UsageError
-from support import REPOSITORY, write_jsonl
+from tests.support import REPOSITORY, write_jsonl
 
 SUITE = """
 name = "small"

@@ -9,7 +9,7 @@ from bioqa.corpus.qrels import read_qrels
 from bioqa.errors import QuestionError, UsageError
 from bioqa.evaluate.measures import measure_runs
 from bioqa.evaluate.tune_bm25 import tune_bm25
-from support import DEMO
+from tests.support import DEMO
 
 FILE = DEMO / "questions.json"
 

@@ -11,7 +11,7 @@ from bioqa import Index, build_index
 from bioqa.errors import IndexStateError, OutputError, RecordError, SourceError
 from bioqa.index.jvm import java
 from bioqa.types import Article, Section
-from support import DEMO, write_jsonl
+from tests.support import DEMO, write_jsonl
 
 
 def test_an_article_comes_back_from_the_index_as_it_went_in(tmp_path, demo_index):

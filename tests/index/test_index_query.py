@@ -8,7 +8,7 @@ from bioqa.index.filters import Filters
 from bioqa.index.jvm import cast, java
 from bioqa.index.reader import unpack
 from bioqa.types import Article
-from support import DEMO, assert_same_results, pyserini_results
+from tests.support import DEMO, assert_same_results, pyserini_results
 
 QUESTION = "asthma treatment"
 ARTICLES = {

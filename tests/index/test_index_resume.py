@@ -14,7 +14,7 @@ from bioqa import Index
 from bioqa.errors import IndexStateError, SourceError, UsageError
 from bioqa.index import build, writer
 from bioqa.index.build import build_index
-from support import DEMO, REPOSITORY
+from tests.support import DEMO, REPOSITORY
 
 KILLS = 20
 # Workers for a small corpus, and a commit after every source, so that there is much to be killed in.

@@ -13,7 +13,7 @@ from bioqa.errors import SourceError, UsageError
 from bioqa.index.jvm import cast, java
 from bioqa.index.reader import unpack
 from bioqa.types import Candidate
-from support import DEMO, assert_same_results, pyserini_results
+from tests.support import DEMO, assert_same_results, pyserini_results
 
 
 def test_pyserini_finds_the_same_documents_with_the_same_scores(demo_index):

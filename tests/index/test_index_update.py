@@ -13,7 +13,7 @@ from bioqa.index.build import build_index
 from bioqa.index.update import update_index
 from bioqa.index.verify import verify_index
 from bioqa.types import Article
-from support import DEMO
+from tests.support import DEMO
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tiny_models import build, one_thread, tiny_reranker  # noqa: F401
+from tests.tiny_models import build, one_thread, tiny_reranker  # noqa: F401
 
 QUESTION = "Which gene is mutated in cystic fibrosis?"
 PASSAGES = [

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from bioqa.errors import ModelError
 from bioqa.rerank.reranker import Reranker
-from tiny_models import build, edit_json, save_as_cross_encoder
+from tests.tiny_models import build, edit_json, save_as_cross_encoder
 
 
 @pytest.fixture

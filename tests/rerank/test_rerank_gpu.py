@@ -19,7 +19,7 @@ from bioqa.rerank.model_folder.tokenizer import load_tokenizer
 from bioqa.rerank.pair_tokenizer import CHUNK, FIRST_CHUNK, Padding, TokenizedPair
 from bioqa.rerank.reranker import Reranker
 from bioqa.rerank.workers import Workers
-from tiny_models import build, edit_json
+from tests.tiny_models import build, edit_json
 
 RUNNABLE = ("bert-cased", "bert-uncased", "xlm-roberta")
 ROUNDING = 0.05

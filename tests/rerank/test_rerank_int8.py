@@ -16,8 +16,8 @@ from bioqa.errors import ModelError, UsageError
 from bioqa.rerank.engines import cpu_int8
 from bioqa.rerank.engines.cpu_int8_graph import build_graph, quantize
 from bioqa.rerank.reranker import Reranker
-from support import REPOSITORY
-from tiny_models import WORDS, edit_json
+from tests.support import REPOSITORY
+from tests.tiny_models import WORDS, edit_json
 
 RUNNABLE = ("bert-cased", "bert-uncased", "xlm-roberta")
 

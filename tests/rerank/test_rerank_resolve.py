@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 from bioqa.errors import ModelError
 from bioqa.rerank.model_folder import resolve
 from bioqa.rerank.reranker import Reranker
-from tiny_models import edit_json
+from tests.tiny_models import edit_json
 
 HUB_NAME = "some-owner/some-model"
 

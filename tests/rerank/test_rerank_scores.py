@@ -13,7 +13,7 @@ from sentence_transformers import CrossEncoder
 
 from bioqa.errors import ModelError, UsageError
 from bioqa.rerank.reranker import Reranker as AnyReranker
-from tiny_models import ARCHITECTURES, build, edit_json, save_as_cross_encoder
+from tests.tiny_models import ARCHITECTURES, build, edit_json, save_as_cross_encoder
 
 Reranker = partial(AnyReranker, engine="exact")
 

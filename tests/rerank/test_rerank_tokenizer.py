@@ -11,7 +11,7 @@ from bioqa.rerank.model_folder.bert_tokenizer import read_bert_tokenizer
 from bioqa.rerank.model_folder.config import read_config
 from bioqa.rerank.model_folder.tokenizer import load_tokenizer
 from bioqa.rerank.pair_tokenizer import CHUNK, Padding, TokenizedPair
-from tiny_models import ARCHITECTURES, edit_json
+from tests.tiny_models import ARCHITECTURES, edit_json
 
 PAIRS = [
     ("Which gene?", "The CFTR gene is mutated."),

@@ -7,16 +7,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from bioqa.pipeline.coverage import LONG, Coverage, check_lengths
+from bioqa.rerank.tokens import PairTokenizer
 
 from bioqa import Article, Question
 from bioqa import Reranker as AnyReranker
 from bioqa.errors import QuestionError, UsageError
-from bioqa.pipeline.coverage import LONG, Coverage, check_lengths
 from bioqa.pipeline.windows import score_articles, score_questions, windows
 from bioqa.rerank.model_folder.config import read_config
 from bioqa.rerank.model_folder.tokenizer import load_tokenizer
-from bioqa.rerank.tokens import PairTokenizer
-from tiny_models import ARCHITECTURES
+from tests.tiny_models import ARCHITECTURES
 
 Reranker = partial(AnyReranker, engine="exact")
 QUESTION = "Which gene?"

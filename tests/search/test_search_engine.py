@@ -8,7 +8,7 @@ import pytest
 from bioqa import Article, MemoryIndex, Question, Reranker, SearchEngine
 from bioqa.errors import QuestionError, UsageError
 from bioqa.pipeline.windows import score_articles, windows
-from tiny_models import build
+from tests.tiny_models import build
 
 QUESTION = "Which gene is mutated in cystic fibrosis?"
 ARTICLES = [

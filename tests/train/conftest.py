@@ -7,8 +7,8 @@ import pytest
 
 from bioqa.train.recipe import Recipe, parse_recipe
 from bioqa.train.trainer import train
-from tiny_models import build, on_one_thread, one_thread  # noqa: F401
-from training_files import write
+from tests.tiny_models import build, on_one_thread, one_thread  # noqa: F401
+from tests.train.training_files import write
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from bioqa.errors import ModelError
 from bioqa.evaluate.classification import calibration_error
 from bioqa.rerank.reranker import Reranker
 from bioqa.train.calibration import fit, held_out
-from training_files import pairs
+from tests.train.training_files import pairs
 
 A, B = 0.6, -1.3
 

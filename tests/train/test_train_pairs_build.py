@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 
 import pytest
 
-import pair_files as made
 from bioqa.errors import PairsError, QuestionError, UsageError
 from bioqa.index.build import build_index
 from bioqa.index.reader import Index
@@ -18,7 +17,8 @@ from bioqa.pairs.pair_file import Pair, read_pairs
 from bioqa.pairs.question_groups import Group, Passage, read_groups
 from bioqa.pairs.split import parse_splits
 from bioqa.pairs.title_pairs import TitleOptions, build_titles
-from support import write_jsonl
+from tests.support import write_jsonl
+from tests.train import pair_files as made
 
 
 def options(*negatives, **more):

@@ -2,13 +2,13 @@
 
 import pytest
 
-import pair_files as made
 from bioqa.errors import PairsError, UsageError
 from bioqa.pairs.cell_ontology import CellOptions, build_cells, read_crosswalk, read_obo
 from bioqa.pairs.leaks import find_leaks
 from bioqa.pairs.negatives import Negatives
 from bioqa.pairs.pair_file import read_pairs
 from bioqa.pairs.split import parse_splits
+from tests.train import pair_files as made
 
 
 def test_terms_are_read_without_obsolete_ones(tmp_path):

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-import pair_files as made
-import tiny_models
 from bioqa.pairs.pair_file import Pair, read_made, read_pairs, write_pairs
-from support import write_jsonl
+from tests import tiny_models
+from tests.support import write_jsonl
+from tests.train import pair_files as made
 
 tiny_reranker = tiny_models.tiny_reranker
 

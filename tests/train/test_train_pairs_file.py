@@ -10,7 +10,7 @@ from bioqa.errors import OutputError, PairsError, UsageError
 from bioqa.pairs.pair_file import ROW_GROUP, Pair, read_batches, read_made, read_pairs, write_pairs
 from bioqa.pairs.statistics import describe
 from bioqa.train.curriculum import epoch_rows
-from support import write_jsonl
+from tests.support import write_jsonl
 
 
 def some_pairs(count=3):

@@ -6,7 +6,7 @@ import pytest
 
 from bioqa.errors import UsageError
 from bioqa.train.recipe import known_keys, parse_recipe, read_recipe
-from training_files import RECIPES
+from tests.train.training_files import RECIPES
 
 GOOD = """
 [model]

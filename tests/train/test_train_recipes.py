@@ -12,8 +12,8 @@ import pytest
 from bioqa.errors import PairsError
 from bioqa.rerank.reranker import Reranker
 from bioqa.train.recipe import read_recipe
-from tiny_models import build
-from training_files import RECIPES, pairs, write
+from tests.tiny_models import build
+from tests.train.training_files import RECIPES, pairs, write
 
 BASES = {
     "bioformer-cell-types": ("bert-cased", {"num_hidden_layers": 16, "hidden_size": 24, "intermediate_size": 96}),

@@ -17,9 +17,9 @@ from bioqa.errors import LeakError, ModelError, OutputError, PairsError, Trainin
 from bioqa.pairs.pair_file import write_pairs
 from bioqa.train.losses import LOSSES
 from bioqa.train.trainer import train
-from support import REPOSITORY
-from tiny_models import build
-from training_files import pairs
+from tests.support import REPOSITORY
+from tests.tiny_models import build
+from tests.train.training_files import pairs
 
 PNG = b"\x89PNG\r\n"
 FILES = {

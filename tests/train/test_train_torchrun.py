@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bioqa.train.trainer import train
-from support import REPOSITORY
+from tests.support import REPOSITORY
 
 
 def test_two_processes_share_the_batches_and_write_one_model(recipe, tmp_path):

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from bioqa.pairs.pair_file import Pair, write_pairs
-from tiny_models import WORDS
+from tests.tiny_models import WORDS
 
 RECIPES = Path(__file__).resolve().parents[2] / "benchmarks" / "recipes"
 

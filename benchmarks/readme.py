@@ -1,6 +1,6 @@
 """The parts of README.md and of the default reranker's card that are made from the code and from committed results.
 
-`python tests/readme.py` writes them anew.
+`python -m benchmarks.readme` rewrites them.
 """
 
 import json

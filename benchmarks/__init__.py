@@ -1,0 +1,1 @@
+"""Measurements behind the README's figures; run one as `python -m benchmarks.NAME`."""
