@@ -1,6 +1,8 @@
 """Tokens are those of the model's own tokenizer, even when it is read without transformers."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ PAIRS = [
     ("control \x00 \ufffd \u200b characters", "don't stop--me, now!?"),
     ("malaria " * 70, "gene " * 70),
 ]
+LONG_QUESTION = "which drugs are used to treat malaria in children " * 4 + "which gene is mutated?"
 
 
 def encode(folder, length=64):
@@ -104,6 +107,53 @@ def test_lone_surrogates_are_read_as_question_marks(plain):
     broken, replaced = tokenizer.encode([("a \ud800", "b \udfff c"), ("a ?", "b ? c")])
     assert broken.ids.tolist() == replaced.ids.tolist()
     assert tokenizer.count(["\ud800"]) == [1]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_with_only_second_the_first_text_is_whole(architecture, plain):
+    loaded = load_tokenizer(read_config("tiny", plain(architecture)))
+    long, short, asked = "malaria is caused by parasites " * 80, "pain", LONG_QUESTION
+    alone = loaded.backend.encode(asked, add_special_tokens=False).ids
+    length = int(1.5 * len(alone))
+    tokenizer = loaded.for_pairs(length)
+    pairs = [(asked, long), (asked, short), ("gene", long), ("gene", "")]
+    kept, usual = list(tokenizer.encode(pairs, only_second=True)), list(tokenizer.encode(pairs))
+    assert " ".join(map(str, alone)) in " ".join(map(str, kept[0].ids.tolist()))
+    assert " ".join(map(str, alone)) not in " ".join(map(str, usual[0].ids.tolist()))
+    assert [len(pair.ids) for pair in kept] == [len(pair.ids) for pair in usual]
+    assert [pair.truncated for pair in kept] == [True, False, True, False]
+    for place in (1, 2, 3):  # a short first text is never truncated
+        assert kept[place].ids.tolist() == usual[place].ids.tolist()
+        assert kept[place].segment_ids.tolist() == usual[place].segment_ids.tolist()
+        assert kept[place].unread == usual[place].unread
+    read = long[: len(long) - kept[0].unread]
+    [again] = tokenizer.encode([(asked, read)], only_second=True)
+    assert again.ids.tolist() == kept[0].ids.tolist()
+    assert again.segment_ids.tolist() == kept[0].segment_ids.tolist()
+
+
+def test_with_truncation_on_the_left_the_beginning_is_unread(plain):
+    loaded = load_tokenizer(read_config("tiny", plain("bert-uncased")))
+    tokenizer = replace(loaded, truncation_side="left").for_pairs(10)
+    [pair] = tokenizer.encode([("gene", "aspirin inhibits pain " * 3 + "malaria")], only_second=True)
+    assert pair.unread == len("aspirin inhibits pain aspirin ")
+    assert pair.truncated
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_one_tokenizer_serves_many_threads(architecture, plain):
+    tokenizer = load_tokenizer(read_config("tiny", plain(architecture))).for_pairs(64)
+    sentence = "The gene is mutated. "
+    pairs = [(f"{word} gene?", sentence * n) for n in range(1, 9) for word in ("which", LONG_QUESTION[:60])]
+    expected = [pair.ids.tolist() for whole in (False, True) for pair in tokenizer.encode(pairs, only_second=whole)]
+    counts = tokenizer.count([text for _, text in pairs])
+
+    def use(_):
+        found = [pair.ids.tolist() for whole in (False, True) for pair in tokenizer.encode(pairs, only_second=whole)]
+        return found == expected and tokenizer.count([text for _, text in pairs]) == counts
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(use, range(40)))
 
 
 def some_tokens(*lengths):
