@@ -25,12 +25,12 @@ from typing import Any
 from benchmarks.default_decision import ndcg, weights
 from benchmarks.machine import DATA, RESULTS, environment, shared_data, write_result
 from bioqa.bench.collection import read_collection
-from bioqa.bench.run_cache import Work, run_collection
+from bioqa.bench.run_collection import BenchOptions, run_collection
 from bioqa.bench.suite import read_suite
 from bioqa.cli import main as bioqa
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
-from bioqa.evaluate.significance import compare
+from bioqa.evaluate.significance import paired_test
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 
 FOLDER = DATA / "tries"
@@ -57,21 +57,23 @@ MANY = ("--max-positives", "1", "--negatives", "bm25:6")
 ABSTRACTS = ("--articles", str(ARTICLES), "--negatives", "bm25:3:1-40")
 WHOLE = {"model": {"max_length": 384}, "export": {"max_length": 384}}
 TRIES = {
-    "BCE, negatives of BM25 and at random (as shipped)": Try(DRAWN),
-    "BCE, negatives mined by the model": Try(MINED),
-    "BCE, six negatives a question": Try(MANY),
-    "BCE, six negatives, narrowed to the hardest": Try(MANY, {"data": {"curriculum": 0.34}, "training": {"epochs": 2}}),
+    "BCE, BM25 and random negatives (as shipped)": Try(DRAWN),
+    "BCE, model-mined negatives": Try(MINED),
+    "BCE, six negatives per question": Try(MANY),
+    "BCE, six negatives, curriculum of the hardest": Try(
+        MANY, {"data": {"curriculum": 0.34}, "training": {"epochs": 2}}
+    ),
     "ListNet, lists of 7": Try(MANY, {"loss": {"name": "listnet", "list_size": 7}, "training": {"batch_size": 5}}),
     "RankNet, lists of 7": Try(MANY, {"loss": {"name": "ranknet", "list_size": 7}, "training": {"batch_size": 5}}),
     "LambdaLoss, lists of 7": Try(MANY, {"loss": {"name": "lambda", "list_size": 7}, "training": {"batch_size": 5}}),
-    "BCE, labels half a larger model's": Try(DRAWN, distilled=True),
-    "BCE, MedQuAD's questions and answers": Try(
+    "BCE, labels averaged with a larger model's probabilities": Try(DRAWN, distilled=True),
+    "BCE, MedQuAD question-answer pairs": Try(
         ("--max-positives", "1", "--negatives", "bm25:3"), {"data": {"max_rows": 1600}}, "medquad"
     ),
-    "titles and whole abstracts, BCE": Try(ABSTRACTS, WHOLE, "titles"),
+    "BCE, titles with whole abstracts": Try(ABSTRACTS, WHOLE, "titles"),
 }
 DEV = "dev questions"
-AVERAGE = "average of the shipped weights and those of BCE with mined negatives"
+AVERAGE = "average of the shipped weights and BCE with model-mined negatives"
 SHIPPED = "shipped"
 
 
@@ -196,9 +198,9 @@ def judged(model: str | Path) -> tuple[float, dict[str, dict[str, dict[str, floa
     """The weight of BM25 that is best on the dev questions, and each question's nDCG@10 on both sets."""
     runs = {}
     for name, (suite, asked, questions, depth) in SETS.items():
-        settings = {"collection.questions": asked(), "reranker.model": model, "reranker.depth": depth}
+        settings = {"collection.questions": asked(), "reranker.model": model, "reranker.rerank-depth": depth}
         made = read_suite(SUITES / f"{suite}.toml", [f"{key}={value}" for key, value in settings.items()])
-        found = run_collection(made, read_collection(made.collections[0]), Work(FOLDER / "cache", questions))
+        found = run_collection(made, read_collection(made.collections[0]), BenchOptions(FOLDER / "cache", questions))
         runs[name] = next(iter(found.reranked.values())), found.collection.qrels
     by_weight = weights(*runs[DEV])
     best = max(by_weight, key=lambda weight: by_weight[weight])
@@ -217,7 +219,7 @@ def main() -> None:
         tries[name] = {"first_stage_weight": weight, "training": training}
         for questions, ways in found.items():
             tries[name][questions] = {
-                way: {"ndcg@10": round(mean(values.values()), 4), "p": compare(shipped[1][questions][way], values)}
+                way: {"ndcg@10": round(mean(values.values()), 4), "p": paired_test(shipped[1][questions][way], values)}
                 for way, values in ways.items()
             }
         result = {

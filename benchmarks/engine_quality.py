@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument(
         "--cache", type=Path, default=DATA / "suites", help="of indexes and scores, to share with other suites"
     )
-    parser.add_argument("--questions", type=int)
+    parser.add_argument("--limit", type=int)
     options = parser.parse_args()
     folder = DATA / "engines" / options.model
     command = ["bench", "run", str(SUITE), "--out", str(folder), "--cache", str(options.cache)]
@@ -66,7 +66,7 @@ def main() -> None:
                 "--set",
                 f"reranker.{engine}.first-stage-weight={read_settings(DEFAULT_FOLDER).first_stage_weight}",
             ]
-    code = bioqa(command + (["--questions", str(options.questions)] if options.questions else []))
+    code = bioqa(command + (["--limit", str(options.limit)] if options.limit else []))
     if code:
         raise SystemExit(code)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sentence_transformers import CrossEncoder
 
-    from bioqa.evaluate.classification import Classification, Published
+    from bioqa.evaluate.classification import ClassificationMeasures, PublishedMeasures
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,8 +35,8 @@ class Judgement:
     raw: NDArray[np.float64]
     calibrated: NDArray[np.float64]
     calibration: Calibration
-    measures: "Classification"
-    published: "Published"
+    measures: "ClassificationMeasures"
+    published: "PublishedMeasures"
     ece_before: float
 
 
@@ -114,7 +114,12 @@ def judge(model: "CrossEncoder", dev: "pa.Table", recipe: Recipe, *, progress: b
     """Score the dev pairs, choose the threshold of highest F1 and fit the calibration."""
     import torch
 
-    from bioqa.evaluate.classification import best_threshold, calibration_error, classify, published
+    from bioqa.evaluate.classification import (
+        best_threshold,
+        calibration_error,
+        classification_measures,
+        published_measures,
+    )
     from bioqa.train.calibration import fit, held_out
     from bioqa.train.datasets import labels
 
@@ -136,8 +141,8 @@ def judge(model: "CrossEncoder", dev: "pa.Table", recipe: Recipe, *, progress: b
         raw=raw,
         calibrated=calibrated,
         calibration=calibration,
-        measures=classify(truth, scores, threshold, probabilities=calibrated),
-        published=published(truth, scores),
+        measures=classification_measures(truth, scores, threshold, probabilities=calibrated),
+        published=published_measures(truth, scores),
         ece_before=calibration_error(truth, raw),
     )
 

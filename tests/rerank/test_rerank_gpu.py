@@ -219,7 +219,7 @@ def test_doctor_lists_the_engines_and_why_others_cannot_run(plain, bioqa, monkey
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(loading, "resolve_device", lambda name: "cpu")
-    assert engines("bert-uncased") == "exact; cpu-int8; gpu not: PyTorch sees no CUDA GPU here"
+    assert engines("bert-uncased") == "exact; cpu-int8; not gpu: PyTorch sees no CUDA GPU here"
     monkeypatch.setattr(loading, "resolve_device", lambda name: "cuda:0")
     assert engines("bert-uncased") == "exact; cpu-int8; gpu"
     assert engines("deberta-v2").count("it is DebertaV2ForSequenceClassification") == 2
