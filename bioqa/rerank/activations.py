@@ -35,7 +35,7 @@ def activation_name(saved: str, model: str) -> str:
     if match and match[1] in SCALES:
         return match[1]
     raise ModelError(
-        f"The reranker {model} asks for the activation {saved!r}, which bioqa does not support; "
+        f"The reranker {model} uses the activation {saved!r}, which bioqa does not support; "
         f"it supports {', '.join(SCALES)} of torch.nn."
     )
 

@@ -40,7 +40,7 @@ class Scores:
 
 
 class RankedDocument(TypedDict, total=False):
-    """One entry of ``Reranker.rank``, with sentence-transformers' keys; "text" only if it was asked for."""
+    """One entry of ``Reranker.rank``, with sentence-transformers' keys; "text" only if requested."""
 
     corpus_id: int
     score: float
@@ -50,12 +50,12 @@ class RankedDocument(TypedDict, total=False):
 class Reranker:
     """A cross-encoder with one label. Safe to use from several threads at once.
 
-    ``name`` is the name it was asked for by, ``folder`` where its files are, ``max_length`` the number of tokens it reads of a
-    pair (None: all), ``device`` torch's name of the device (for several GPUs a comma-separated list), ``engine`` the compute
-    engine (one of ``load_model.ENGINES``), ``activation`` the saved activation and ``scale`` the scale of ``score`` in words.
-    Passages with a score of at least ``threshold`` count as relevant, ``calibration`` turns a logit into a probability, and
-    a ``Pipeline`` adds ``first_stage_weight`` times the first-stage score to the logit; training chose these on its dev pairs
-    (without: None, the logistic function and 0).
+    ``name`` is the name under which it was loaded, ``folder`` contains its files, ``max_length`` is the number of tokens that it
+    reads of a pair (None: all), ``device`` is torch's name of the device (for several GPUs a comma-separated list), ``engine`` the
+    compute engine (one of ``load_model.ENGINES``), ``activation`` the saved activation and ``scale`` the scale of ``score`` in
+    words. Passages with a score of at least ``threshold`` count as relevant, ``calibration`` turns a logit into a probability, and
+    a ``Pipeline`` adds ``first_stage_weight`` times the first-stage score to the logit; all three were chosen on dev pairs in
+    training (if not: None, the logistic function and 0).
 
     With the engine "exact", scores equal ``sentence_transformers.CrossEncoder(folder, model_kwargs={"dtype":
     torch.float32}).predict`` to 1e-4. With "cpu-int8", the default on a CPU for the models that it supports, they differ by the

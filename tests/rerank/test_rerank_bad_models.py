@@ -139,7 +139,7 @@ def test_a_chat_template(folder, refused):
 )
 def test_an_unsupported_activation(activation, folder, refused):
     edit_json(folder / "config.json", sentence_transformers={"activation_fn": activation})
-    assert f"asks for the activation {activation!r}" in refused(folder)
+    assert f"uses the activation {activation!r}" in refused(folder)
 
 
 def test_only_pickled_weights(folder, refused):

@@ -93,9 +93,7 @@ def _check_config(name: str, folder: Path, config: dict[str, Any]) -> None:
     if any(a.endswith("ForCausalLM") for a in architectures):
         raise ModelError(f"{name} is a generative model ({architectures[0]}), not a cross-encoder with one label.")
     if "/" in str(config.get("attn_implementation") or ""):
-        raise ModelError(
-            f"The reranker {name} asks for an attention kernel from the hub; bioqa does not run remote code."
-        )
+        raise ModelError(f"The reranker {name} needs an attention kernel from the hub; bioqa does not run remote code.")
     labels = label_count(config)
     if labels != 1:
         raise ModelError(f"The reranker {name} has {labels} labels; a reranker needs a cross-encoder with exactly one.")
