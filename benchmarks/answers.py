@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.machine import RESULTS, environment, shared_data, write_result
 from bioqa import Reranker, SearchEngine
-from bioqa.bench.collection import digest
+from bioqa.bench.run_cache import file_sha256
 from bioqa.corpus.questions import read_questions
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sentences import sentences
@@ -223,7 +223,7 @@ def main() -> None:
         "f1": "of the highlighted characters and those of all gold snippets in the abstract",
         "model": {
             "name": reranker.name,
-            "sha256": digest(reranker.folder / "model.safetensors"),
+            "sha256": file_sha256(reranker.folder / "model.safetensors"),
             "engine": reranker.engine,
             "device": reranker.device,
         },

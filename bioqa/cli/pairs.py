@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.options import add_options
+from bioqa.cli.commands import add_options
 from bioqa.cli.output import note, progress_bar
 from bioqa.errors import LeakError, UsageError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioqa.errors import SourceError, UsageError
-from bioqa.evaluate.classification import checked
+from bioqa.evaluate.classification import check_pairs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,7 @@ def read_scored(path: str | Path, label_column: str | None = None, score_column:
         labels.append(_label(where, label))
         scores.append(_score(where, score))
     try:
-        truth, numbers = checked(np.array(labels, np.float64), np.array(scores, np.float64))
+        truth, numbers = check_pairs(np.array(labels, np.float64), np.array(scores, np.float64))
     except SourceError as problem:
         raise SourceError(f"{path}: {problem}") from None
     return ScoredPairs(truth, numbers, label_column, score_column)

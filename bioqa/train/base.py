@@ -4,12 +4,11 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioqa.errors import ModelError, UsageError
+from bioqa.errors import ModelError, UsageError, first_line
 from bioqa.rerank.model_folder.config import label_count
 from bioqa.rerank.model_folder.max_length import RELATIVE_POSITIONS, position_count
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER, DEFAULT_NAME
-from bioqa.rerank.model_folder.tokenizer import reason
-from bioqa.rerank.silence_libraries import quiet
+from bioqa.rerank.silence_libraries import silence_libraries
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -36,7 +35,7 @@ def load_base(settings: "ModelSettings", folder: Path | None = None) -> "CrossEn
     options: dict[str, Any] = {"dtype": torch.float32, "ignore_mismatched_sizes": settings.replace_head}
     activation = {"activation_fn": getattr(torch.nn, settings.activation)()} if settings.activation else {}
     try:
-        with quiet():
+        with silence_libraries():
             config = AutoConfig.from_pretrained(place, trust_remote_code=False).to_dict()
             _check(settings, config)
             model: CrossEncoder = CrossEncoder(
@@ -53,7 +52,7 @@ def load_base(settings: "ModelSettings", folder: Path | None = None) -> "CrossEn
         raise
     except Exception as error:
         raise ModelError(
-            f"The base model {settings.base} cannot be loaded: {reason(error)} Name a folder, or a model of the Hugging "
+            f"The base model {settings.base} cannot be loaded: {first_line(error)} Name a folder, or a model of the Hugging "
             "Face hub that can be reached, with --set model.base=…."
         ) from error
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from bioqa.rerank.model_folder.settings import FILE, Calibration
+from bioqa.rerank.model_folder.settings import SETTINGS_FILE, Calibration
 from bioqa.train.folder import RECIPE, RunFolder
 from bioqa.train.recipe import ExportSettings, Recipe
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sentence_transformers import CrossEncoder
 
-    from bioqa.evaluate.classification import Classification, Published
+    from bioqa.evaluate.classification import ClassificationMeasures, PublishedMeasures
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,8 +35,8 @@ class Judgement:
     raw: NDArray[np.float64]
     calibrated: NDArray[np.float64]
     calibration: Calibration
-    measures: "Classification"
-    published: "Published"
+    measures: "ClassificationMeasures"
+    published: "PublishedMeasures"
     ece_before: float
 
 
@@ -68,7 +68,7 @@ def finish(
     shutil.rmtree(part, ignore_errors=True)
     model = export(folder.result(last), part, recipe.export)
     judgement = None if dev is None else judge(model, dev, recipe, progress=progress)
-    (part / FILE).write_text(json.dumps(decision(recipe, judgement), indent=1) + "\n", encoding="utf-8")
+    (part / SETTINGS_FILE).write_text(json.dumps(decision(recipe, judgement), indent=1) + "\n", encoding="utf-8")
     (part / RECIPE).write_text(recipe.to_toml(), encoding="utf-8")
     (part / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     draw_curves(part / "curves.png", facts)
@@ -82,13 +82,13 @@ def export(source: Path, target: Path, settings: ExportSettings) -> "CrossEncode
     """Write the model of a stage as it will be used, and load that again in fp32."""
     import torch
 
-    from bioqa.rerank.silence_libraries import quiet
+    from bioqa.rerank.silence_libraries import silence_libraries
 
     model = _load(source)
     if settings.max_length:
         model.max_seq_length = settings.max_length
     model.to({"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[settings.precision])
-    with quiet():
+    with silence_libraries():
         model.save_pretrained(str(target), create_model_card=False)
     for file in target.iterdir():
         if file.is_file():
@@ -100,10 +100,10 @@ def _load(folder: Path) -> "CrossEncoder":
     import torch
     from sentence_transformers import CrossEncoder
 
-    from bioqa.rerank.silence_libraries import quiet
+    from bioqa.rerank.silence_libraries import silence_libraries
     from bioqa.train.base import card_data
 
-    with quiet():
+    with silence_libraries():
         model: CrossEncoder = CrossEncoder(
             str(folder), model_kwargs={"dtype": torch.float32}, model_card_data=card_data()
         )
@@ -114,7 +114,12 @@ def judge(model: "CrossEncoder", dev: "pa.Table", recipe: Recipe, *, progress: b
     """Score the dev pairs, choose the threshold of highest F1 and fit the calibration."""
     import torch
 
-    from bioqa.evaluate.classification import best_threshold, calibration_error, classify, published
+    from bioqa.evaluate.classification import (
+        best_threshold,
+        calibration_error,
+        classification_measures,
+        published_measures,
+    )
     from bioqa.train.calibration import fit, held_out
     from bioqa.train.datasets import labels
 
@@ -136,8 +141,8 @@ def judge(model: "CrossEncoder", dev: "pa.Table", recipe: Recipe, *, progress: b
         raw=raw,
         calibrated=calibrated,
         calibration=calibration,
-        measures=classify(truth, scores, threshold, probabilities=calibrated),
-        published=published(truth, scores),
+        measures=classification_measures(truth, scores, threshold, probabilities=calibrated),
+        published=published_measures(truth, scores),
         ece_before=calibration_error(truth, raw),
     )
 

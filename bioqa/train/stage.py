@@ -18,7 +18,7 @@ from transformers import EarlyStoppingCallback, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from bioqa.errors import TrainingError, UsageError
-from bioqa.rerank.silence_libraries import quiet
+from bioqa.rerank.silence_libraries import silence_libraries
 from bioqa.train.base import load_base
 from bioqa.train.datasets import Examples, labels, lengths, make_examples, shape
 from bioqa.train.folder import FACTS, RunFolder
@@ -314,7 +314,7 @@ def _quiet() -> Iterator[None]:
     try:
         for name in names:
             logging.getLogger(name).setLevel(logging.ERROR)
-        with quiet():
+        with silence_libraries():
             yield
     finally:
         for name, level in before.items():

@@ -117,7 +117,7 @@ def test_a_long_article_counts_as_its_best_window_and_nothing_is_cut(reranker):
     assert whole.truncated[0]
     sentences = [sentence + "." for sentence in text.strip().rstrip(".").split(". ")]
     lengths = reranker.count_tokens(sentences)
-    room = 64 - reranker.pair_tokens - sum(reranker.count_tokens([question, "Gene"]))
+    room = 64 - reranker.overhead_tokens - sum(reranker.count_tokens([question, "Gene"]))
     texts = ["Gene\n" + " ".join(sentences[begin:end]) for begin, end in windows(lengths, room)]
     logits = reranker.logits(question, texts)
     assert found.logits[0] == pytest.approx(logits.max(), abs=1e-5)

@@ -1,4 +1,4 @@
-"""What a phase A file says of each question, as the official measures read it: URLs and offsets as they stand there."""
+"""Phase A files as the official measures read them: URLs and offsets are kept as they are in the file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +9,9 @@ from bioqa.errors import QuestionError
 
 
 class Span(NamedTuple):
-    """Where a snippet stands: the document's URL, the sections it begins and ends in, and its offsets there.
+    """The place of a snippet: the document's URL, the sections in which it begins and ends, and its offsets there.
 
-    ``end`` is what the file says: exclusive in most, inclusive for the official measures; it is ``begin - 1`` or more.
+    ``end`` is ``begin - 1`` or more; most files mean it as exclusive, the official measures as inclusive.
     """
 
     document: str
@@ -22,32 +22,32 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The documents (URLs) and snippets of one question, best first in a system's file; gold files have them in any order."""
+class PhaseAAnswer:
+    """The documents (URLs) and snippets for one question: best first in a submission, in any order in a gold file."""
 
     id: str
     documents: tuple[str, ...] = ()
     snippets: tuple[Span, ...] = ()
 
 
-def read_answers(path: str | Path) -> list[Answer]:
-    """The answers of a phase A file or gold file, in its order, plain or gzipped; body and type are not needed.
+def read_phase_a(path: str | Path) -> list[PhaseAAnswer]:
+    """The answers in a submission or a gold file, plain or gzipped, in the file's order; bodies and types can be missing.
 
     Raises:
-        QuestionError: the file cannot be read, is not in BioASQ's form, or two questions have one id.
+        QuestionError: the file cannot be read, is not in BioASQ's format, or two questions have the same id.
     """
     path = Path(path)
     answers = [_answer(path, where, record) for where, record in question_records(path, read_json(path))]
     if not answers:
-        raise QuestionError(f"{path} holds no question.")
+        raise QuestionError(f"{path} has no questions.")
     check_ids(path, (answer.id for answer in answers))
     return answers
 
 
-def _answer(path: Path, where: str, record: dict[str, Any]) -> Answer:
+def _answer(path: Path, where: str, record: dict[str, Any]) -> PhaseAAnswer:
     id = question_id(path, where, record.get("id"))
     snippets = (_span(f"{path}, {where} ({id}), snippet {n}", s) for n, s in enumerate(record["snippets"], start=1))
-    return Answer(id, tuple(record["documents"]), tuple(snippets))
+    return PhaseAAnswer(id, tuple(record["documents"]), tuple(snippets))
 
 
 def _span(where: str, record: dict[str, Any]) -> Span:
@@ -60,9 +60,9 @@ def _span(where: str, record: dict[str, Any]) -> Span:
     }
     for name, kind in names.items():
         if not isinstance(record.get(name), kind) or isinstance(record[name], bool):
-            what = "text" if kind is str else "a whole number"
-            raise QuestionError(f"{where}: {name} must be {what}. `bioqa bioasq validate` lists all such problems.")
+            what = "text" if kind is str else "an integer"
+            raise QuestionError(f"{where}: {name} must be {what}. `bioqa bioasq validate` lists all problems.")
     span = Span(*(record[name] for name in names))
     if span.end < span.begin - 1:
-        raise QuestionError(f"{where}: it ends at {span.end}, before it begins at {span.begin}.")
+        raise QuestionError(f"{where}: its end, {span.end}, is before its beginning, {span.begin}.")
     return span
