@@ -18,7 +18,7 @@ from scipy.special import logit as log_odds
 
 from benchmarks.machine import DATA, environment
 from bioqa.bench.collection import read_collection
-from bioqa.bench.run_collection import RerankRun, BenchOptions, run_collection
+from bioqa.bench.run_collection import BenchOptions, RerankRun, run_collection
 from bioqa.bench.suite import read_suite
 from bioqa.evaluate.classification import best_threshold, calibration_error, classification_measures
 from bioqa.evaluate.ranking import evaluate_run
@@ -85,7 +85,7 @@ def main() -> None:
             "f1": measures.f1,
             "mcc": measures.mcc,
         },
-        "engine": run.setting["engine"],
+        "engine": run.facts["engine"],
         "date": environment()["date"],
     }
     text = json.dumps(settings, indent=1) + "\n"

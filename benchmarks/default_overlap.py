@@ -21,7 +21,7 @@ from benchmarks.default_decision import MEASURE
 from benchmarks.machine import DATA, RESULTS, environment, write_result
 from bioqa import Index
 from bioqa.bench.collection import read_collection
-from bioqa.bench.run_collection import CollectionRuns, BenchOptions, run_collection
+from bioqa.bench.run_collection import BenchOptions, CollectionRuns, run_collection
 from bioqa.bench.suite import read_suite
 from bioqa.evaluate.ranking import evaluate_run
 from bioqa.evaluate.significance import paired_test

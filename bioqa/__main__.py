@@ -4,7 +4,7 @@ import sys
 
 
 def run() -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and exit with its exit code."""
     from bioqa.cli import main
 
     sys.exit(main())

@@ -72,8 +72,8 @@ def read_collection(spec: CollectionSpec) -> TestCollection:
     return collection
 
 
-def _judged(questions: Iterable[Question], qrels: Qrels) -> tuple[tuple[Question, ...], Qrels]:
-    """The questions with a relevant passage (grade 1 or more), and their judgements."""
+def _with_relevant(questions: Iterable[Question], qrels: Qrels) -> tuple[tuple[Question, ...], Qrels]:
+    """The questions with a relevant passage (grade 1 or more), and their relevance judgements."""
     kept = tuple(one for one in questions if any(grade > 0 for grade in qrels.get(one.id, {}).values()))
     return kept, {one.id: qrels[one.id] for one in kept}
 
@@ -83,7 +83,7 @@ def _articles(spec: CollectionSpec) -> TestCollection:
     if bool(spec.corpus) == bool(spec.index):
         raise UsageError(f"Collection {spec.name}: a collection of articles needs a corpus or an index, not both.")
     asked = read_questions(spec.questions)
-    questions, qrels = _judged(asked, read_qrels(spec.qrels or spec.questions))
+    questions, qrels = _with_relevant(asked, read_qrels(spec.qrels or spec.questions))
     relevant = f"as in {Path(spec.qrels).name}" if spec.qrels else "the gold documents of the questions"
     definition = f"Passages are articles, title and abstract. Relevant: {relevant}."
     if spec.index:
@@ -97,7 +97,7 @@ def _beir(spec: CollectionSpec) -> TestCollection:
     _need(spec, "folder")
     folder = Path(spec.folder)
     qrels_file = folder / "qrels" / f"{spec.split}.tsv"
-    questions, qrels = _judged(read_questions(folder), read_qrels(qrels_file))
+    questions, qrels = _with_relevant(read_questions(folder), read_qrels(qrels_file))
     definition = f"The BEIR folder {folder.name}, {spec.split} split. Relevant: as in qrels/{qrels_file.name}."
     return TestCollection(
         spec.name, definition, questions, qrels, tuple(source.file for source in expand_sources([folder])), (folder,)
@@ -120,7 +120,7 @@ def _bioasq_snippets(spec: CollectionSpec) -> TestCollection:
             "to the passages."
         )
     qrels = {one.id: {ids[text]: 1 for text in _snippet_texts(one)} for one in asked}
-    questions, qrels = _judged(asked, qrels)
+    questions, qrels = _with_relevant(asked, qrels)
     definition = (
         f"Passages are all distinct snippet texts of {_names(spec.passages)}. Relevant to a question of "
         f"{Path(spec.questions).name}: its own snippets."
@@ -143,7 +143,7 @@ def _pubmedqa(spec: CollectionSpec) -> TestCollection:
     _need(spec, "questions")
     _need(spec, "corpus")
     asked = _pubmedqa_questions(Path(spec.questions))
-    questions, qrels = _judged(asked, {one.id: {one.id: 1} for one in asked})
+    questions, qrels = _with_relevant(asked, {one.id: {one.id: 1} for one in asked})
     sources = expand_sources(spec.corpus)
 
     def passages() -> Iterator[Article]:

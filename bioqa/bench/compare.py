@@ -125,7 +125,9 @@ def _check(path: Path, result: _Result) -> None:
     if not sound:
         raise QuestionError(f"{path} is damaged: parts of a report are missing. Run `bioqa bench run` again.")
     if not isinstance(result.values, dict):
-        raise QuestionError(f"{path.with_name('measures.json')} is damaged: it is not a JSON object. Run `bioqa bench run` again.")
+        raise QuestionError(
+            f"{path.with_name('measures.json')} is damaged: it is not a JSON object. Run `bioqa bench run` again."
+        )
 
 
 def _change(results: tuple[_Result, _Result], key: tuple[str, str], measure: str) -> Change:

@@ -1,4 +1,4 @@
-"""A suite's results as one self-contained HTML page: no scripts, fonts or pictures from elsewhere."""
+"""A suite's results as one self-contained HTML page: no external scripts, fonts or images."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ CLASSIFICATION_HEADS = {
 
 
 class Chart(NamedTuple):
-    """A picture of the page: its data URI and its caption."""
+    """A chart on the page: its data URI and its caption."""
 
     uri: str
     caption: str

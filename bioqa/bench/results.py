@@ -176,7 +176,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class SystemDetails:
-    """What the HTML report shows of a system beside its result; not in ``report.json``.
+    """What the HTML report shows of a system besides its result; not in ``report.json``.
 
     ``differences`` from the baseline in the first measure, question by question; ``candidates`` are those reranked, ``pairs``
     those classified.

@@ -68,7 +68,7 @@ class RunCache:
     ) -> CachedRecords[_Record]:
         """The records of all ``questions``: those cached under ``key``, and the missing ones from ``compute``.
 
-        ``kind`` is their dataclass, which has a field ``id``; ``settings`` gives what the header says beside the environment.
+        ``kind`` is their dataclass, which has a field ``id``; ``settings`` gives what the header contains besides the environment.
         """
         with Checkpoint(self.folder / f"{key}.jsonl") as checkpoint:
             records = {record["id"]: kind(**record) for record in checkpoint}

@@ -72,15 +72,16 @@ class FirstStageRun:
 class RerankRun:
     """A reranker on the candidates of a first stage.
 
-    ``key`` identifies the candidates and the model; ``first_stage_weight`` × the first-stage score is added to the logit;
-    ``settings`` has the model's threshold and calibration; ``setting`` is what it ran on. ``gold`` is empty unless asked for.
+    ``key`` identifies the candidates and the model; ``first_stage_weight`` × the first-stage score is added to the logit.
+    ``settings`` has the model's threshold and calibration; ``facts`` are those of ``SuiteReranker``. ``gold`` is empty unless
+    asked for.
     """
 
     key: str
     records: dict[str, RerankRecord]
     gold: dict[str, GoldRecord]
     made: str
-    setting: dict[str, Any]
+    facts: dict[str, Any]
     first_stage_weight: float
     settings: RerankerSettings
 
@@ -119,7 +120,7 @@ class RerankRun:
         labels = np.array([label for label, _ in rows], dtype=np.int64)
         logits = np.array([logit for _, logit in rows], dtype=np.float32)
         calibration = self.settings.calibration
-        scores = activate(self.setting["activation"], logits)
+        scores = activate(self.facts["activation"], logits)
         return LabelledScores(labels, scores, probabilities(logits, calibration.a, calibration.b))
 
 
@@ -268,7 +269,7 @@ class _CollectionRunner:
             records=cached.records,
             gold=self._gold(key, model, cached.records, label) if wanted else {},
             made=cached.made,
-            setting=cached.header["reranker"],
+            facts=cached.header["reranker"],
             first_stage_weight=model.first_stage_weight,
             settings=model.settings,
         )
@@ -293,7 +294,7 @@ class _CollectionRunner:
 
 
 def _machine() -> list[Any]:
-    """What times depend on beside the settings."""
+    """What times depend on besides the settings."""
     from bioqa import __version__
 
     return [__version__, processor(), os.cpu_count()]

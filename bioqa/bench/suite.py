@@ -238,7 +238,11 @@ def _resolved(suite: Suite, folder: Path) -> Suite:
 
 def _check(suite: SuiteFile, path: Path) -> None:
     """Raise UsageError for settings that contradict each other."""
-    tables: dict[str, Sequence[CollectionSpec | FirstStageSpec | RerankerSpec]] = {"collection": suite.collections, "first-stage": suite.first_stages, "reranker": suite.rerankers}
+    tables: dict[str, Sequence[CollectionSpec | FirstStageSpec | RerankerSpec]] = {
+        "collection": suite.collections,
+        "first-stage": suite.first_stages,
+        "reranker": suite.rerankers,
+    }
     for table, entries in tables.items():
         if not entries and table != "reranker":
             raise UsageError(f"{path} has no [[{table}]]. Add one.")

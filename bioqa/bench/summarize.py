@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from bioqa.bench.results import (
-    CollectionResult,
     BaselineComparison,
-    SystemDetails,
+    CollectionResult,
     Example,
     LabelledScores,
     Latency,
     PairClassification,
     RerankCost,
     ShownPassage,
+    SystemDetails,
     SystemResult,
 )
 from bioqa.bench.run_collection import CollectionRuns, RerankRun
@@ -130,7 +130,7 @@ def _cost(scored: RerankRun) -> RerankCost:
         candidates_per_second=round(candidates / seconds, 1) if seconds else 0.0,
         texts_per_second=round(texts / seconds, 1) if seconds else 0.0,
         made=scored.made,
-        setting=scored.setting,
+        setting=scored.facts,
     )
 
 
@@ -159,7 +159,9 @@ def _classification(scored: RerankRun, relevant: Mapping[str, set[str]]) -> Pair
         threshold=threshold,
         origin=origin,
         calibration=scored.settings.calibration.method,
-        frozen=asdict(classification_measures(pairs.labels, pairs.scores, threshold, probabilities=pairs.probabilities)),
+        frozen=asdict(
+            classification_measures(pairs.labels, pairs.scores, threshold, probabilities=pairs.probabilities)
+        ),
         published=published_measures(pairs.labels, pairs.scores)._asdict(),
     )
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "show": ("bioqa.cli.show", "Show an article."),
     "bioasq": ("bioqa.cli.bioasq", "Write, validate and score BioASQ submissions."),
     "eval": ("bioqa.cli.eval", "Measure runs against relevance judgements."),
+    "classify": ("bioqa.cli.classify", "Measure scores against labels."),
     "bench": ("bioqa.cli.bench", "Run a benchmark suite, or compare two results."),
     "pairs": ("bioqa.cli.pairs", "Build, describe and check training pairs."),
     "train": ("bioqa.cli.train", "Train a reranker from a recipe."),

@@ -25,7 +25,9 @@ def command() -> None:
     """Write, validate and score submissions to BioASQ task B, phase A."""
 
 
-@command.command(example="bioqa bioasq submit indexes/pubmed questions.json --out submission.json --until 2025-01-31")
+@command.command(
+    example="bioqa bioasq submit indexes/pubmed questions.json \\\n    --out submission.json --until 2025-01-31"
+)
 @click.argument("index", type=click.Path(path_type=Path))
 @click.argument("questions", type=click.Path(path_type=Path))
 @click.option("--out", required=True, metavar="FILE", help="Submission to write (- for standard output).")

@@ -141,7 +141,7 @@ def verify(index: Path, as_json: bool) -> None:
         for error in report.errors:
             click.echo(f"Error: {error}")
         if not report.errors:
-            click.echo(f"{index}: no errors, {report.documents:,} articles")
+            click.echo(f"{index}: intact, {report.documents:,} articles")
     if report.errors:
         raise IndexStateError(f"{index} is damaged. Build it again with --overwrite, or restore a copy.")
 
@@ -185,7 +185,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
         raise UsageError(f"{parameter.opts[0]} must be comma-separated numbers, not {value!r}.") from None
 
 
-@command.command(example="bioqa index tune indexes/demo --questions questions.json --k1 0.9,1.2 --b 0.4,0.75")
+@command.command(example="bioqa index tune indexes/demo --questions questions.json --k1 0.6,0.9,1.2")
 @click.argument("index", type=click.Path(path_type=Path))
 @click.option(
     "--questions",

@@ -83,9 +83,9 @@ def command(words: tuple[str, ...], **given: Any) -> None:
     )
     index, question = _arguments(words, options)
     questions = _questions(options, question)
-    from bioqa.index.jvm import optimize_for_startup
-
     if options.questions is None:
+        from bioqa.index.jvm import optimize_for_startup
+
         optimize_for_startup()
     with open_pipeline(index, options.corpus, rerank, chosen) as pipeline:
         if options.questions is not None:

@@ -184,7 +184,9 @@ def as_probabilities(scores: "NDArray[Any]") -> "NDArray[np.float64]":
     return values if are_probabilities(values) else np.asarray(expit(values), np.float64)
 
 
-def reliability_bins(labels: "NDArray[Any]", probabilities: "NDArray[Any]", bins: int = CALIBRATION_BINS) -> list[ReliabilityBin]:
+def reliability_bins(
+    labels: "NDArray[Any]", probabilities: "NDArray[Any]", bins: int = CALIBRATION_BINS
+) -> list[ReliabilityBin]:
     """The non-empty bins of equal width over 0 to 1, from the lowest; a boundary belongs to the bin above it."""
     import numpy as np
 
@@ -225,9 +227,7 @@ def check_pairs(labels: "NDArray[Any]", scores: "NDArray[Any]") -> tuple["NDArra
         raise SourceError(f"The label of pair {wrong[0] + 1} is {numbers[wrong[0]]:g}. Labels are 0 or 1.")
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
-        raise SourceError(
-            f"The score of pair {wrong[0] + 1} is {values[wrong[0]]}. Scores must be finite numbers."
-        )
+        raise SourceError(f"The score of pair {wrong[0] + 1} is {values[wrong[0]]}. Scores must be finite numbers.")
     if numbers.min() == numbers.max():
         raise SourceError(
             f"All {len(numbers)} labels are {numbers[0]:g}. Average precision, ROC-AUC and a threshold need both classes."

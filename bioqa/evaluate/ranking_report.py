@@ -83,7 +83,11 @@ def _names(paths: Sequence[Path]) -> dict[str, Path]:
 
 def _remarks_on_qrels(name: str, qrels: Qrels) -> list[str]:
     without_relevant = [query for query, row in qrels.items() if not any(relevance > 0 for relevance in row.values())]
-    return [f"{_some(without_relevant, len(qrels))} of {name} have no relevant document and count 0."] if without_relevant else []
+    return (
+        [f"{_some(without_relevant, len(qrels))} of {name} have no relevant document and count 0."]
+        if without_relevant
+        else []
+    )
 
 
 def _remarks_on_run(name: str, run: RunScores, qrels: Qrels) -> list[str]:

@@ -84,7 +84,9 @@ def tune_bm25(
         raise UsageError("Tuning needs at least 2 folds, at least 1 result per question, and values of k1 and b.")
     asked = [one for one in questions if any(grade > 0 for grade in qrels.get(one.id, {}).values())]
     if len(asked) < folds:
-        raise QuestionError(f"{folds} folds need at least {folds} questions with a relevant article; there are {len(asked)}.")
+        raise QuestionError(
+            f"{folds} folds need at least {folds} questions with a relevant article; there are {len(asked)}."
+        )
     judged = {one.id: qrels[one.id] for one in asked}
     values = {}
     for k1, b in dict.fromkeys([(K1, B), *product(k1s, bs)]):

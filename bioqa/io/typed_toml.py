@@ -162,28 +162,30 @@ def validate(
 
 def _sentence(error: ErrorDetails, schema: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """What is wrong, as a sentence."""
-    place, value, context = error["loc"], error["input"], error.get("ctx", {})
-    key = _dotted(place, data)
+    place, key = error["loc"], _dotted(error["loc"], data)
     match error["type"]:
         case "unexpected_keyword_argument":
-            return f"unknown key {key}{_closest(place, schema, _dotted(place[:-1], data))}"
+            sentence = f"unknown key {key}{_closest(place, schema, _dotted(place[:-1], data))}"
         case "missing":
-            return f"{key} is missing."
+            sentence = f"{key} is missing."
         case "tuple_type":
-            return f"write each {place[-1]} as [[{place[-1]}]]."
+            sentence = f"write each {place[-1]} as [[{place[-1]}]]."
         case "dataclass_type" if isinstance(place[-1], int):
-            return f"write each {place[-2]} as [[{place[-2]}]]."
+            sentence = f"write each {place[-2]} as [[{place[-2]}]]."
         case "dataclass_type":
-            return f"{key} is a section; write [{key}] and its keys below."
+            sentence = f"{key} is a section; write [{key}] and its keys below."
         case "choice":
-            near = get_close_matches(value, context["names"], 1)
+            names = error["ctx"]["names"]
+            near = get_close_matches(error["input"], names, 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            return f"{key} must be one of {', '.join(map(repr, context['names']))}, not {value!r}.{hint}"
+            sentence = f"{key} must be one of {', '.join(map(repr, names))}, not {error['input']!r}.{hint}"
         case "greater_than_equal" | "less_than_equal":
-            return f"{key} must be {_span(_described(place, schema))}, not {value!r}."
+            sentence = f"{key} must be {_span(_described(place, schema))}, not {error['input']!r}."
         case kind if kind in _KINDS:
-            return f"{key} must be {_KINDS[kind]}, not {value!r}."
-    return f"{key}: {error['msg']}."
+            sentence = f"{key} must be {_KINDS[kind]}, not {error['input']!r}."
+        case _:
+            sentence = f"{key}: {error['msg']}."
+    return sentence
 
 
 def _dotted(place: Location, data: Any) -> str:

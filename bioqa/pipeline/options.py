@@ -41,14 +41,14 @@ class PipelineOptions:
 
     def __post_init__(self) -> None:
         if self.top < 1:
-            raise UsageError(f"The number of results must be 1 or more, not {self.top}.")
+            raise UsageError(f"The number of results must be at least 1, not {self.top}.")
         if self.rerank_depth is not None:
             check_rerank_depth(self.rerank_depth)
         if self.first_stage_weight is not None and not 0 <= self.first_stage_weight < float("inf"):
-            raise UsageError(f"The first-stage weight must be finite and 0 or more, not {self.first_stage_weight:g}.")
+            raise UsageError(f"The first-stage weight must be finite and at least 0, not {self.first_stage_weight:g}.")
         check_windows(self.aggregation, self.overlap)
         if self.sentences < 0:
-            raise UsageError(f"The number of answer sentences must be 0 or more, not {self.sentences}.")
+            raise UsageError(f"The number of answer sentences must be at least 0, not {self.sentences}.")
 
     def to_dict(self) -> dict[str, Any]:
         """The options as a JSON object."""
@@ -58,7 +58,7 @@ class PipelineOptions:
 def check_rerank_depth(depth: int) -> None:
     """Raise UsageError if ``depth`` is less than 1."""
     if depth < 1:
-        raise UsageError(f"The rerank depth must be 1 or more, not {depth}.")
+        raise UsageError(f"The rerank depth must be at least 1, not {depth}.")
 
 
 def check_windows(aggregation: str, overlap: int) -> None:
@@ -66,4 +66,4 @@ def check_windows(aggregation: str, overlap: int) -> None:
     if aggregation not in AGGREGATIONS:
         raise UsageError(f"Unknown aggregation {aggregation!r}. Choose from {', '.join(AGGREGATIONS)}.")
     if overlap < 0:
-        raise UsageError(f"The overlap of windows must be 0 sentences or more, not {overlap}.")
+        raise UsageError(f"The overlap of windows must be at least 0 sentences, not {overlap}.")

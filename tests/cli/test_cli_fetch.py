@@ -1,4 +1,4 @@
-"""What `bioqa fetch` prints and how it ends, against a plain file server on this machine."""
+"""What `bioqa fetch` prints and its exit codes, with a plain file server on this machine."""
 
 import functools
 import hashlib
@@ -90,11 +90,11 @@ def url(files: Path, handler: type[Handler], monkeypatch: pytest.MonkeyPatch) ->
 def test_a_fetch_says_what_came_what_was_there_and_the_snapshot(bioqa, url, tmp_path):
     done = bioqa("fetch", "pubmed", "--baseline", "--into", tmp_path / "in")
     assert done.code == 0
-    assert done.out.startswith(f"{tmp_path / 'in'}: 2 files fetched (400.0 kB), 0 skipped (there already) in ")
+    assert done.out.startswith(f"{tmp_path / 'in'}: 2 files downloaded (400.0 kB), 0 skipped (already there) in ")
     assert done.out.endswith("; snapshot pubmed26n0002.xml.gz\n")
     assert "Files: 2." in done.err
     again = bioqa("fetch", "pubmed", "--baseline", "--into", tmp_path / "in")
-    assert "0 files fetched (0 bytes), 2 skipped" in again.out
+    assert "0 files downloaded (0 bytes), 2 skipped" in again.out
 
 
 def test_json_has_the_same(bioqa, url, tmp_path):
@@ -120,8 +120,8 @@ def test_a_file_that_fails_ends_with_3_and_a_sentence_that_names_it(bioqa, url, 
     assert json.loads(done.out)["fetched"] == 1
     assert json.loads(done.out)["failed"] == [{"name": f"baseline/{NAMES[0]}", "reason": "HTTP 404 File not found"}]
     assert done.err.splitlines()[-1] == (
-        f"Error: 1 of 2 files could not be fetched: baseline/{NAMES[0]} (HTTP 404 File not found). "
-        "Run the same command again: it goes on where it stopped."
+        f"Error: 1 of 2 files could not be downloaded: baseline/{NAMES[0]} (HTTP 404 File not found). "
+        "Run the same command again to resume."
     )
 
 

@@ -1,4 +1,4 @@
-"""Suite files: what they say, what the command line changes, what is refused."""
+"""Suite files: their content, overrides, and errors; and the test collections that they name."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ rm3 = true
 
 [[reranker]]
 name = "default"
-depth = 20
+rerank-depth = 20
 """
 
 
@@ -45,14 +45,14 @@ def read(path, *overrides):
     return read_suite(path, overrides, {"FOLDER": "/data"})
 
 
-def test_a_suite_is_first_stages_alone_and_with_each_reranker(suite_file):
+def test_the_systems_of_a_suite_are_first_stages_alone_and_with_each_reranker(suite_file):
     suite = read(suite_file)
     assert [system.name for system in suite.systems] == ["bm25", "bm25 + default", "rm3", "rm3 + default"]
     assert suite.baseline == "bm25"
     assert suite.first_stages[1].rm3 and not suite.first_stages[0].rm3
 
 
-def test_variables_and_paths_are_resolved_but_told_as_they_were_written(suite_file):
+def test_variables_and_paths_are_resolved_and_also_kept_as_written(suite_file):
     suite = read(suite_file)
     assert suite.collections[0].corpus == ("/data/corpus.jsonl",)
     assert suite.collections[0].questions == str(suite_file.parent / "questions.json")
@@ -74,26 +74,40 @@ def test_set_changes_one_table_or_all_of_a_kind(suite_file):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["reranker.dept=5"], "there is no setting 'dept'.*depth"),
-        (["speed=5"], "there is no setting 'speed'"),
-        (["written={}"], "there is no setting 'written'"),
-        (["reranker.other.depth=5"], "no such key"),
-        (["reranker"], "--set reranker: write it as key=value, such as --set reranker.depth=50"),
-        (["reranker.depth=deep"], "reranker default: depth must be a whole number, not 'deep'"),
-        (["first-stage.bm25.rm3=1"], "first-stage bm25: rm3 must be true or false, not 1"),
-        (["reranker.depth=60"], "score 60 candidates, but the first stage bm25 finds 50"),
-        (["reranker.depth=0"], "depth must be 1 or more, not 0"),
+        (
+            ["reranker.depth=5"],
+            "--set reranker.depth=5: unknown key reranker.default.depth; the closest known key is "
+            "reranker.default.rerank-depth.",
+        ),
+        (["first-stage.title_weight=1"], "the closest known key is first-stage.bm25.title-weight."),
+        (["speed=5"], "unknown key speed. Known keys: name, description, measures, "),
+        (["written={}"], "unknown key written"),
+        (["collections=[]"], "unknown key collections; the closest known key is collection."),
+        (["reranker.other.rerank-depth=5"], "there is no reranker 'other'. There are default."),
+        (["reranker"], "--set reranker: write it as key=value, such as --set reranker.rerank-depth=50"),
+        (["reranker.rerank-depth=deep"], "reranker.default.rerank-depth must be a whole number, not 'deep'"),
+        (["reranker.max-length=2.5"], "reranker.default.max-length must be a whole number, not 2.5"),
+        (["first-stage.bm25.rm3=1"], "first-stage.bm25.rm3 must be true or false, not 1"),
+        (["reranker.rerank-depth=60"], "default scores 60 candidates, but first stage bm25 retrieves only 50"),
+        (["reranker.rerank-depth=0"], "reranker.default.rerank-depth must be 1 or more, not 0"),
+        (["first-stage.rm3.depth=0"], "first-stage.rm3.depth must be 1 or more, not 0"),
+        (["negatives=0"], "negatives must be 1 or more, not 0"),
         (["reranker.first-stage-weight=-1"], "first-stage-weight must be 0 or more"),
-        (["baseline=tf-idf"], "baseline 'tf-idf' is no system. There are bm25, bm25 . default"),
-        (["correction=none-such"], "no correction 'none-such'"),
-        (["measures=[]"], "names no measure"),
-        (["first-stage.rm3.name=bm25"], "have one name"),
-        (["first-stage.rm3.name=a/b"], "may hold letters"),
+        (["reranker.first-stage-weight=inf"], "first-stage-weight must be a finite number, not inf"),
+        (["baseline=tf-idf"], "baseline 'tf-idf' is not a system. There are bm25, bm25 . default"),
+        (
+            ["correction=holms"],
+            "correction must be one of 'holm', 'bonferroni', 'none', not 'holms'. Did you mean 'holm'?",
+        ),
+        (["measures=[]"], "measures is empty"),
+        (["measures=3"], "measures must be a list of texts, not 3"),
+        (["first-stage.rm3.name=bm25"], "duplicate first-stage name 'bm25'"),
+        (["first-stage.rm3.name=a/b"], "may contain only letters"),
         (["collection.corpus=$NOWHERE/x"], "uses \\$\\{NOWHERE\\}, which is not set"),
         (["collection.corpus=$"], "Write \\$\\$"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_a_sentence(suite_file, overrides, message):
+def test_invalid_settings_are_named(suite_file, overrides, message):
     with pytest.raises(UsageError, match=message):
         read(suite_file, *overrides)
 
@@ -102,9 +116,11 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(suite_file, overrides, mes
     ("text", "message"),
     [
         ("name = ", "is not TOML"),
-        ('name = "x"', "names no collection"),
-        ('name = "x"\ncollection = 3', "must be tables that begin with \\[\\[collection\\]\\]"),
-        ("[[collection]]\nkind = 'beir'", "collection 1: name is missing"),
+        ('name = "x"', "has no \\[\\[collection\\]\\]"),
+        ('name = "x"\ncollection = 3', "write each collection as \\[\\[collection\\]\\]"),
+        ("name = 'x'\n[[collection]]\nkind = 'beir'", "collection.1.name is missing"),
+        ("name = 'x'\ncollection = [3]", "write each collection as \\[\\[collection\\]\\]"),
+        ("[[collection]]\nname = 'y'", "name is missing"),
     ],
 )
 def test_a_broken_suite_file_is_refused(tmp_path, text, message):
@@ -116,13 +132,13 @@ def test_a_broken_suite_file_is_refused(tmp_path, text, message):
         read(tmp_path / "none.toml")
 
 
-def test_rerankers_can_be_left_out_unless_the_baseline_has_one(suite_file):
+def test_rerankers_can_be_dropped_unless_the_baseline_has_one(suite_file):
     assert [system.name for system in without_rerankers(read(suite_file)).systems] == ["bm25", "rm3"]
-    with pytest.raises(UsageError, match="set another one"):
+    with pytest.raises(UsageError, match="set another baseline"):
         without_rerankers(read(suite_file, "baseline=bm25 + default"))
 
 
-def test_the_suites_of_the_repository_can_be_read(monkeypatch):
+def test_the_suites_in_the_repository_are_valid(monkeypatch):
     monkeypatch.setenv("BIOQA_SHARED_DATA", "/data")
     suites = {path.stem: read_suite(path) for path in (REPOSITORY / "benchmarks" / "suites").glob("*.toml")}
     assert {"bioasq-snippets", "pubmedqa", "scifact", "demo"} <= suites.keys()
@@ -173,11 +189,11 @@ def test_bioasq_snippets_are_distinct_stripped_texts_and_relevant_to_their_own_q
     assert list(texts.values()) == ["A cell.", "A gene.", "A drug."]
     assert [question.id for question in collection.questions] == ["q1"]
     assert {texts[id] for id in collection.qrels["q1"]} == {"A cell.", "A drug."}
-    with pytest.raises(QuestionError, match=r"question q1 of .* has a snippet that is no passage"):
+    with pytest.raises(QuestionError, match=r"question q1 of .* has a snippet that is not a passage"):
         read_collection(CollectionSpec("c", "bioasq-snippets", passages=(train,), questions=test))
 
 
-def test_pubmedqa_asks_titles_of_abstracts_without_titles(tmp_path):
+def test_pubmedqa_passages_are_abstracts_without_titles(tmp_path):
     corpus = write_jsonl(
         tmp_path / "a.jsonl",
         [{"id": "7", "title": "Does it?", "text": "It does."}, {"id": "8", "title": "T", "text": ""}],
@@ -189,11 +205,11 @@ def test_pubmedqa_asks_titles_of_abstracts_without_titles(tmp_path):
     assert [(one.id, one.title, one.abstract) for one in collection.passages()] == [("7", "", "It does.")]
     assert collection.qrels == {"7": {"7": 1}}
     questions.write_text(json.dumps({"7": {"QUESTIONS": "Does it?"}}), encoding="utf-8")
-    with pytest.raises(QuestionError, match="7: no text QUESTION"):
+    with pytest.raises(QuestionError, match="7: QUESTION is missing"):
         read_collection(CollectionSpec("c", "pubmedqa", corpus=(str(corpus),), questions=str(questions)))
 
 
-def test_a_beir_folder_asks_the_questions_of_one_split_that_have_a_relevant_passage(tmp_path):
+def test_a_beir_collection_has_the_questions_of_a_split_with_a_relevant_passage(tmp_path):
     write_jsonl(tmp_path / "corpus.jsonl", [{"_id": "d1", "title": "", "text": "A cell."}])
     write_jsonl(tmp_path / "queries.jsonl", [{"_id": f"q{n}", "text": "Cell?"} for n in range(4)])
     (tmp_path / "qrels").mkdir()
@@ -209,19 +225,22 @@ def test_a_beir_folder_asks_the_questions_of_one_split_that_have_a_relevant_pass
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (CollectionSpec("c", "trec"), "no kind 'trec'. There are articles, beir"),
-        (CollectionSpec("c", "beir"), "the kind beir needs folder"),
-        (CollectionSpec("c", "articles", questions="q.json"), "either a corpus or an index"),
-        (CollectionSpec("c", "articles", questions="q.json", corpus=("a",), index="b"), "either a corpus or an index"),
+        (CollectionSpec("c", "trec"), "unknown kind 'trec'. Kinds: articles, beir"),
+        (CollectionSpec("c", "beir"), "kind beir needs folder"),
+        (CollectionSpec("c", "articles", questions="q.json"), "needs a corpus or an index, not both"),
+        (
+            CollectionSpec("c", "articles", questions="q.json", corpus=("a",), index="b"),
+            "needs a corpus or an index, not both",
+        ),
     ],
 )
-def test_a_collection_without_what_its_kind_needs_is_refused(spec, message):
+def test_a_collection_that_lacks_a_key_of_its_kind_is_refused(spec, message):
     with pytest.raises(UsageError, match=message):
         read_collection(spec)
 
 
 @pytest.mark.shared_data
-def test_the_collections_have_the_sizes_that_their_description_gives(shared_data, monkeypatch):
+def test_the_collections_have_their_documented_sizes(shared_data, monkeypatch):
     monkeypatch.setenv("BIOQA_SHARED_DATA", str(shared_data))
     suites = REPOSITORY / "benchmarks" / "suites"
     snippets = read_collection(read_suite(suites / "bioasq-snippets.toml").collections[0])

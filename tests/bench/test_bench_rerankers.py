@@ -1,4 +1,4 @@
-"""What a reranker's kept scores depend on, and what its folder says of its use."""
+"""What a reranker's cached scores depend on, and the settings in its folder."""
 
 import json
 
@@ -24,7 +24,7 @@ def key(folder, **options):
     return SuiteReranker(RerankerSpec("m", model=str(folder), device="cpu", **options)).key
 
 
-def test_scores_are_kept_for_the_same_weights_and_options_only(folder):
+def test_scores_are_reused_only_for_the_same_model_and_options(folder):
     before = key(folder)
     assert key(folder, max_length=64) != before
     assert key(folder, engine="cpu-int8") != before
@@ -46,7 +46,7 @@ def test_scores_are_kept_for_the_same_weights_and_options_only(folder):
         ("exact", "bert", False),
     ],
 )
-def test_scores_rounded_to_8_bits_are_kept_for_one_onnxruntime_only(engine, family, depends, folder, monkeypatch):
+def test_cpu_int8_scores_are_reused_only_with_the_same_onnxruntime(engine, family, depends, folder, monkeypatch):
     from importlib import metadata
 
     config = json.loads((DEFAULT_FOLDER / "config.json").read_text())
@@ -56,7 +56,7 @@ def test_scores_rounded_to_8_bits_are_kept_for_one_onnxruntime_only(engine, fami
     assert (key(folder, engine=engine) != before) == depends
 
 
-def test_threshold_and_weight_of_bm25_are_the_folders_unless_the_suite_says(folder):
+def test_the_suite_overrides_the_first_stage_weight_of_the_folder(folder):
     (folder / "bioqa.json").write_text(json.dumps({"threshold": 0.4, "first_stage_weight": 0.2}))
     own = SuiteReranker(RerankerSpec("m", model=str(folder)))
     own.check()

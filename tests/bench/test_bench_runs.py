@@ -1,4 +1,4 @@
-"""Suites run from end to end: the demo suite with the reranker that is shipped, from the command line."""
+"""Suites run end to end: the demo suite with the default reranker, from the command line."""
 
 import json
 import re
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import bioqa.rerank
-from bioqa import Index, Reranker, SearchEngine, read_questions
+import bioqa
+from bioqa import BM25Retriever, Index, Pipeline, PipelineOptions, Reranker, read_questions
 from bioqa.corpus.qrels import read_qrels
 from bioqa.evaluate.measures import measure_runs
 from bioqa.evaluate.ranking import means
@@ -21,9 +21,9 @@ MEASURES = ("ndcg@10", "bioasq-map@10", "mrr@10", "recall@20")
 
 
 def arguments(out: Path, *more: object, suite: Path = SUITE) -> list[object]:
-    sizes = [f"first-stage.depth={DEPTH}", f"reranker.depth={RERANKED}", "reranker.device=cpu"]
+    sizes = [f"first-stage.depth={DEPTH}", f"reranker.rerank-depth={RERANKED}", "reranker.device=cpu"]
     options = [part for size in sizes for part in ("--set", size)]
-    return ["bench", "run", suite, "--out", out, "--questions", QUESTIONS, *options, *more]
+    return ["bench", "run", suite, "--out", out, "--limit", QUESTIONS, *options, *more]
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +50,15 @@ def find_index(results) -> Path:
     return path
 
 
-def test_without_a_folder_the_results_go_to_one_of_the_suites_name(tmp_path, bioqa, monkeypatch):
+def test_results_go_to_a_folder_named_after_the_suite_by_default(tmp_path, bioqa, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = bioqa("bench", "run", SUITE, "--questions", 1, "--no-rerank")
+    done = bioqa("bench", "run", SUITE, "--limit", 1, "--no-rerank")
     assert done.code == 0, done.err
     assert (tmp_path / "results" / "demo" / "report.html").is_file()
     assert (tmp_path / "results" / "demo" / "cache").is_dir()
 
 
-def test_the_measures_are_those_of_the_runs_and_qrels_that_are_written(results, report):
+def test_the_measures_are_those_of_the_written_runs_and_qrels(results, report):
     qrels = read_qrels(results / report["collections"][0]["qrels"])
     assert len(qrels) == QUESTIONS
     for system in systems(report).values():
@@ -69,21 +69,22 @@ def test_the_measures_are_those_of_the_runs_and_qrels_that_are_written(results, 
     assert values["bm25"]["ndcg@10"].keys() == qrels.keys()
 
 
-def test_the_runs_are_what_a_search_gives(results, report):
+def test_the_runs_equal_those_of_the_pipeline(results, report):
     asked = read_questions(DEMO / "questions.json")[:QUESTIONS]
     found = {name: read_run(results / system["run"]) for name, system in systems(report).items()}
     with Index(find_index(results)) as index:
-        engine = SearchEngine(index, Reranker(device="cpu"), depth=RERANKED)
-        for question, ranked in engine.run(asked, RERANKED):
-            candidates = index.search(question.body, DEPTH)
-            assert list(found["bm25"][question.id]) == [one.id for one in candidates]
-            run = found["bm25 + default"][question.id]
+        retriever = BM25Retriever(index)
+        pipeline = Pipeline(retriever, Reranker(device="cpu"), PipelineOptions(top=RERANKED, rerank_depth=RERANKED))
+        for ranked in pipeline.run(asked):
+            candidates = retriever.search(ranked.question.body, DEPTH)
+            assert list(found["bm25"][ranked.question.id]) == [one.id for one in candidates]
+            run = found["bm25 + default"][ranked.question.id]
             assert run.keys() == {one.id for one in candidates[:RERANKED]}
-            assert run == pytest.approx(dict(ranked), abs=1e-3)
+            assert run == pytest.approx({one.id: one.score for one in ranked.candidates}, abs=1e-3)
             assert list(run.values()) == sorted(run.values(), reverse=True)
 
 
-def test_times_cuts_and_circumstances_are_told(report):
+def test_times_cuts_and_environment_are_reported(report):
     bm25, reranked = systems(report)["bm25"], systems(report)["bm25 + default"]
     assert bm25["rerank"] is None
     assert 0 < bm25["first_stage"]["p50_ms"] <= bm25["first_stage"]["p95_ms"]
@@ -96,16 +97,16 @@ def test_times_cuts_and_circumstances_are_told(report):
     assert cost["setting"]["batch_size"] == 32
     assert cost["setting"]["dtype"] == "int8"
     assert report["environment"]["packages"]["bioqa"] == bioqa.__version__
-    assert report["settings"]["rerankers"][0]["depth"] == RERANKED
+    assert report["settings"]["rerankers"][0]["rerank_depth"] == RERANKED
     assert report["questions"] == QUESTIONS
 
 
-def test_what_the_first_stage_missed_is_added_to_the_optimistic_measures_alone(results, report):
+def test_passages_that_the_first_stage_missed_only_count_in_the_optimistic_measures(results, report):
     qrels = read_qrels(results / report["collections"][0]["qrels"])
     reranked = systems(report)["bm25 + default"]
     run = read_run(results / reranked["run"])
     missed = [id for id, grades in qrels.items() if not grades.keys() <= run[id].keys()]
-    assert missed, "the depth is too great for this test"
+    assert missed, "the depth is too large for this test"
     assert reranked["measures"]["recall@20"] < 1
     assert reranked["optimistic"]["recall@20"] == 1
     assert systems(report)["bm25"]["optimistic"] is None
@@ -126,7 +127,7 @@ def test_gold_is_classified_against_hard_negatives(results, report):
 
 
 class Page(HTMLParser):
-    """The elements of a page, the addresses in it, and whether they are closed in order."""
+    """The elements and addresses of a page, and whether its elements are closed in order."""
 
     VOID = ("meta", "img")
 
@@ -152,7 +153,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_stands_alone_and_is_well_formed(results):
+def test_the_page_is_self_contained_and_well_formed(results):
     text = (results / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert not page.open
@@ -167,10 +168,8 @@ def test_the_page_stands_alone_and_is_well_formed(results):
         assert part in text
 
 
-def test_nothing_is_scored_again_and_weights_of_bm25_are_applied_to_what_is_kept(
-    results, report, tmp_path, bioqa, monkeypatch
-):
-    monkeypatch.setattr("bioqa.pipeline.windows.score_articles", lambda *_: pytest.fail("scored again"))
+def test_cached_scores_are_reused_with_another_first_stage_weight(results, report, tmp_path, bioqa, monkeypatch):
+    monkeypatch.setattr("bioqa.pipeline.windows.score_questions", lambda *_, **__: pytest.fail("scored again"))
     weighted = ["--set", "reranker.first-stage-weight=0.9", "--cache", results / "cache", "--json"]
     done = bioqa(*arguments(tmp_path / "out", *weighted))
     assert done.code == 0, done.err
@@ -185,27 +184,27 @@ def test_nothing_is_scored_again_and_weights_of_bm25_are_applied_to_what_is_kept
         assert runs[1][id] == pytest.approx(expected, abs=4e-6)
 
 
-def test_a_killed_run_goes_on_where_it_was(results, tmp_path, bioqa, monkeypatch):
+def test_an_interrupted_run_resumes(results, tmp_path, bioqa, monkeypatch):
     from bioqa.pipeline import windows
 
     cache = tmp_path / "cache"
-    (journal,) = (results / "cache").glob("*/rerank-*.jsonl")
-    lines = journal.read_bytes().splitlines(keepends=True)
+    (cached,) = (results / "cache").glob("*/rerank-*.jsonl")
+    lines = cached.read_bytes().splitlines(keepends=True)
     assert len(lines) == 1 + QUESTIONS
-    folder = cache / journal.parent.name
+    folder = cache / cached.parent.name
     folder.mkdir(parents=True)
-    for file in journal.parent.glob("*.jsonl"):
+    for file in cached.parent.glob("*.jsonl"):
         (folder / file.name).write_bytes(file.read_bytes())
-    # The last question but one half written: what is left is the header and two questions.
-    (folder / journal.name).write_bytes(b"".join(lines[:3]) + lines[3][: len(lines[3]) // 2])
+    # The third question is half written; the header and two questions are left.
+    (folder / cached.name).write_bytes(b"".join(lines[:3]) + lines[3][: len(lines[3]) // 2])
     scored = []
-    original = windows.score_articles
+    original = windows.score_questions
 
-    def counting(reranker, question, articles, **more):
-        scored.append(question)
-        return original(reranker, question, articles, **more)
+    def counting(reranker, asked, **more):
+        scored.extend(question for question, _ in asked)
+        return original(reranker, asked, **more)
 
-    monkeypatch.setattr("bioqa.pipeline.windows.score_articles", counting)
+    monkeypatch.setattr("bioqa.pipeline.windows.score_questions", counting)
     done = bioqa(*arguments(tmp_path / "out", "--cache", cache))
     assert done.code == 0, done.err
     asked = [question.body for question in read_questions(DEMO / "questions.json")[:QUESTIONS]]
@@ -214,7 +213,7 @@ def test_a_killed_run_goes_on_where_it_was(results, tmp_path, bioqa, monkeypatch
     assert {id: pytest.approx(scores, abs=1e-4) for id, scores in before.items()} == after
 
 
-def test_two_results_are_compared_with_the_settings_that_differ(results, tmp_path, bioqa):
+def test_two_results_are_compared_with_their_settings(results, tmp_path, bioqa):
     other = tmp_path / "other"
     done = bioqa(*arguments(other, "--set", "first-stage.k1=2", "--no-rerank", "--cache", results / "cache"))
     assert done.code == 0, done.err
@@ -231,26 +230,29 @@ def test_two_results_are_compared_with_the_settings_that_differ(results, tmp_pat
         assert (one["first"], one["second"]) == pytest.approx((first, second))
         assert 0 <= one["p"] <= one["corrected"] <= 1
     assert ["first_stages.bm25.k1", 0.9, 2.0] in differences["settings"]
-    assert any("bm25 + default on demo is in" in line for line in differences["unpaired"])
+    assert any("bm25 + default on demo is only in" in line for line in differences["unpaired"])
     shown = bioqa("bench", "compare", results, other)
     assert "Setting first_stages.bm25.k1: 0.9 → 2.0" in shown.out
     (other / "measures.json").unlink()
     assert "not tested" in bioqa("bench", "compare", results, other).out
 
 
-def test_bad_input_ends_in_a_sentence_before_anything_is_written(tmp_path, bioqa):
+def test_invalid_input_is_reported_before_anything_is_written(tmp_path, bioqa):
     out = tmp_path / "out"
     for more, message in (
-        (["--set", "measures=ndgc@10"], "no measure 'ndgc@10'"),
-        (["--questions", "0"], "questions must be 1 or more"),
+        (["--set", "measures=ndgc@10"], "Unknown measure 'ndgc@10'"),
+        (["--limit", "0"], "limit of questions must be 1 or more"),
         (["--set", "collection.questions=nowhere.json"], "no question file"),
         (["--set", "collection.corpus=nowhere.xml"], "nowhere.xml"),
         (["--set", "reranker.model=./nowhere"], "nowhere"),
-        (["--set", "first-stage.k1=nan"], "First stage bm25: BM25's k1 must be 0 or more"),
-        (["--set", "first-stage.b=2"], "First stage bm25: BM25's b must lie between 0 and 1"),
+        (["--set", "first-stage.k1=nan"], "First stage bm25: BM25's k1 must be finite and at least 0"),
+        (["--set", "first-stage.b=2"], "First stage bm25: BM25's b must be between 0 and 1"),
         (["--set", "first-stage.title-weight=-1"], "First stage bm25: The title weight must be"),
-        (["--set", "reranker.engine=warp"], "Reranker default: there is no engine 'warp'"),
-        (["--set", "reranker.batch-size=0"], "Reranker default: batch-size must be 1 or more, not 0."),
+        (["--set", "reranker.engine=warp"], "Reranker default: unknown engine 'warp'"),
+        (
+            ["--set", "reranker.batch-size=0"],
+            "--set reranker.batch-size=0: reranker.default.batch-size must be 1 or more, not 0.",
+        ),
         (["--set", "reranker.device=tpu"], "Unknown device 'tpu'"),
     ):
         done = bioqa("bench", "run", SUITE, "--out", out, *more)
@@ -261,14 +263,14 @@ def test_bad_input_ends_in_a_sentence_before_anything_is_written(tmp_path, bioqa
     missing = bioqa("bench", "compare", tmp_path / "a", tmp_path / "b")
     assert (missing.code, "There is no" in missing.err) == (4, True)
     (tmp_path / "report.json").write_text("{}", encoding="utf-8")
-    assert "is no report of `bioqa bench run`" in bioqa("bench", "compare", tmp_path, tmp_path).err
+    assert "is not a report of `bioqa bench run`" in bioqa("bench", "compare", tmp_path, tmp_path).err
     for damaged in ('{"format": 1, "collections": 5}', '{"format": 1, "collections": [{"name": "demo"}]}'):
         (tmp_path / "report.json").write_text(damaged, encoding="utf-8")
         done = bioqa("bench", "compare", tmp_path, tmp_path)
         assert (done.code, "report.json is damaged" in done.err) == (4, True)
 
 
-def test_an_engine_or_a_hub_name_is_passed_to_the_reranker_as_it_is():
+def test_the_options_of_a_reranker_are_passed_on():
     from bioqa.bench.suite import RerankerSpec
 
     assert RerankerSpec("m").options() == {"device": "auto", "batch_size": 32, "max_length": None}

@@ -44,10 +44,10 @@ def test_qrels_are_read_in_three_formats(tmp_path):
     ("text", "problem"),
     [
         ("q1 Q0 a 1 2.5\n", "line 1: 5 columns"),
-        ("q1 Q0 a 1 2.5 t\nq1 Q0 b 2 high t\n", "line 2: the score 'high' is no number"),
+        ("q1 Q0 a 1 2.5 t\nq1 Q0 b 2 high t\n", "line 2: the score 'high' is not a number"),
         ("q1 Q0 a 1 nan t\n", "line 1: the score is nan"),
-        ("q1 Q0 a 1 2 t\nq2 Q0 a 1 2 t\nq1 Q0 a 2 1 t\n", "line 3: document a stands twice for query q1"),
-        ("# nothing\n", "holds no result"),
+        ("q1 Q0 a 1 2 t\nq2 Q0 a 1 2 t\nq1 Q0 a 2 1 t\n", "line 3: document a is listed twice for query q1"),
+        ("# nothing\n", "has no results"),
         ("", "is empty"),
     ],
 )
@@ -63,11 +63,11 @@ def test_a_bad_run_is_refused_with_the_line(tmp_path, text, problem):
     ("text", "problem"),
     [
         ("q1 0 a\n", "line 1: 3 columns"),
-        ("q1 0 a 1\nq1 0 b yes\n", "line 2: the relevance 'yes' is no whole number"),
-        ("q1 0 a 1\nq1 0 a 0\n", "line 2: document a stands twice"),
+        ("q1 0 a 1\nq1 0 b yes\n", "line 2: the relevance 'yes' is not an integer"),
+        ("q1 0 a 1\nq1 0 a 0\n", "line 2: document a is listed twice"),
         ("query-id\tcorpus-id\tscore\nq1\ta\thigh\n", "line 2"),
         ('{"questions": [{"id": "1", "body": "One?"}]}', "no question with gold documents"),
-        ("\n\n", "holds no judgement"),
+        ("\n\n", "has no judgements"),
     ],
 )
 def test_bad_qrels_are_refused_with_the_line(tmp_path, text, problem):

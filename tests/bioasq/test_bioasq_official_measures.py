@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bioqa.bioasq.answers import Answer, Span, read_answers
-from bioqa.bioasq.measures import PhaseA, evaluate
+from bioqa.bioasq.official_measures import PhaseAScores, score_phase_a
+from bioqa.bioasq.phase_a_file import PhaseAAnswer, Span, read_phase_a
 from bioqa.errors import QuestionError, UsageError
 
 URL = "http://www.ncbi.nlm.nih.gov/pubmed/"
@@ -19,20 +19,20 @@ def span(document: str, begin: int, end: int, section: str = "abstract") -> Span
     return Span(URL + document, section, section, begin, end)
 
 
-def answer(*documents: str, snippets: tuple[Span, ...] = (), id: str = "q") -> Answer:
-    return Answer(id, tuple(URL + document for document in documents), snippets)
+def answer(*documents: str, snippets: tuple[Span, ...] = (), id: str = "q") -> PhaseAAnswer:
+    return PhaseAAnswer(id, tuple(URL + document for document in documents), snippets)
 
 
-def one(gold: Answer, system: Answer, edition: int = 8):
+def one(gold: PhaseAAnswer, system: PhaseAAnswer, edition: int = 8):
     """The values of the only question."""
-    return evaluate([gold], [system], edition).questions[0]
+    return score_phase_a([gold], [system], edition).questions[0]
 
 
 def flat(scores) -> tuple[float, float, float, float]:
     return scores.precision, scores.recall, scores.f1, scores.average_precision
 
 
-def assert_official(found: PhaseA, official: dict[str, float]) -> None:
+def assert_official(found: PhaseAScores, official: dict[str, float]) -> None:
     for part in ("documents", "snippets"):
         for name, attribute in NAMES.items():
             assert getattr(getattr(found, part), attribute) == pytest.approx(official[f"{name} {part}"], abs=1e-9), name
@@ -46,8 +46,8 @@ def test_the_measures_of_every_run_are_the_official_evaluators(shared_data: Path
     judged = {one["gold"]: one for one in json.loads((folder / "official_scores.json").read_text())}
     assert set(judged) == {f"{run}_golden.json" for run in RUNS}
     expected = judged[f"{name}_golden.json"]
-    gold, system = (read_answers(folder / f"{expected[key]}.gz") for key in ("gold", "run"))
-    assert_official(evaluate(gold, system, edition), expected[f"e{edition}"])
+    gold, system = (read_phase_a(folder / f"{expected[key]}.gz") for key in ("gold", "run"))
+    assert_official(score_phase_a(gold, system, edition), expected[f"e{edition}"])
 
 
 @pytest.mark.shared_data
@@ -58,18 +58,18 @@ def test_the_evaluators_own_example_gives_its_own_output(shared_data: Path, edit
     block = next(block for block in blocks if block.startswith(f"e{edition}\n"))
     official = {name: float(value) for name, value in (line.split(": ") for line in block.strip().splitlines()[1:])}
     stem = "BioASQ-task2bPhaseA-testset1.docs.concepts"
-    gold = read_answers(folder / f"{stem}.documents.gold.json")
-    assert_official(evaluate(gold, read_answers(folder / f"{stem}.multiple.json.gz"), edition), official)
+    gold = read_phase_a(folder / f"{stem}.documents.gold.json")
+    assert_official(score_phase_a(gold, read_phase_a(folder / f"{stem}.multiple.json.gz"), edition), official)
 
 
 @pytest.mark.shared_data
 def test_a_gold_file_judged_against_itself_is_perfect_but_for_edition_5s_division_by_10(shared_data: Path):
-    gold = read_answers(shared_data / "bioasq" / "official-measures" / "11B1_golden.json.gz")
-    found = evaluate(gold, gold)
+    gold = read_phase_a(shared_data / "bioasq" / "official-measures" / "11B1_golden.json.gz")
+    found = score_phase_a(gold, gold)
     assert (found.documents.precision, found.documents.recall, found.snippets.f1) == (1, 1, 1)
     short = [one for one in gold if len(one.documents) <= 5]
-    assert evaluate(short, short).documents.map == pytest.approx(1)
-    assert evaluate(short, short, 5).documents.map <= 0.5
+    assert score_phase_a(short, short).documents.map == pytest.approx(1)
+    assert score_phase_a(short, short, 5).documents.map <= 0.5
 
 
 def test_documents_are_judged_by_precision_recall_f1_and_average_precision():
@@ -97,7 +97,7 @@ def test_a_repeated_document_counts_once():
 
 
 def test_document_urls_must_agree_to_the_letter():
-    system = Answer("q", ("https://www.ncbi.nlm.nih.gov/pubmed/1",))
+    system = PhaseAAnswer("q", ("https://www.ncbi.nlm.nih.gov/pubmed/1",))
     assert flat(one(answer("1"), system).documents) == (0, 0, 0, 0)
 
 
@@ -145,9 +145,9 @@ def test_sections_must_agree_but_section_0_of_a_system_is_the_abstract_of_gold()
 
 def test_a_snippet_that_ends_one_before_it_begins_has_no_characters():
     gold = answer(snippets=(span("1", 0, 9),))
-    found = evaluate([gold], [answer(snippets=(span("1", 5, 4), span("1", 0, 9)))])
+    found = score_phase_a([gold], [answer(snippets=(span("1", 5, 4), span("1", 0, 9)))])
     assert found.snippets.map == pytest.approx(1)  # merged into the second
-    alone = evaluate([gold], [answer(snippets=(span("2", 5, 4), span("1", 0, 9)))])
+    alone = score_phase_a([gold], [answer(snippets=(span("2", 5, 4), span("1", 0, 9)))])
     assert math.isnan(alone.questions[0].snippets.average_precision)
     assert (alone.snippets.map, alone.snippets.gmap) == (0, 0)
     assert alone.snippets.f1 == 1
@@ -156,10 +156,10 @@ def test_a_snippet_that_ends_one_before_it_begins_has_no_characters():
 def test_without_gold_snippets_average_precision_is_0_in_edition_5_and_not_a_number_in_8():
     gold, system = answer("1"), answer("1", snippets=(span("1", 0, 9),))
     assert flat(one(gold, system, 5).snippets) == (0, 0, 0, 0)
-    assert evaluate([gold], [system], 5).snippets.gmap == pytest.approx(1e-5)
+    assert score_phase_a([gold], [system], 5).snippets.gmap == pytest.approx(1e-5)
     assert math.isnan(one(gold, system, 8).snippets.average_precision)
     beside = answer("1", snippets=(span("1", 0, 9),), id="r")
-    found = evaluate([gold, beside], [system, Answer("r", system.documents, system.snippets)])
+    found = score_phase_a([gold, beside], [system, PhaseAAnswer("r", system.documents, system.snippets)])
     # Not a number counts as 0 in MAP and as 1 in GMAP.
     assert found.snippets.map == pytest.approx(1 / 2)
     assert found.snippets.gmap == pytest.approx(math.sqrt(1 + 1e-5))
@@ -167,7 +167,7 @@ def test_without_gold_snippets_average_precision_is_0_in_edition_5_and_not_a_num
 
 def test_an_empty_answer_counts_as_0_and_a_missing_one_not_at_all():
     gold = [answer("1", id="a"), answer("1", id="b"), answer("1", id="c")]
-    found = evaluate(gold, [answer("1", id="a"), answer(id="b"), answer("1", id="z")])
+    found = score_phase_a(gold, [answer("1", id="a"), answer(id="b"), answer("1", id="z")])
     assert found.documents.map == pytest.approx(1 / 2)
     assert found.documents.gmap == pytest.approx(math.sqrt((1 + 1e-5) * 1e-5))
     assert [question.id for question in found.questions] == ["a", "b"]
@@ -176,12 +176,12 @@ def test_an_empty_answer_counts_as_0_and_a_missing_one_not_at_all():
 
 def test_files_without_a_question_in_common_are_refused():
     with pytest.raises(QuestionError, match="no question id in common"):
-        evaluate([answer(id="a")], [answer(id="b")])
+        score_phase_a([answer(id="a")], [answer(id="b")])
 
 
 def test_there_are_editions_5_and_8_only():
     with pytest.raises(UsageError, match="not 6"):
-        evaluate([answer()], [answer()], 6)
+        score_phase_a([answer()], [answer()], 6)
 
 
 @pytest.mark.parametrize(
@@ -197,12 +197,12 @@ def test_a_malformed_file_is_refused_with_the_place(tmp_path: Path, question: di
     path = tmp_path / "system.json"
     path.write_text(json.dumps({"questions": [question]}))
     with pytest.raises(QuestionError, match=message):
-        read_answers(path)
+        read_phase_a(path)
 
 
 @pytest.mark.parametrize(
     ("begin", "end", "message"),
-    [(5, 3, "ends at 3, before it begins at 5"), (0, "9", "a whole number"), (0, True, "whole")],
+    [(5, 3, "its end, 3, is before its beginning, 5"), (0, "9", "an integer"), (0, True, "an integer")],
 )
 def test_offsets_that_are_none_are_refused_with_the_place(tmp_path: Path, begin, end, message: str):
     snippet = {"document": URL + "1", "text": "x", "beginSection": "title", "endSection": "title"}
@@ -210,11 +210,11 @@ def test_offsets_that_are_none_are_refused_with_the_place(tmp_path: Path, begin,
     path = tmp_path / "system.json"
     path.write_text(json.dumps({"questions": [{"id": "a", "snippets": [snippet | offsets]}]}))
     with pytest.raises(QuestionError, match=rf"question 1 \(a\), snippet 1: .*{message}"):
-        read_answers(path)
+        read_phase_a(path)
 
 
 def test_two_answers_to_one_question_are_refused(tmp_path: Path):
     path = tmp_path / "system.json"
     path.write_text('{"questions": [{"id": "a"}, {"id": "a"}]}')
     with pytest.raises(QuestionError, match="the id a stands twice"):
-        read_answers(path)
+        read_phase_a(path)
