@@ -25,7 +25,7 @@ from bioqa.bench.run_collection import BenchOptions, CollectionRuns, run_collect
 from bioqa.bench.suite import read_suite
 from bioqa.evaluate.ranking import evaluate_run
 from bioqa.evaluate.significance import paired_test
-from bioqa.pairs.pair_file import read_pairs
+from bioqa.pairs.read_pairs import read_pairs
 
 SUITES = Path(__file__).parent / "suites"
 PAIRS = Path("build/pairs")

@@ -27,7 +27,7 @@ from benchmarks.machine import DATA, RESULTS, environment, shared_data, write_re
 from bioqa.bench.collection import read_collection
 from bioqa.bench.run_collection import BenchOptions, run_collection
 from bioqa.bench.suite import read_suite
-from bioqa.cli import main as bioqa
+from bioqa.cli.main import main as bioqa
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
 from bioqa.evaluate.significance import paired_test
@@ -52,9 +52,9 @@ class Try:
 
 
 DRAWN = ("--max-positives", "2", "--negatives", "bm25:2", "--negatives", "random:0.25")
-MINED = ("--max-positives", "2", "--negatives", "bm25:2:1-30", "--mine", "default", "--skip-above", "0.5")
+MINED = ("--max-positives", "2", "--negatives", "bm25:2:1-30", "--mine-with", "default", "--skip-above", "0.5")
 MANY = ("--max-positives", "1", "--negatives", "bm25:6")
-ABSTRACTS = ("--articles", str(ARTICLES), "--negatives", "bm25:3:1-40")
+ABSTRACTS = ("--limit", str(ARTICLES), "--negatives", "bm25:3:1-40")
 WHOLE = {"model": {"max_length": 384}, "export": {"max_length": 384}}
 TRIES = {
     "BCE, BM25 and random negatives (as shipped)": Try(DRAWN),

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.grown_bert_base import tuned
 from benchmarks.machine import DATA, RESULTS, environment, write_result
-from bioqa.cli import main as bioqa
+from bioqa.cli.main import main as bioqa
 from bioqa.io.trec import read_run
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 from bioqa.rerank.model_folder.settings import read_settings

@@ -5,7 +5,7 @@ import sys
 
 def run() -> None:
     """Run the command line and exit with its exit code."""
-    from bioqa.cli import main
+    from bioqa.cli.main import main
 
     sys.exit(main())
 

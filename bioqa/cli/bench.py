@@ -29,7 +29,7 @@ def _progress(label: str, total: int) -> Iterator[Callable[[], object]]:
         yield bar.update
 
 
-@command.command(example="bioqa bench run benchmarks/suites/demo.toml --set reranker.rerank-depth=10 --limit 5")
+@command.command(example="bioqa bench run benchmarks/suites/demo.toml --set reranker.rerank-depth=10")
 @click.argument("suite", type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write the results here.  [default: results/SUITE]"
@@ -61,8 +61,9 @@ def run(
     optimistic: bool,
     as_json: bool,
 ) -> None:
-    """Run the first stages and rerankers of SUITE, a TOML file, on its collections.
+    """Run the first stages and rerankers of SUITE.
 
+    SUITE is a TOML file with collections, first stages and rerankers.
     The results are runs, qrels, measures.json, report.json and report.html. Interrupted runs resume; unchanged results are reused.
     """
     from bioqa.bench.run_collection import BenchOptions
@@ -103,8 +104,9 @@ def _comparison(system: "SystemResult", measure: str) -> str:
 @click.argument("second", metavar="B", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(first: Path, second: Path, as_json: bool) -> None:
-    """Compare two results of `bioqa bench run`, A and B: folders or report.json files.
+    """Compare two results of `bioqa bench run`.
 
+    A and B are folders or report.json files.
     Systems are matched by collection and name, and tested over the same questions. Settings that differ are listed.
     """
     from bioqa.bench.compare import compare_results

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioqa.pairs.statistics import describe
+from bioqa.pairs.pair_statistics import describe_pairs
 from bioqa.rerank.activations import SCALES
 from bioqa.train.datasets import make_examples, shape
 from bioqa.train.export import Finished, Judgement
@@ -175,7 +175,7 @@ def _statistics(finished: Finished) -> str:
     rows, samples = [], []
     for use, table in (("training", finished.train), ("dev", finished.dev)):
         if table is not None:
-            found = describe(table.to_batches())
+            found = describe_pairs(table.to_batches())
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in found.kinds.items())
             spans = [f"{one.min:,} / {one.mean:,.0f} / {one.max:,}" for one in (found.question, found.passage)]
             rows.append([use, f"{found.rows:,}", f"{found.questions:,}", f"{found.positive_share:.1%}", *spans, kinds])

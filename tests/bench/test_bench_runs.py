@@ -29,7 +29,7 @@ def arguments(out: Path, *more: object, suite: Path = SUITE) -> list[object]:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """The folder of one run of the demo suite."""
-    from bioqa.cli import main
+    from bioqa.cli.main import main
 
     out = tmp_path_factory.mktemp("bench") / "out"
     assert main([str(one) for one in arguments(out, "--optimistic")]) == 0

@@ -14,15 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from bioqa.cli import COMMANDS
+from bioqa.cli.main import COMMANDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ["pubmed26n0001.xml.gz", "pubmed26n0002.xml.gz"]
 SIZE = 200_000
 ENTRY = ("bioqa.cli.fetch", "Fetch PubMed's files.")
-PROGRAM = (
-    f"import sys\nfrom bioqa.cli import COMMANDS, main\nCOMMANDS['fetch'] = {ENTRY!r}\nsys.exit(main(sys.argv[1:]))"
-)
+PROGRAM = f"import sys\nfrom bioqa.cli.main import COMMANDS, main\nCOMMANDS['fetch'] = {ENTRY!r}\nsys.exit(main(sys.argv[1:]))"
 
 
 class Handler(SimpleHTTPRequestHandler):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from bioqa.cli import COMMANDS, cli
+from bioqa.cli.main import COMMANDS, cli
 
 WIDTH = 80
 

@@ -43,11 +43,11 @@ HEAVY = (
     "code",
     [
         "import bioqa",
-        "from bioqa.cli import main; main(['--help'])",
-        "from bioqa.cli import main; main(['search', '--help'])",
-        "from bioqa.cli import main; main(['index', 'build', '--help'])",
-        "from bioqa.cli import main; main(['bioasq', 'submit', '--help'])",
-        "from bioqa.cli import main; main(['serach'])",
+        "from bioqa.cli.main import main; main(['--help'])",
+        "from bioqa.cli.main import main; main(['search', '--help'])",
+        "from bioqa.cli.main import main; main(['index', 'build', '--help'])",
+        "from bioqa.cli.main import main; main(['bioasq', 'submit', '--help'])",
+        "from bioqa.cli.main import main; main(['serach'])",
         "import " + ", ".join(f"bioqa.{room}" for room in ROOMS),
         "import bioqa.pipeline.pipeline, bioqa.retrieve.bm25, bioqa.retrieve.memory, bioqa.index.reader",
         "from bioqa import BM25Retriever, Index, MemoryRetriever, Pipeline, PipelineOptions, SearchOptions",
@@ -62,7 +62,7 @@ def test_import_and_help_load_nothing_heavy(code):
 def test_bm25_search_loads_nothing_that_it_does_not_use(demo_index):
     unused = ("numpy", "torch", "transformers", "ranx", "numba", "multiprocessing", "bioqa.index.build", "bioqa.rerank")
     program = (
-        f"from bioqa.cli import main; main(['search', {str(demo_index)!r}, 'Marfan syndrome', '--no-rerank'])\n"
+        f"from bioqa.cli.main import main; main(['search', {str(demo_index)!r}, 'Marfan syndrome', '--no-rerank'])\n"
         f"import sys; print('LOADED', [m for m in {unused!r} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY)

@@ -335,7 +335,7 @@ def test_a_killed_run_resumes(rerank, files, tiny_reranker):  # noqa: F811
     slow = (
         "import sys, time\nfrom bioqa.rerank.workers import _Worker\nstart = _Worker.start\n"
         "def slow(self, batch):\n    time.sleep(0.2)\n    return start(self, batch)\n"
-        "_Worker.start = slow\nfrom bioqa.cli import main\nsys.exit(main())"
+        "_Worker.start = slow\nfrom bioqa.cli.main import main\nsys.exit(main())"
     )
     arguments = {"--run": "in.run", "--questions": "questions.tsv", "--corpus": "corpus.jsonl", "--out": "out.run"}
     arguments |= {"--reranker": str(tiny_reranker), "--device": "cpu", "--batch-size": "2"}

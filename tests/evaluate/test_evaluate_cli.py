@@ -148,7 +148,7 @@ def test_the_first_use_reports_compilation(files):
 
 def test_help_and_the_modules_load_nothing_heavy():
     program = (
-        "import sys\nfrom bioqa.cli import main\nmain(['eval', '--help'])\nmain(['classify', '--help'])\n"
+        "import sys\nfrom bioqa.cli.main import main\nmain(['eval', '--help'])\nmain(['classify', '--help'])\n"
         "import bioqa.evaluate.plots, bioqa.evaluate.ranking_report, bioqa.evaluate.classification_report\n"
         "heavy = ('numpy', 'numba', 'ranx', 'scipy', 'sklearn', 'matplotlib', 'pyarrow', 'torch', 'rich')\n"
         "print('LOADED', [m for m in heavy if m in sys.modules])"

@@ -178,7 +178,7 @@ def test_half_precision_on_a_machine_without_a_gpu(bioqa, tmp_path, monkeypatch)
 
 def test_pairs_that_do_not_exist_are_told_before_anything_heavy_is_loaded(tmp_path):
     program = (
-        "import sys\nfrom bioqa.cli import main\n"
+        "import sys\nfrom bioqa.cli.main import main\n"
         f"code = main(['train', {str(RECIPES / 'default.toml')!r}, '--out', 'model'])\n"
         "print(code, [name for name in ('torch', 'transformers', 'datasets') if name in sys.modules])"
     )

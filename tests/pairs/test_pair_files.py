@@ -5,10 +5,10 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from bioqa.pairs.statistics import describe
 
 from bioqa.errors import OutputError, PairsError, UsageError
 from bioqa.pairs.pair_file import ROW_GROUP, Pair, read_batches, read_made, read_pairs, write_pairs
-from bioqa.pairs.statistics import describe
 from bioqa.train.curriculum import epoch_rows
 from tests.support import write_jsonl
 
