@@ -1,4 +1,4 @@
-# Everything runs in a virtual environment in .venv, made from the exact versions in constraints.txt.
+# All targets use the virtual environment .venv, which has the exact versions in constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/bioqa demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=10
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -25,8 +25,8 @@ jar: .venv/installed
 	javac --release 17 -d build/java -cp "$$($(BIN)/python -c 'from bioqa.index.jvm import find_jar; print(find_jar())')" bioqa/index/java/Bulk.java
 	jar --create --file bioqa/index/java/bulk.jar --no-manifest --date=2026-01-01T00:00:00Z -C build/java bioqa
 
-# The default reranker anew in build/default-reranker, from data to weights and decision; an hour and a half on 2 cores. A killed
-# run goes on. ship-default-reranker puts it in the place of the one that bioqa ships.
+# Train the default reranker in build/default-reranker, from data to weights, threshold and calibration: an hour and a half on 2 cores.
+# Interrupted runs resume. ship-default-reranker replaces the model that bioqa ships.
 DATA ?= ../shared/data
 BIOQA := $(BIN)/bioqa
 PAIRS := build/pairs
@@ -42,11 +42,11 @@ build/indexes/scifact: | .venv/installed
 
 $(PAIRS)/titles-train.parquet: | build/indexes/abstracts
 	mkdir -p $(PAIRS)
-	$(BIOQA) pairs titles $(DATA)/abstracts/abstracts-1.jsonl.gz --articles 2000 --negatives bm25:3:1-40 --index $| $(EXCLUDE) --out $@
+	$(BIOQA) pairs titles $(DATA)/abstracts/abstracts-1.jsonl.gz --limit 2000 --negatives bm25:3:1-40 --index $| $(EXCLUDE) --out $@
 
 $(PAIRS)/more-titles-train.parquet: | build/indexes/abstracts
 	mkdir -p $(PAIRS)
-	$(BIOQA) pairs titles $(DATA)/abstracts/abstracts-4.jsonl.gz --articles 700 --negatives bm25:3:1-40 --index $| $(EXCLUDE) --out $@
+	$(BIOQA) pairs titles $(DATA)/abstracts/abstracts-4.jsonl.gz --limit 700 --negatives bm25:3:1-40 --index $| $(EXCLUDE) --out $@
 
 $(PAIRS)/snippets-train.parquet: | .venv/installed
 	mkdir -p $(PAIRS)
@@ -77,7 +77,7 @@ clean:
 	rm -rf .venv build dist indexes/demo
 
 .venv/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "bioqa needs Python 3.11 or newer, not " + sys.version.split()[0] + ". Name one: make PYTHON=python3.12 …")'
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "bioqa needs Python 3.11 or newer, not " + sys.version.split()[0] + ". Choose another: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt

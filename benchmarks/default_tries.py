@@ -57,21 +57,23 @@ MANY = ("--max-positives", "1", "--negatives", "bm25:6")
 ABSTRACTS = ("--articles", str(ARTICLES), "--negatives", "bm25:3:1-40")
 WHOLE = {"model": {"max_length": 384}, "export": {"max_length": 384}}
 TRIES = {
-    "BCE, negatives of BM25 and at random (as shipped)": Try(DRAWN),
-    "BCE, negatives mined by the model": Try(MINED),
-    "BCE, six negatives a question": Try(MANY),
-    "BCE, six negatives, narrowed to the hardest": Try(MANY, {"data": {"curriculum": 0.34}, "training": {"epochs": 2}}),
+    "BCE, BM25 and random negatives (as shipped)": Try(DRAWN),
+    "BCE, model-mined negatives": Try(MINED),
+    "BCE, six negatives per question": Try(MANY),
+    "BCE, six negatives, curriculum of the hardest": Try(
+        MANY, {"data": {"curriculum": 0.34}, "training": {"epochs": 2}}
+    ),
     "ListNet, lists of 7": Try(MANY, {"loss": {"name": "listnet", "list_size": 7}, "training": {"batch_size": 5}}),
     "RankNet, lists of 7": Try(MANY, {"loss": {"name": "ranknet", "list_size": 7}, "training": {"batch_size": 5}}),
     "LambdaLoss, lists of 7": Try(MANY, {"loss": {"name": "lambda", "list_size": 7}, "training": {"batch_size": 5}}),
-    "BCE, labels half a larger model's": Try(DRAWN, distilled=True),
-    "BCE, MedQuAD's questions and answers": Try(
+    "BCE, labels averaged with a larger model's probabilities": Try(DRAWN, distilled=True),
+    "BCE, MedQuAD question-answer pairs": Try(
         ("--max-positives", "1", "--negatives", "bm25:3"), {"data": {"max_rows": 1600}}, "medquad"
     ),
-    "titles and whole abstracts, BCE": Try(ABSTRACTS, WHOLE, "titles"),
+    "BCE, titles with whole abstracts": Try(ABSTRACTS, WHOLE, "titles"),
 }
 DEV = "dev questions"
-AVERAGE = "average of the shipped weights and those of BCE with mined negatives"
+AVERAGE = "average of the shipped weights and BCE with model-mined negatives"
 SHIPPED = "shipped"
 
 

@@ -1,4 +1,4 @@
-"""What each benchmark needs: the machine and versions a result was made with, timing of whole processes, writing the result."""
+"""Shared by all benchmarks: the environment of a result, timing of whole processes, writing the result."""
 
 import json
 import os
@@ -12,21 +12,21 @@ from typing import Any, NamedTuple
 
 from bioqa.bench.environment import environment
 
-__all__ = ["RESULTS", "Timing", "environment", "medians", "time_process", "write_result"]
+__all__ = ["DATA", "RESULTS", "Timing", "environment", "medians", "shared_data", "time_process", "write_result"]
 
 RESULTS = Path(__file__).parent / "results"
 DATA = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
-"""What benchmarks make and can use again."""
+"""Files that benchmarks create and reuse."""
 
 
 def shared_data() -> Path:
-    """The folder of real data: BIOQA_SHARED_DATA, else ../shared/data beside the checkout."""
+    """The folder with real data: BIOQA_SHARED_DATA, or shared/data next to the checkout."""
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     return Path(os.environ.get("BIOQA_SHARED_DATA", default))
 
 
 class Timing(NamedTuple):
-    """Wall and processor seconds of a process with its children, and its peak resident memory in MiB."""
+    """Wall and CPU seconds of a process and its children, and its peak resident memory in MiB."""
 
     wall: float
     cpu: float
@@ -34,10 +34,10 @@ class Timing(NamedTuple):
 
 
 def time_process(command: Sequence[str], env: Mapping[str, str] | None = None) -> Timing:
-    """Run a command to its end, its output to a file, and account for it.
+    """Run a command to completion and measure it; its output goes to a temporary file.
 
     Raises:
-        RuntimeError: it exits with another code than 0; the message holds its output.
+        RuntimeError: the command failed; the message contains the end of its output.
     """
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
@@ -54,7 +54,7 @@ def time_process(command: Sequence[str], env: Mapping[str, str] | None = None) -
 
 
 def medians(timings: Sequence[Timing]) -> dict[str, float]:
-    """Median of each figure, with the range of the wall time."""
+    """The median of each measurement, and the range of wall times."""
     wall = [timing.wall for timing in timings]
     return {
         "wall_s": round(statistics.median(wall), 3),

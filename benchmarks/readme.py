@@ -1,6 +1,8 @@
-"""The parts of README.md and of the default reranker's card that are made from the code and from committed results.
+"""Generate the sections of README.md and of the default reranker's model card that quote the code or committed results.
 
-`python -m benchmarks.readme` rewrites them.
+    python -m benchmarks.readme
+
+A section lies between ``<!-- NAME -->`` and ``<!-- /NAME -->``; the function NAME generates it.
 """
 
 import json
@@ -18,7 +20,7 @@ RESULTS = REPOSITORY / "benchmarks" / "results"
 
 
 def commands() -> str:
-    """The help of bioqa itself."""
+    """The output of ``bioqa --help``."""
     from bioqa.cli import cli
 
     settings = {"max_content_width": 100, "terminal_width": 100, "help_option_names": ["-h", "--help"]}
@@ -32,7 +34,7 @@ SUITES = ("bioasq-snippets", "scifact", "pubmedqa", "demo")
 def results() -> str:
     """BM25, the default reranker, and both together, on the suites' collections."""
     measures = {"nDCG@10": "ndcg@10", "MAP@10": "bioasq-map@10", "MRR@10": "mrr@10", "R@100": "recall@100"}
-    rows, remarks = [], []
+    rows, machines = [], []
     for suite in SUITES:
         for engine in ("", "-exact"):
             if not (RESULTS / "suites" / f"{suite}{engine}.json").is_file():
@@ -47,14 +49,14 @@ def results() -> str:
                 found_values = [system["measures"].get(measure) for measure in measures.values()]
                 values = ["" if value is None else f"{value:.4f}" for value in found_values]
                 values[0] += mark
-                name = _system(system) + ", on exact" * bool(engine)
+                name = _system(system) + ", exact engine" * bool(engine)
                 rows.append([f"{suite}, {collection['questions']} questions", name, *values, _time(seconds)])
-            remarks.append(_machine(found))
+            machines.append(_machine(found))
     return (
-        _table(["", "", *measures, "a question"], rows)
-        + "\n\n\\* higher or lower than BM25 with p < 0.001 in nDCG@10 (paired t-test, corrected); MAP@10 is BioASQ's. Only the "
-        f"first 100 of BM25 are reranked; median times ({', '.join(dict.fromkeys(remarks))}). `bioqa bench run "
-        "benchmarks/suites/….toml` measures them anew."
+        _table(["collection", "system", *measures, "time per question"], rows)
+        + "\n\n\\* nDCG@10 differs from BM25's with p < 0.001 (paired t-test, corrected). MAP@10 follows BioASQ's definition. "
+        f"BM25's top 100 are reranked. Times are medians ({', '.join(dict.fromkeys(machines))}). "
+        "Reproduce with `bioqa bench run benchmarks/suites/….toml`."
     )
 
 
@@ -66,7 +68,7 @@ def _system(system: dict[str, Any]) -> str:
 
 
 def _time(seconds: float) -> str:
-    """As people read it: in milliseconds below a tenth of a second."""
+    """Seconds, or milliseconds below a tenth of a second."""
     return f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.1f} ms"
 
 
@@ -101,12 +103,12 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 BUILDERS = {
     "bioqa": "`bioqa index build`",
-    "pyserini": "pubmed_parser, Pyserini's LuceneIndexer",
+    "pyserini": "pubmed_parser and Pyserini's LuceneIndexer",
     "pyserini, parsing in parallel": "the same, parsing on all cores",
-    "pyserini, parsing in parallel, text and positions kept": "the same, text and positions kept as bioqa does",
-    "floor, lxml": "gunzip and lxml alone",
-    "floor, expat": "gunzip and expat alone",
-    "lucene": "Lucene alone, documents in memory",
+    "pyserini, parsing in parallel, text and positions kept": "the same, storing text and positions as bioqa does",
+    "floor, lxml": "gunzip and lxml only",
+    "floor, expat": "gunzip and expat only",
+    "lucene": "Lucene only, documents in memory",
 }
 
 
@@ -127,17 +129,15 @@ def building() -> str:
     over = {one: ours / (runs[f"floor, {one}"]["seconds"] + runs["lucene"]["seconds"]) for one in ("lxml", "expat")}
     return (
         _table([f"{found['citations']:,} citations", "time", "citations/s", "peak memory"], rows)
-        + f"\n\nThat is {ratios['pyserini / bioqa']:.1f} times as fast as the loop in Pyserini's documentation and "
-        f"{ratios['pyserini, parsing in parallel, text and positions kept / bioqa']:.1f} times as "
-        f"fast as the best that can be "
-        f"made of it for the same content, and {over['lxml']:.2f} times (with expat "
-        f"{over['expat']:.2f} times) what unpacking, "
-        f"parsing and Lucene take by themselves ({_machine(found)}; `benchmarks/index_build.py`)."
+        + f"\n\nbioqa is {ratios['pyserini / bioqa']:.1f} times as fast as the loop in Pyserini's documentation and "
+        f"{ratios['pyserini, parsing in parallel, text and positions kept / bioqa']:.1f} times as fast as the best version of that "
+        f"loop with the same index content. It takes {over['lxml']:.2f} times (with expat {over['expat']:.2f} times) as long as "
+        f"decompression, parsing and Lucene by themselves ({_machine(found)}; `benchmarks/index_build.py`)."
     )
 
 
 def searching() -> str:
-    """Latency of BM25 search, at each depth and at each size of the index."""
+    """Latency of BM25 search at each depth."""
     found = _read("search_latency")
     depths = list(found["latency"])
     rows = [
@@ -147,17 +147,16 @@ def searching() -> str:
     first = found["first_query_of_a_process"]["wall_s"]
     same = found["share_of_questions_ranked_as_pyserini"]["top 10"]
     return (
-        _table(["a question", *depths, *(f"{depth}, batch" for depth in depths)], rows)
-        + f"\n\nThe {found['questions']} questions of the BioASQ test split over {found['documents']:,} abstracts, ids included; "
-        f"batches on {found['batch_threads']} threads. Pyserini searches the same index, and has "
-        f"the same first ten for {same:.1%} of "
-        f"the questions. The first answer of a new process takes {first:.2f} s "
+        _table(["time per question", *depths, *(f"{depth}, batch" for depth in depths)], rows)
+        + f"\n\nThe {found['questions']} questions of the BioASQ test split against {found['documents']:,} abstracts, including "
+        f"the ids of the results; batches use {found['batch_threads']} threads. Pyserini searches the same index and returns the "
+        f"same top ten for {same:.1%} of the questions. A new process gives its first answer after {first:.2f} s "
         f"({_machine(found)}; `benchmarks/search_latency.py`)."
     )
 
 
-def growing() -> str:
-    """Building and searching at growing sizes."""
+def scaling() -> str:
+    """Building and searching as the index grows."""
     found = _read("scale")
     rows = [
         [
@@ -173,17 +172,25 @@ def growing() -> str:
         ]
         for one in found["sizes"]
     ]
-    columns = ["citations", "citations/s", "bytes each", "peak memory", "top 10 p50", "p95", "top 100 p50", "p95"]
+    columns = [
+        "citations",
+        "citations/s",
+        "index bytes per citation",
+        "peak memory",
+        "top 10 p50",
+        "p95",
+        "top 100 p50",
+        "p95",
+    ]
     far = found["projection"]
     return (
         _table(columns, rows)
-        + f"\n\nProjected from there, not measured, for {far['citations']:,} citations on this machine: "
-        f"{far['build_hours']:.1f} hours "
+        + f"\n\nExtrapolated, not measured, to {far['citations']:,} citations on this machine: {far['build_hours']:.1f} hours "
         f"and {far['index_gib']:.0f} GiB ({_machine(found)}; `benchmarks/scale.py`)."
     )
 
 
-QUALITY_MODELS = {"default": "the default reranker", "bert-base": "a fine-tuned model of BERT-base's size"}
+QUALITY_MODELS = {"default": "the default reranker", "bert-base": "a fine-tuned model the size of BERT-base"}
 
 
 def reranking() -> str:
@@ -198,54 +205,57 @@ def reranking() -> str:
     quality = _read("engine_quality")["models"]
     rounding = "; ".join(_rounding(name, found) for name, found in quality.items())
     return (
-        _table(["one question", *names], rows)
+        _table(["time per question", *names], rows)
         + f"\n\n({_machine(found)}; `benchmarks/rerank_cpu.py`.) On this processor, which has AVX512-VNNI and bf16 instructions, "
-        f"cpu-int8 is {_times(found)}. On {other['environment']['processor']} with AMX it is {_times(other)}.\n\n"
-        f"What rounding costs (`benchmarks/engine_quality.py`): {rounding}."
+        f"cpu-int8 is {_times(found)}. On {other['environment']['processor']} with AMX, it is {_times(other)}.\n\n"
+        f"The cost of quantization (`benchmarks/engine_quality.py`): {rounding}."
     )
 
 
 def _times(found: dict[str, Any]) -> str:
-    """How fast cpu-int8 is on a machine."""
+    """The speed of cpu-int8 on one machine."""
     cases = [one for kinds in found["results"].values() for one in kinds.values()]
     base = found["results"]["bert-base"].values()
     times = [one["times_sentence_transformers"]["bioqa, cpu-int8"] for one in cases]
     best = [one["times_its_best"] for one in cases]
     share = [one["share_of_int8_floor"] for one in base]
     return (
-        f"{min(times):.1f} to {max(times):.1f} times as fast as sentence-transformers' default, {min(best):.1f} to {max(best):.1f} "
-        f"times as its bf16, and with bert-base at {min(share):.0%} to {max(share):.0%} of the speed that all its multiplications "
-        "would have at the rate of 8-bit matrix products alone"
+        f"{min(times):.1f} to {max(times):.1f} times as fast as sentence-transformers' default and {min(best):.1f} to "
+        f"{max(best):.1f} times as fast as its bf16 mode; with bert-base it reaches {min(share):.0%} to {max(share):.0%} of the "
+        "speed that the 8-bit matrix products alone would allow"
     )
 
 
 def _rounding(name: str, found: dict[str, Any]) -> str:
-    """What rounding to 8 bits costs a model."""
+    """The effect of 8-bit quantization on a model's rankings."""
     ranking = found["rankings"]["with BM25"]
     exact, rounded = (ranking["measures"][engine]["ndcg@10"] for engine in ("exact", "cpu-int8"))
     return (
-        f"{QUALITY_MODELS[name]} goes in nDCG@10 on {found['questions']} questions of `bioasq-snippets` from "
-        f"{exact:.4f} to {rounded:.4f}, and {ranking['overlap_of_first_10']:.1%} of its first ten results stay the same"
+        f"nDCG@10 of {QUALITY_MODELS[name]} on {found['questions']} questions of `bioasq-snippets` changes from {exact:.4f} to "
+        f"{rounded:.4f}, and {ranking['overlap_of_first_10']:.1%} of its top ten results stay the same"
     )
 
 
 def training_speed() -> str:
-    """Training beside the library's trainer."""
+    """Training speed, compared with sentence-transformers' trainer."""
     found = _read("train_speed")
     ours, theirs, settings = found["bioqa"], found["sentence-transformers"], found["settings"]
-    speeds = [f"{one['pairs_per_s']:.1f} pairs a second and {one['peak_mib']:,} MiB at most" for one in (ours, theirs)]
+    speeds = [
+        f"{one['pairs_per_s']:.1f} pairs per second with a peak of {one['peak_mib']:,} MiB" for one in (ours, theirs)
+    ]
     times, by_processor = found["times_as_fast"], found["times_as_fast_by_processor_time"]
     precisions = [f"{one['average_precision']:.3f}" for one in (ours, theirs)]
     return (
-        f"`bioqa train` takes {speeds[0]} in {settings['precision']}, sentence-transformers' trainer with its default settings "
-        f"{speeds[1]}: {times:.2f} times as fast ({by_processor:.2f} times by processor time), with a dev average precision of "
-        f"{precisions[0]} against {precisions[1]}. (The default reranker trained on with {found['pairs']['train']:,} of its own "
-        f"pairs, medians of {settings['repeats']} runs; {_machine(found)}; `benchmarks/train_speed.py`.)"
+        f"`bioqa train` processes {speeds[0]} in {settings['precision']}; sentence-transformers' trainer with default settings "
+        f"processes {speeds[1]}. bioqa is {times:.2f} times as fast ({by_processor:.2f} times by CPU time), and dev average "
+        f"precision is {precisions[0]} against {precisions[1]}. (The default reranker, trained further on "
+        f"{found['pairs']['train']:,} of its own pairs; medians of {settings['repeats']} runs; {_machine(found)}; "
+        "`benchmarks/train_speed.py`.)"
     )
 
 
-def deciding() -> str:
-    """The default reranker as a classifier of the pairs of the test questions, gold against hard negatives."""
+def classification() -> str:
+    """The default reranker as a classifier: gold passages of the test questions against hard negatives."""
     rows = []
     for suite, engine in ((suite, engine) for suite in SUITES[:3] for engine in ("", "-exact")):
         if not (RESULTS / "suites" / f"{suite}{engine}.json").is_file():
@@ -255,17 +265,28 @@ def deciding() -> str:
         measures = ("average_precision", "roc_auc", "f1", "precision", "recall", "mcc")
         rows.append(
             [
-                f"{suite}{', on exact' * bool(engine)}",
+                f"{suite}{', exact engine' * bool(engine)}",
                 *(f"{one[key]:,}" for key in ("positives", "negatives")),
                 *(f"{frozen[key]:.3f}" for key in measures),
                 f"{frozen['calibration_error']:.4f}",
             ]
         )
-    columns = ["", "gold", "negatives", "AP", "ROC AUC", "F1", "precision", "recall", "MCC", "calibration error"]
+    columns = [
+        "collection",
+        "gold",
+        "negatives",
+        "AP",
+        "ROC AUC",
+        "F1",
+        "precision",
+        "recall",
+        "MCC",
+        "calibration error",
+    ]
     return (
         _table(columns, rows)
-        + "\n\nNegatives are the first passages of BM25 that are not gold, up to 4 to each that is. The threshold "
-        "was frozen on dev."
+        + "\n\nNegatives are BM25's top-ranked passages that are not gold, up to four per gold passage. The threshold was "
+        "chosen on dev and frozen."
     )
 
 
@@ -273,7 +294,7 @@ HIGHLIGHTERS = ("default reranker", "most question words", "first in the abstrac
 
 
 def highlighting() -> str:
-    """How often the highlighted sentences are those that experts marked."""
+    """How often highlighted sentences match those that experts marked."""
     found = _read("answers")
     rows = [
         [
@@ -288,17 +309,23 @@ def highlighting() -> str:
         for name in HIGHLIGHTERS
     ]
     chance = found["splits"]["dev"]["1 sentence"]["at random"]["hit"]["mean"]
-    columns = ["", "highlighted", "hits", "two sentences", "95% of samples (one)", "F1 of characters (one)"]
+    columns = [
+        "articles",
+        "highlighted by",
+        "hits, one sentence",
+        "hits, two sentences",
+        "95% bootstrap interval, one sentence",
+        "character F1, one sentence",
+    ]
     return (
         _table(columns, rows)
-        + f"\n\nA sentence drawn at random hits {chance:.0%} of the time on dev. The settings were chosen on train and dev, with "
-        f"a look at the demo, whose questions were written for its articles ({found['environment']['date']}; "
-        "`benchmarks/answers.py`)."
+        + f"\n\nA random sentence hits {chance:.0%} of the time on dev. The settings were chosen on train and dev, with a look at "
+        f"the demo, whose questions were written for its articles ({found['environment']['date']}; `benchmarks/answers.py`)."
     )
 
 
 def training() -> str:
-    """What the training run of the default reranker was."""
+    """The stages in which the default reranker was trained."""
     stages = json.loads((RESULTS / "default_reranker-training.json").read_text(encoding="utf-8"))
     rows = [
         [
@@ -312,12 +339,12 @@ def training() -> str:
         for stage in stages
     ]
     return _table(
-        ["stage", "pairs", "steps", "learning rate", "time, 2 busy CPU cores", "best dev average precision"], rows
+        ["stage", "pairs", "steps", "learning rate", "time on 2 busy CPU cores", "best dev average precision"], rows
     )
 
 
 def tries() -> str:
-    """The small trainings that were tried from the default reranker on."""
+    """Small training runs that started from the default reranker."""
     found = _read("default_tries")["tries"]
     start = next(iter(found.values()))
 
@@ -338,39 +365,42 @@ def tries() -> str:
     bm25 = [start[questions]["BM25"]["ndcg@10"] for questions in ("dev questions", "titles")]
     return (
         _table(columns, rows)
-        + f"\n\n\\* differs from the shipped weights' with p < 0.05 (paired t-test, not corrected). BM25 alone has "
+        + "\n\n\\* differs from the shipped weights with p < 0.05 (paired t-test, uncorrected). BM25 alone scores "
         f"{bm25[0]:.4f} on the dev questions and {bm25[1]:.4f} on the titles."
     )
 
 
 def overlap() -> str:
-    """Whether the figures rest on what the training pairs share with the held-out texts."""
+    """Whether the gain over BM25 depends on text shared by training pairs and held-out passages."""
     rows = [
         [f"{suite}, {kind}", str(one["questions"]), f"{one['BM25']:.4f}", f"{one['with BM25']:.4f}", f"{one['p']:.1g}"]
         for suite, kinds in _read("default_overlap")["collections"].items()
-        for kind, one in (("touched", kinds["touched"]), ("not touched", kinds["not touched"]))
+        for kind, one in (("overlap", kinds["touched"]), ("no overlap", kinds["not touched"]))
         if one["questions"]
     ]
-    return _table(["", "questions", "BM25", "default reranker and BM25", "p"], rows)
+    return _table(["collection", "questions", "BM25", "default reranker and BM25", "p"], rows)
 
 
-def fresh(text: str) -> str:
-    """The README's text with every made part as it should be now."""
-    for make in (
-        commands,
-        results,
-        startup,
-        building,
-        searching,
-        growing,
-        reranking,
-        training_speed,
-        deciding,
-        highlighting,
-        training,
-        tries,
-        overlap,
-    ):
+SECTIONS = (
+    commands,
+    results,
+    startup,
+    building,
+    searching,
+    scaling,
+    reranking,
+    training_speed,
+    classification,
+    highlighting,
+    training,
+    tries,
+    overlap,
+)
+
+
+def regenerate(text: str) -> str:
+    """The text with every generated section up to date."""
+    for make in SECTIONS:
         name = make.__name__
         mark = f"<!-- {name} -->"
         if mark not in text:
@@ -382,4 +412,4 @@ def fresh(text: str) -> str:
 
 if __name__ == "__main__":
     for page in (README, CARD):
-        page.write_text(fresh(page.read_text(encoding="utf-8")), encoding="utf-8")
+        page.write_text(regenerate(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: the real data, the demo index, small corpora, and the command line run in this process."""
+"""Fixtures for all tests: the real data, the demo index, a small corpus, and the command line run in this process."""
 
 import os
 import signal
@@ -11,22 +11,22 @@ import pytest
 from tests.support import DEMO, REPOSITORY, write_jsonl
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-# Where the tests run in the background, Ctrl-C is ignored, and the processes that they start would inherit that.
+# A background process ignores Ctrl-C, and the processes started by the tests would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder with real data; tests that need it carry the marker of the same name."""
+    """The folder with real data; tests that need it have the marker of the same name."""
     folder = Path(os.environ.get("BIOQA_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"the shared data is not at {folder}: set BIOQA_SHARED_DATA")
+        pytest.skip(f"there is no shared data at {folder}: set BIOQA_SHARED_DATA")
     return folder
 
 
 @pytest.fixture(scope="session")
 def demo_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index of the demo collection, baseline and update file."""
+    """An index of the demo collection: baseline and update file."""
     from bioqa import build_index
 
     path = tmp_path_factory.mktemp("demo") / "index"
@@ -57,7 +57,7 @@ class Outcome:
 
 @pytest.fixture
 def bioqa(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Run a bioqa command in this process and give its exit code, standard output and standard error."""
+    """Run a bioqa command in this process and return its exit code, standard output and standard error."""
     from bioqa.cli import main
 
     def run(*arguments: object) -> Outcome:

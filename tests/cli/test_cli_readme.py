@@ -1,4 +1,4 @@
-"""The README says what the code does."""
+"""The README matches the code."""
 
 import json
 import re
@@ -11,9 +11,9 @@ from bioqa.errors import BioqaError
 
 
 @pytest.mark.parametrize("page", [readme.README, readme.CARD])
-def test_help_and_figures_are_as_the_code_and_the_results_have_them(page):
+def test_generated_sections_are_up_to_date(page):
     text = page.read_text(encoding="utf-8")
-    assert readme.fresh(text) == text, "run `make fix` to write it anew"
+    assert readme.regenerate(text) == text, "run `make fix` to regenerate the sections"
 
 
 def test_every_command_is_shown_in_use(bioqa):
@@ -48,7 +48,7 @@ def test_the_example_search_finds_what_the_readme_shows(bioqa, demo_index):
     assert shown
     question, expected = shown.groups()
 
-    def plain(text):  # wrapped elsewhere, and with another processor's probabilities
+    def plain(text):  # line breaks and probabilities may differ
         return " ".join(re.sub(r"probability [\d.]+", "", text).split())
 
     done = bioqa("search", demo_index, question, "--top", 2)
