@@ -25,7 +25,7 @@ from bioqa.bench.run_cache import CollectionRuns, Work, run_collection
 from bioqa.bench.suite import read_suite
 from bioqa.evaluate.ranking import evaluate
 from bioqa.evaluate.significance import compare
-from bioqa.pairs.pair_file import read_pairs
+from bioqa.pairs.read_pairs import read_pairs
 
 SUITES = Path(__file__).parent / "suites"
 PAIRS = Path("build/pairs")

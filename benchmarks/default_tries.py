@@ -52,9 +52,9 @@ class Try:
 
 
 DRAWN = ("--max-positives", "2", "--negatives", "bm25:2", "--negatives", "random:0.25")
-MINED = ("--max-positives", "2", "--negatives", "bm25:2:1-30", "--mine", "default", "--skip-above", "0.5")
+MINED = ("--max-positives", "2", "--negatives", "bm25:2:1-30", "--mine-with", "default", "--skip-above", "0.5")
 MANY = ("--max-positives", "1", "--negatives", "bm25:6")
-ABSTRACTS = ("--articles", str(ARTICLES), "--negatives", "bm25:3:1-40")
+ABSTRACTS = ("--limit", str(ARTICLES), "--negatives", "bm25:3:1-40")
 WHOLE = {"model": {"max_length": 384}, "export": {"max_length": 384}}
 TRIES = {
     "BCE, BM25 and random negatives (as shipped)": Try(DRAWN),

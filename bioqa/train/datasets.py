@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bioqa.errors import LeakError, PairsError, UsageError
 from bioqa.pairs.leaks import find_leaks
-from bioqa.pairs.pair_file import read_pairs
+from bioqa.pairs.read_pairs import read_pairs
 from bioqa.train.curriculum import epoch_rows
 from bioqa.train.losses import LOSSES
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioqa.pairs.statistics import describe
+from bioqa.pairs.pair_statistics import describe_pairs
 from bioqa.rerank.activations import SCALES
 from bioqa.train.datasets import make_training_data, to_examples
 from bioqa.train.losses import make_loss
@@ -105,7 +105,7 @@ def _statistics(result: TrainingResult) -> list[dict[str, Any]]:
     found = []
     for use, table in (("training", result.train), ("dev", result.dev)):
         if table is not None:
-            pairs = describe(table.to_batches())
+            pairs = describe_pairs(table.to_batches())
             samples = [(_cell(one.question), _cell(one.passage), one.label) for one in pairs.samples]
             found.append({"use": use, "pairs": pairs, "samples": samples})
     return found
