@@ -31,12 +31,19 @@ def test_stages_follow_each_other_and_are_named():
         name="titles",
     )
     answers = stage(
-        *({"step": step, "eval_loss": 0.4, DEV_METRIC: 0.7} for step in (30, 60)), steps=60, best_step=60, name="answers"
+        *({"step": step, "eval_loss": 0.4, DEV_METRIC: 0.7} for step in (30, 60)),
+        steps=60,
+        best_step=60,
+        name="answers",
     )
     loss, precision = drawn(titles, answers)
     assert loss.get_title() == "Stages: 1 titles, 2 answers"
     assert texts(loss) == ["1", "2"]
-    assert [list(line.get_xdata()) for line in precision.lines] == [[100], [100, 100], [130, 160]]  # the line between the stages
+    assert [list(line.get_xdata()) for line in precision.lines] == [
+        [100],
+        [100, 100],
+        [130, 160],
+    ]  # the line between the stages
     assert legend(loss) == ["training", "dev"]
     assert legend(precision) == ["dev", "saved checkpoint"]
     assert precision.get_xlim()[0] == 0

@@ -172,7 +172,9 @@ def test_a_curriculum_narrows_to_the_hardest_negatives(recipe, tmp_path, monkeyp
 
     seen = []
     monkeypatch.setattr(PairTrainer, "compute_loss", _recorded(PairTrainer.compute_loss, seen))
-    out = train_recipe(recipe(data={"curriculum": 0.25}, training={"epochs": 2, "batch_size": 8}), tmp_path / "model").folder
+    out = train_recipe(
+        recipe(data={"curriculum": 0.25}, training={"epochs": 2, "batch_size": 8}), tmp_path / "model"
+    ).folder
     # 24 questions with 2 positives each, and 4 negatives in the first epoch, 1 in the last.
     assert [len(seen), sum(seen[:18]), sum(seen[18:])] == [27, 24 * 6, 24 * 3]
     assert json.loads((out / "training.json").read_text())[0]["steps"] == 27
@@ -228,7 +230,9 @@ def test_a_training_without_dev_pairs(recipe, tmp_path):
 def test_pairs_of_a_single_class(name, recipe, tmp_path):
     path = tmp_path / "one.parquet"
     write_pairs(path, [pair for pair in pairs(5) if pair.label])
-    with pytest.raises(PairsError, match=rf"one.parquet: no negative pair among 10 \({name}\). Both classes are needed."):
+    with pytest.raises(
+        PairsError, match=rf"one.parquet: no negative pair among 10 \({name}\). Both classes are needed."
+    ):
         train_recipe(recipe(data={name: str(path)}), tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
