@@ -4,10 +4,10 @@
 
 Each run trains for one epoch (two with a curriculum) on the pairs of 400 train questions, on 1,600 pairs of MedQuAD or on the
 titles of 300 articles, with different negatives, another loss, or labels averaged with the probabilities of a larger model (see
-``grown_bert_base.py``); one model is the average of two models' weights. Each is evaluated on 150 dev questions of ``bioasq-
-snippets`` and, since PubMedQA's questions are titles, on 60 titles that are questions and not in any training pair, over the
-175,166 abstracts without titles: nDCG@10 of the reranker alone, and combined with BM25 at the weight that is best on the dev
-questions, over BM25's first 50 and 30 candidates.
+``grown_bert_base.py``); one model is the average of two models' weights. Each is evaluated on 150 dev questions of
+``bioasq-snippets`` and, since PubMedQA's questions are titles, on 60 titles that are questions and not in any training pair,
+over the 175,166 abstracts without titles: nDCG@10 of the reranker alone, and combined with BM25 at the weight that is best on
+the dev questions, over BM25's first 50 and 30 candidates.
 
 `make default-reranker` builds the index build/indexes/abstracts that the title pairs need. A run takes 2 to 17 minutes on 2 CPU
 cores; finished work is reused. The result is written to ``benchmarks/results/default_tries.json``.
