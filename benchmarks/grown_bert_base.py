@@ -81,7 +81,7 @@ def tuned(pairs: int = PAIRS) -> Path:
     """The folder of the fine-tuned model, created on the first call."""
     from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
     from bioqa.train.recipe import parse_recipe
-    from bioqa.train.trainer import train
+    from bioqa.train.train_recipe import train_recipe
 
     grown = TUNED.with_name("bert-base-grown")
     if not (grown / "model.safetensors").is_file():
@@ -100,7 +100,7 @@ def tuned(pairs: int = PAIRS) -> Path:
         },
         "export": {"max_length": 192},
     }
-    return train(parse_recipe(recipe, "bert-base-tuned"), TUNED, progress=True).folder
+    return train_recipe(parse_recipe(recipe, "bert-base-tuned"), TUNED, progress=True).folder
 
 
 def main() -> None:
