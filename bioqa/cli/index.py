@@ -128,17 +128,17 @@ def verify(index: Path, as_json: bool) -> None:
     """Check every byte of INDEX and its counts; the exit code is 0 only if it is sound."""
     from bioqa.index.verify import verify_index
 
-    verdict = verify_index(index)
+    report = verify_index(index)
     if as_json:
-        click.echo(json.dumps(asdict(verdict), ensure_ascii=False))
+        click.echo(json.dumps(asdict(report), ensure_ascii=False))
     else:
-        for warning in verdict.warnings:
-            click.echo(f"Note: {warning}")
-        for fault in verdict.faults:
-            click.echo(f"Fault: {fault}")
-        if not verdict.faults:
-            click.echo(f"{index}: sound, {verdict.documents:,} articles")
-    if verdict.faults:
+        for warning in report.warnings:
+            click.echo(f"Warning: {warning}")
+        for error in report.errors:
+            click.echo(f"Error: {error}")
+        if not report.errors:
+            click.echo(f"{index}: no errors, {report.documents:,} articles")
+    if report.errors:
         raise IndexStateError(f"{index} is damaged. Build it again with --overwrite, or put a copy back.")
 
 

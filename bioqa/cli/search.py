@@ -57,11 +57,11 @@ def command(words: tuple[str, ...], **given: Any) -> None:
     options = _Options(search=take_search_options(given), second=RerankOptions.take(given), **given)
     _check(options)
     index_path, question = _arguments(words, options)
-    from bioqa.index.jvm import favour_start
+    from bioqa.index.jvm import optimize_for_startup
 
     questions = _questions(options, question)
     if options.questions is None:
-        favour_start()
+        optimize_for_startup()
     with open_pipeline(
         index_path,
         options.corpus,

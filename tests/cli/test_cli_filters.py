@@ -115,12 +115,12 @@ def test_a_run_holds_what_each_question_finds_alone(bioqa, demo_index, tmp_path)
     ("options", "code", "message"),
     [
         (["{index}", "q", "--since", "May"], 2, "'May' is not a date. Write YYYY"),
-        (["{index}", "q", "--since", "2021", "--until", "2020"], 2, "No date lies between 2021 and 2020"),
-        (["{index}", "q", "--mesh", ""], 2, "An empty mesh"),
+        (["{index}", "q", "--since", "2021", "--until", "2020"], 2, "The start date 2021 is after the end date 2020"),
+        (["{index}", "q", "--mesh", ""], 2, "mesh filter is empty"),
         (["{index}", "q", "--syntax", "sql"], 2, "'sql'"),
         (["{index}", "q", "--title-weight", "-1"], 2, "title weight"),
         (["{index}", "q", "--rm3", "--syntax", "lucene"], 2, "RM3"),
-        (["{index}", "heart AND (", "--syntax", "lucene"], 4, "broken at column 12"),
+        (["{index}", "heart AND (", "--syntax", "lucene"], 4, "Invalid query at column 12"),
         (["{index}", "--questions", "{questions}", "--run", "-", "--explain"], 2, "--run and --explain"),
         (["--corpus", "{corpus}", "q", "--mesh", "Asthma"], 2, "--mesh needs an index"),
         (["--corpus", "{corpus}", "q", "--rm3", "--title-weight", "2"], 2, "--title-weight, --rm3 need an index"),
@@ -142,7 +142,7 @@ def test_a_broken_query_in_a_file_is_named_before_the_search(bioqa, demo_index, 
         "search", demo_index, "--questions", questions, "--syntax", "lucene", "--no-rerank", "--run", tmp_path / "run"
     )
     assert (done.code, done.out) == (4, "")
-    assert "Question broken: The query is broken at column 11" in done.err
+    assert "Question broken: Invalid query at column 11" in done.err
     assert not (tmp_path / "run").exists()
 
 

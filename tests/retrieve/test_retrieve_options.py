@@ -1,12 +1,16 @@
-"""What the first stage's options do: filters, title weight, Lucene's syntax, RM3, explanations, batches, threads."""
+"""Search options: filters, title weight, Lucene's syntax, RM3; explanations, batches of questions, threads within a search."""
 
 import pytest
 
-from bioqa import Index, MemoryIndex, build_index, read_questions
+from bioqa import BM25Retriever, Index, SearchOptions, build_index, read_questions
+from bioqa.corpus.read_source import read_source
+from bioqa.corpus.sources import expand_sources
 from bioqa.errors import QuestionError, UsageError
+from bioqa.index.document import analyzer, to_row
 from bioqa.index.filters import Filters
 from bioqa.index.jvm import cast, java
-from bioqa.index.reader import unpack
+from bioqa.index.manifest import Manifest
+from bioqa.index.shard import open_directory, open_shard
 from bioqa.types import Article
 from tests.support import DEMO, assert_same_results, pyserini_results
 
@@ -60,12 +64,16 @@ def _citation(article: Article) -> str:
     )
 
 
+def search(path, question=QUESTION, k=100, **options):
+    with Index(path) as index:
+        return BM25Retriever(index).search(question, k, SearchOptions(**options))
+
+
 def found(path, question=QUESTION, **options):
-    with Index(path, **options) as index:
-        return {candidate.id for candidate in index.search(question, 100)}
+    return set(search(path, question, **options).ids)
 
 
-def test_the_articles_stand_in_the_index_as_the_tests_mean_them(path):
+def test_the_index_contains_the_articles_above(path):
     with Index(path) as index:
         assert {id: index.get(id) for id in ARTICLES} == ARTICLES
 
@@ -102,9 +110,10 @@ def test_filters_keep_what_matches_all_fields_and_any_value_of_each(path, filter
 
 
 def test_filters_change_no_score(path):
-    with Index(path) as index, Index(path, filters=Filters(journal=("Thorax",))) as filtered:
-        scores = {candidate.id: candidate.score for candidate in index.search(QUESTION)}
-        assert all(candidate.score == scores[candidate.id] for candidate in filtered.search(QUESTION))
+    scores = {candidate.id: candidate.score for candidate in search(path)}
+    filtered = search(path, filters=Filters(journal=("Thorax",)))
+    assert len(filtered) == 3
+    assert all(candidate.score == scores[candidate.id] for candidate in filtered)
 
 
 @pytest.mark.parametrize(
@@ -114,39 +123,42 @@ def test_filters_change_no_score(path):
         ({"until": "2019-13"}, "no month 13"),
         ({"since": "2019-02-29"}, "28 days"),
         ({"since": "2019-3"}, "is not a date"),
-        ({"since": "2020", "until": "2019-12"}, "No date lies between"),
-        ({"mesh": (" ",)}, "An empty mesh"),
+        ({"since": "2020", "until": "2019-12"}, "The start date 2020 is after the end date 2019-12"),
+        ({"mesh": (" ",)}, "mesh filter is empty"),
     ],
 )
-def test_filters_without_sense_are_refused(filters, message):
+def test_invalid_filters_are_refused(filters, message):
     with pytest.raises(UsageError, match=message):
         Filters(**filters)
 
 
-def test_articles_left_out_for_want_of_the_field_are_counted(path):
-    with Index(path, filters=Filters(mesh=("Asthma",), journal=("Thorax",))) as index:
-        assert index.left_out("asthma") == [("mesh", 1)]
-        assert index.left_out("cough") == []
-        assert index.left_out() == [("mesh", 1)]
-    with Index(path, filters=Filters(since="2000", mesh=("Asthma",))) as index:
-        assert index.left_out("asthma") == [("mesh", 1)]
-    with Index(path, filters=Filters(since="2000")) as index:
-        assert index.left_out("asthma") == [("date", 1)]
+@pytest.mark.parametrize(
+    ("filters", "question", "counts"),
+    [
+        (Filters(mesh=("Asthma",), journal=("Thorax",)), "asthma", [("mesh", 1)]),
+        (Filters(mesh=("Asthma",), journal=("Thorax",)), "cough", []),
+        (Filters(mesh=("Asthma",), journal=("Thorax",)), None, [("mesh", 1)]),
+        (Filters(since="2000", mesh=("Asthma",)), "asthma", [("mesh", 1)]),
+        (Filters(since="2000"), "asthma", [("date", 1)]),
+        (Filters(), "asthma", []),
+    ],
+)
+def test_articles_excluded_for_lack_of_the_field_are_counted(path, filters, question, counts):
     with Index(path) as index:
-        assert index.left_out("asthma") == []
+        assert BM25Retriever(index).missing_field_counts(question, SearchOptions(filters=filters)) == counts
 
 
-def test_values_that_no_article_has_are_told(path):
-    with Index(path, filters=Filters(journal=("Thorax", "Gut"), language=("eng",))) as index:
-        assert index.unknown_values() == [("journal", "gut")]
+def test_filter_values_that_no_article_has_are_reported(path):
+    options = SearchOptions(filters=Filters(journal=("Thorax", "Gut"), language=("eng",)))
+    with Index(path) as index:
+        assert BM25Retriever(index).unknown_filter_values(options) == [("journal", "gut")]
 
 
-def test_the_title_weight_adds_so_many_times_the_titles_score(path):
-    title = {c.id: c.score for c in Index(path, syntax="lucene").search("title:asthma")}
-    plain = {c.id: c.score for c in Index(path).search("asthma")}
+def test_the_title_weight_adds_a_multiple_of_the_titles_score(path):
+    title = {c.id: c.score for c in search(path, "title:asthma", syntax="lucene")}
+    plain = {c.id: c.score for c in search(path, "asthma")}
     for syntax in ("words", "lucene"):
-        with Index(path, title_weight=2.5, syntax=syntax) as index:
-            weighted = {c.id: c.score for c in index.search("asthma")}
+        weighted = {c.id: c.score for c in search(path, "asthma", title_weight=2.5, syntax=syntax)}
         assert set(title) == {"1", "4"}
         assert weighted == pytest.approx({id: score + 2.5 * title.get(id, 0) for id, score in plain.items()})
 
@@ -182,59 +194,67 @@ def test_lucenes_syntax_finds_what_it_says(path, query, ids):
 
 
 def test_words_in_lucenes_syntax_score_as_words(path):
-    with Index(path) as words, Index(path, syntax="lucene") as lucene:
-        assert lucene.search(QUESTION) == words.search(QUESTION)
+    assert search(path, syntax="lucene") == search(path)
 
 
 @pytest.mark.parametrize(
     ("query", "column", "reason"),
     [
-        ("asthma AND (", 13, "ends where"),
+        ("asthma AND (", 13, "expected a word"),
         ("asthma)", 7, r"unexpected \)"),
         ("asthma AND OR cough", 12, "unexpected OR"),
-        ('β-blockers 𝛽 "heart', 14, "not closed"),
-        ("asthma *gen", 8, "cannot begin"),
-        ("asthma gene~4", 8, "at most 2 letters"),
-        ("asthma author:smith", 8, "no field author; the fields are contents, title"),
+        ('β-blockers 𝛽 "heart', 14, "unclosed quotation mark"),
+        ("asthma *gen", 8, "cannot start with"),
+        ("asthma gene~4", 8, "must be 1 or 2"),
+        ("asthma author:smith", 8, "unknown field author; the fields are contents, title"),
         ("date:soon", 6, "soon is not a date"),
         ("date:[2019-1 TO 2020]", 7, "2019-1 is not a date"),
-        ("asthma^high", 8, "cannot be read"),
+        ("asthma^high", 8, "unexpected character"),
         ("asthma /[/", 8, "end-of-string"),
-        ("NOT asthma", 1, "only says what not to find"),
+        ("NOT asthma", 1, "only negative clauses"),
         ("(" * 20_000, 1, "nested too deeply"),
     ],
 )
-def test_a_broken_query_is_refused_with_the_column_of_the_fault(path, query, column, reason):
-    with Index(path, syntax="lucene") as index, pytest.raises(QuestionError, match=rf"column {column} .*{reason}"):
-        index.search(query)
+def test_an_invalid_query_is_refused_with_the_column_of_the_error(path, query, column, reason):
+    with Index(path) as index:
+        for method in (BM25Retriever(index).search, BM25Retriever(index).check_question):
+            with pytest.raises(QuestionError, match=rf"column {column} .*{reason}"):
+                method(query, options=SearchOptions(syntax="lucene"))
 
 
 def test_a_question_with_characters_of_lucenes_syntax_is_only_words_by_default(path):
     assert found(path, 'asthma AND ("treatment" author: [') == set("12345")
 
 
-def test_options_without_sense_are_refused(path):
-    for options, message in (
-        ({"syntax": "sql"}, "no query syntax 'sql'"),
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"syntax": "sql"}, "Unknown query syntax 'sql'"),
         ({"title_weight": -1.0}, "title weight"),
         ({"title_weight": float("nan")}, "title weight"),
         ({"rm3": True, "syntax": "lucene"}, "RM3"),
-        ({"threads": 0}, "threads"),
-    ):
-        with pytest.raises(UsageError, match=message):
-            Index(path, **options)
+    ],
+)
+def test_invalid_options_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        SearchOptions(**options)
+
+
+def test_an_index_needs_a_thread(path):
+    with pytest.raises(UsageError, match="threads must be at least 1"):
+        Index(path, threads=0)
 
 
 def test_an_explanation_ends_in_the_score_that_the_search_gave(path):
     for options in ({}, {"title_weight": 2.0}, {"rm3": True}, {"filters": Filters(journal=("Thorax",))}):
-        with Index(path, **options) as index:
-            for candidate in index.search(QUESTION):
-                text = index.explain(QUESTION, candidate)
+        with Index(path) as index:
+            retriever = BM25Retriever(index)
+            candidates = retriever.search(QUESTION, 10, SearchOptions(**options))
+            assert len(candidates) > 1
+            for candidate in candidates:
+                text = retriever.explain(QUESTION, candidate, SearchOptions(**options))
                 assert float(text.split(" = ")[0]) == pytest.approx(candidate.score, rel=1e-5)
                 assert "weight(contents:asthma" in text
-    memory = MemoryIndex(ARTICLES.values())
-    with pytest.raises(UsageError, match="memory"):
-        memory.explain(QUESTION, memory.search(QUESTION)[0])
 
 
 @pytest.mark.parametrize(
@@ -242,36 +262,30 @@ def test_an_explanation_ends_in_the_score_that_the_search_gave(path):
 )
 def test_many_questions_at_a_time_get_what_each_gets_alone(demo_index, options):
     questions = [question.body for question in read_questions(DEMO / "questions.json")] + ["the of and"]
-    with Index(demo_index, **options) as index:
-        many = index.search_many(questions, 20)
-        assert many == [index.search(question, 20) for question in questions]
+    asked = SearchOptions(**options)
+    with Index(demo_index) as index:
+        retriever = BM25Retriever(index)
+        many = retriever.search_many(questions, 20, asked)
+        assert many == [retriever.search(question, 20, asked) for question in questions]
         assert many[-1] == []
-        assert index.search_many([], 5) == []
+        assert retriever.search_many([], 5, asked) == []
 
 
 def test_threads_over_many_segments_find_the_same(tmp_path):
     """Lucene gives a thread five segments, so the index must have more."""
-    from bioqa.corpus.read_source import read_source
-    from bioqa.corpus.sources import expand_sources
-    from bioqa.index.document import analyzer, cells
-    from bioqa.index.manifest import Manifest
-    from bioqa.index.shard import open_shard
-
     articles = list(read_source(expand_sources([DEMO / "demo26n0001.xml"])[0]))
-    with open_shard(tmp_path / "index", 16, analyzer()) as writer:
-        for place in range(0, len(articles), 20):
-            java("bioqa.Bulk").add(
-                writer, [cell for article in articles[place : place + 20] for cell in cells(article)], place
-            )
+    with open_shard(tmp_path / "index", 16) as writer:
+        for position in range(0, len(articles), 20):
+            rows = [value for article in articles[position : position + 20] for value in to_row(article)]
+            java("bioqa.DocumentWriter").add(writer, rows, position)
             writer.setLiveCommitData(Manifest(documents=len(articles), state="complete").to_user_data())
             writer.commit()
     questions = [question.body for question in read_questions(DEMO / "questions.json")]
     with Index(tmp_path / "index", threads=1) as one, Index(tmp_path / "index", threads=3) as three:
-        assert len(three._searcher.getSlices()) > 2
+        assert len(three.searcher(0.9, 0.4).getSlices()) > 2
         for k in (1, 10, 400):
-            assert [three.search(question, k) for question in questions] == [
-                one.search(question, k) for question in questions
-            ]
+            for question in questions:
+                assert BM25Retriever(three).search(question, k) == BM25Retriever(one).search(question, k)
 
 
 def test_more_words_than_lucenes_usual_limit_are_searched(path):
@@ -281,24 +295,19 @@ def test_more_words_than_lucenes_usual_limit_are_searched(path):
 
 def _with_vectors(index: Index, folder) -> None:
     """Write the index's articles again with term vectors of contents, which Anserini takes feedback terms from."""
-    from bioqa.index.document import analyzer
-    from bioqa.index.shard import open_directory
-
     writer = java("org.apache.lucene.index.IndexWriter")(
         open_directory(folder), java("org.apache.lucene.index.IndexWriterConfig")(analyzer())
     )
     kind = java("org.apache.lucene.document.FieldType")(java("org.apache.lucene.document.TextField").TYPE_NOT_STORED)
     kind.setStoreTermVectors(True)
-    query = java("org.apache.lucene.search.MatchAllDocsQuery")()
-    for id in unpack(java("bioqa.Bulk").search(index._searcher, query, 1000)).ids:
-        article = index.get(id)
+    for article in index.articles(range(len(index))):
         document = java("org.apache.lucene.document.Document")()
         text = cast("java.lang.CharSequence", java("java.lang.String")(article.default_text()))
         store = java("org.apache.lucene.document.Field$Store")
-        document.add(java("org.apache.lucene.document.StringField")("id", id, store.YES))
+        document.add(java("org.apache.lucene.document.StringField")("id", article.id, store.YES))
         document.add(
             java("org.apache.lucene.document.BinaryDocValuesField")(
-                "id", java("org.apache.lucene.util.BytesRef")(id.encode())
+                "id", java("org.apache.lucene.util.BytesRef")(article.id.encode())
             )
         )
         document.add(java("org.apache.lucene.document.Field")("contents", text, kind))
@@ -306,12 +315,13 @@ def _with_vectors(index: Index, folder) -> None:
     writer.close()
 
 
+@pytest.mark.slow
 def test_rm3_gives_pyserinis_documents_and_scores(tmp_path):
     build_index(tmp_path / "index", [DEMO / "demo26n0001.xml"])  # without deletions, which change counts of terms
     questions = [question.body for question in read_questions(DEMO / "questions.json")]
-    with Index(tmp_path / "index", rm3=True) as index:
+    with Index(tmp_path / "index") as index:
         _with_vectors(index, tmp_path / "vectors")
-        ours = index.search_many(questions, 10)
+        ours = BM25Retriever(index).search_many(questions, 10, SearchOptions(rm3=True))
     theirs = pyserini_results(tmp_path / "vectors", questions, rm3=True)
     for own, expected in zip(ours, theirs, strict=True):
         assert_same_results([(hit.id, hit.score) for hit in own], expected)
