@@ -82,7 +82,12 @@ def _evaluate_on_dev(
     """Score the dev pairs, choose the threshold with the highest F1 and fit the calibration."""
     import torch
 
-    from bioqa.evaluate.classification import best_threshold, calibration_error
+    from bioqa.evaluate.classification import (
+        best_threshold,
+        calibration_error,
+        classification_measures,
+        published_measures,
+    )
     from bioqa.train.calibration import cross_validated, fit
     from bioqa.train.datasets import labels
 
