@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bioqa.bench.run_cache import file_sha256, fingerprint
 from bioqa.bench.suite import RerankerSpec
 from bioqa.errors import UsageError
-from bioqa.rerank.model_folder.settings import FILE, RerankerSettings, read_settings
+from bioqa.rerank.model_folder.settings import SETTINGS_FILE, RerankerSettings, read_settings
 
 if TYPE_CHECKING:
     from bioqa.rerank.reranker import Reranker
@@ -20,10 +20,10 @@ class SuiteReranker:
     """A reranker as the suite names it; ``name`` and ``folder`` are those of ``Reranker``."""
 
     def __init__(self, spec: RerankerSpec) -> None:
-        from bioqa.rerank.model_folder.resolve import locate
+        from bioqa.rerank.model_folder.resolve import resolve_model
 
         self.spec = spec
-        self.name, self.folder = locate(spec.model or spec.name)
+        self.name, self.folder = resolve_model(spec.model or spec.name)
 
     def check(self) -> None:
         """Raise the errors that ``Reranker`` would, before anything is run; the weights are not checked.
@@ -63,7 +63,7 @@ class SuiteReranker:
         from bioqa.rerank.device import resolve_device
         from bioqa.rerank.engines.cpu_int8 import GRAPH_VERSION
 
-        files = sorted(file for file in self.folder.iterdir() if file.suffix in CONTENT and file.name != FILE)
+        files = sorted(file for file in self.folder.iterdir() if file.suffix in CONTENT and file.name != SETTINGS_FILE)
         content = [[file.name, file_sha256(file)] for file in files]
         devices = [resolve_device(name) for name in self.spec.device.split(",")]
         versions = [metadata.version(name) for name in ("torch", "transformers", "tokenizers")]
@@ -73,12 +73,12 @@ class SuiteReranker:
 
     def _rounded(self, devices: Sequence[str]) -> bool:
         """Whether it runs with the engine cpu-int8 (asked for, or chosen by ``Reranker``), without loading it."""
-        from bioqa.rerank.load_model import wrong_model
+        from bioqa.rerank.load_model import engine_problem
         from bioqa.rerank.model_folder.config import read_config
 
         if self.spec.engine not in ("", "auto"):
             return self.spec.engine == "cpu-int8"
-        return devices == ["cpu"] and not wrong_model("cpu-int8", read_config(self.name, self.folder))
+        return devices == ["cpu"] and not engine_problem("cpu-int8", read_config(self.name, self.folder))
 
     def facts(self) -> dict[str, Any]:
         """The model and what it runs on, for the report."""

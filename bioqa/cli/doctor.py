@@ -77,14 +77,14 @@ def _java() -> Iterator[Check]:
 
 
 def _model(name: str) -> Iterator[Check]:
-    from bioqa.rerank.load_model import unavailable
+    from bioqa.rerank.load_model import engine_problems
     from bioqa.rerank.model_folder.config import read_config
     from bioqa.rerank.reranker import Reranker
 
     reranker = Reranker(name)
     reranker.logits("Does the reranker work?", ["It gives a score."])
     yield Check("Reranker", True, f"{reranker.label}: up to {reranker.max_length} tokens")
-    engines = unavailable(read_config(name, reranker.folder))
+    engines = engine_problems(read_config(name, reranker.folder))
     yield Check("Engines", True, "; ".join(f"not {one}: {why}" if why else one for one, why in engines.items()))
 
 

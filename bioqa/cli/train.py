@@ -36,10 +36,10 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], resume: 
     interrupted training resumes when the same command is given again.
     """
     from bioqa.train.recipe import read_recipe
-    from bioqa.train.trainer import train
+    from bioqa.train.train_recipe import train_recipe
 
     out = out or Path("models") / recipe.stem
-    trained = train(read_recipe(recipe, overrides), out, fresh=not resume, progress=True)
+    trained = train_recipe(read_recipe(recipe, overrides), out, fresh=not resume, progress=True)
     if os.environ.get("RANK", "0") == "0":
         already = "" if trained.new else " already (--fresh trains it again)"
         note(f"The model is in {trained.folder}{already}; its README.md is the model card.")

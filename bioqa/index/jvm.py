@@ -11,14 +11,13 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from bioqa.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 MIN_JAVA = 21
 # -Xrs leaves Ctrl-C to Python; the serial collector starts fastest and suffices for one indexing thread.
@@ -26,11 +25,11 @@ _OPTIONS = ("-Xrs", "-XX:+UseSerialGC")
 _LIBJVM = ("lib/server/libjvm.so", "lib/server/libjvm.dylib", "bin/server/jvm.dll")
 BIOQA_JAR = Path(__file__).parent / "java" / "bioqa-lucene.jar"
 """Loops over documents, which would be slow if Python called Java for each one; the sources are beside it."""
-_lock = threading.Lock()
-_calls = threading.RLock()
+java_lock = threading.RLock()
+"""Hold it while calling methods of Java objects, and while making such objects: pyjnius keeps the object of a method call on the
+method itself, which all threads share (kivy/pyjnius#563). Static methods that return strings, numbers or arrays do not need it.
+"""
 _state: dict[str, Any] = {}
-_Parameters = ParamSpec("_Parameters")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ def java(name: str) -> Any:
     Raises:
         SetupError: the JVM cannot be started.
     """
-    with _lock:
+    with java_lock:
         if "pyclass" not in _state:
             try:
                 _state["pyclass"] = _start()
@@ -166,21 +165,6 @@ def cast(class_name: str, value: Any) -> Any:
     """``value`` as an instance of that class or interface, so that Java picks the right overload."""
     java(class_name)
     return _state["pyclass"].cast(class_name, value)
-
-
-def synchronized(function: "Callable[_Parameters, _Result]") -> "Callable[_Parameters, _Result]":
-    """Decorate a function that calls methods of Java objects: one thread at a time runs such functions.
-
-    Pyjnius keeps the object whose method is called in a variable that all threads share, so another thread could replace it, or
-    have it freed, before or during the call.
-    """
-
-    @wraps(function)
-    def call(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
-        with _calls:
-            return function(*args, **kwargs)
-
-    return call
 
 
 def java_exception() -> type[Exception]:

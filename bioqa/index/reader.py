@@ -10,7 +10,7 @@ from typing import Any
 from bioqa.errors import IndexStateError, UsageError
 from bioqa.index.document import ID, RAW, from_json
 from bioqa.index.filters import any_of, term_query
-from bioqa.index.jvm import cast, java, java_exception, synchronized
+from bioqa.index.jvm import cast, java, java_exception, java_lock
 from bioqa.index.manifest import FORMAT, Manifest, SourceEntry, read_format, read_manifest, user_data
 from bioqa.index.shard import open_directory
 from bioqa.index.writer import has_commit
@@ -56,21 +56,22 @@ class Index:
             raise UsageError(f"The number of threads must be at least 1, not {threads}.")
         self.path = Path(path)
         self.threads = threads or cores()
-        self.reader, self.manifest = _open(self.path)
-        self._pool = java("bioqa.Searcher").pool(self.threads) if self.threads > 1 else None
-        self._searcher = self.searcher(1.0, 0.0)
+        with java_lock:
+            self.reader, self.manifest = _open(self.path)
+            self._pool = java("bioqa.Searcher").pool(self.threads) if self.threads > 1 else None
+            self._searcher = self.searcher(1.0, 0.0)
 
-    @synchronized
     def searcher(self, k1: float, b: float, *, one_thread: bool = False) -> Any:
         """A Lucene IndexSearcher that scores by BM25, on all of the index's threads or only on the calling one."""
         pool = None if one_thread else self._pool
-        searcher = java("bioqa.Searcher").open(cast("org.apache.lucene.index.IndexReader", self.reader), pool)
-        searcher.setSimilarity(java("org.apache.lucene.search.similarities.BM25Similarity")(k1, b))
-        return searcher
+        with java_lock:
+            searcher = java("bioqa.Searcher").open(cast("org.apache.lucene.index.IndexReader", self.reader), pool)
+            searcher.setSimilarity(java("org.apache.lucene.search.similarities.BM25Similarity")(k1, b))
+            return searcher
 
-    @synchronized
     def __len__(self) -> int:
-        return int(self.reader.numDocs())
+        with java_lock:
+            return int(self.reader.numDocs())
 
     def __enter__(self) -> "Index":
         return self
@@ -78,61 +79,55 @@ class Index:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @synchronized
     def close(self) -> None:
         """Close the index; it cannot be read afterwards."""
-        if self._pool is not None:
-            self._pool.shutdown()
-        self.reader.close()
+        with java_lock:
+            if self._pool is not None:
+                self._pool.shutdown()
+            self.reader.close()
 
-    @synchronized
     def has_term(self, field: str, value: str) -> bool:
         """Whether any article, including deleted ones, has that exact value in the field."""
-        return bool(self.reader.docFreq(java("org.apache.lucene.index.Term")(field, value)))
+        with java_lock:
+            return bool(self.reader.docFreq(java("org.apache.lucene.index.Term")(field, value)))
 
-    @synchronized
     def articles(self, keys: Sequence[int]) -> list[Article]:
         """The stored articles with these Lucene document numbers."""
-        stored = self._searcher.storedFields()
-        return [from_json(stored.document(key).get(RAW)) for key in keys]
+        return [from_json(text) for text in java("bioqa.StoredArticles").raw(self._searcher, list(keys))]
 
-    @synchronized
     def get(self, id: str) -> Article | None:
         """The article with that id, or None."""
-        hits = self._searcher.search(term_query(ID, id), 1).scoreDocs
-        return from_json(self._searcher.storedFields().document(hits[0].doc).get(RAW)) if hits else None
+        return self.get_many([id])[0]
 
-    @synchronized
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
         """What ``get`` returns for each id."""
         found: dict[str, Article] = {}
         for start in range(0, len(ids), BATCH_IDS):
             wanted = ids[start : start + BATCH_IDS]
-            hits = self._searcher.search(any_of([term_query(ID, id) for id in wanted]), len(wanted)).scoreDocs
-            stored = self._searcher.storedFields()
-            articles = (from_json(stored.document(hit.doc).get(RAW)) for hit in hits)
-            found.update((article.id, article) for article in articles)
+            with java_lock:
+                hits = self._searcher.search(any_of([term_query(ID, id) for id in wanted]), len(wanted)).scoreDocs
+                keys = [int(hit.doc) for hit in hits]
+            found.update((article.id, article) for article in self.articles(keys))
         return [found.get(id) for id in ids]
 
-    @synchronized
     def sample(self, count: int, rng: random.Random) -> list[Article]:
         """``count`` distinct articles at random, or all of them if there are fewer."""
-        live = java("org.apache.lucene.index.MultiBits").getLiveDocs(self.reader)  # None if nothing was deleted
-        found: list[Article] = []
-        stored = self._searcher.storedFields()
+        keys: list[int] = []
         tried: set[int] = set()
-        while len(found) < min(count, len(self)):
-            number = rng.randrange(int(self.reader.maxDoc()))
-            if number not in tried and (live is None or live.get(number)):
-                found.append(from_json(stored.document(number).get(RAW)))
-            tried.add(number)
-        return found
+        with java_lock:
+            live = java("org.apache.lucene.index.MultiBits").getLiveDocs(self.reader)  # None if nothing was deleted
+            while len(keys) < min(count, len(self)):
+                key = rng.randrange(int(self.reader.maxDoc()))
+                if key not in tried and (live is None or live.get(key)):
+                    keys.append(key)
+                tried.add(key)
+        return self.articles(keys)
 
-    @synchronized
     def info(self) -> IndexInfo:
         """Metadata of this commit: documents, fields, sources, dates and size."""
-        fields = java("org.apache.lucene.index.FieldInfos").getIndexedFields(self.reader)
-        names = {str(name) for name in fields.toArray()}
+        with java_lock:
+            fields = java("org.apache.lucene.index.FieldInfos").getIndexedFields(self.reader)
+            names = {str(name) for name in fields.toArray()}
         manifest = self.manifest
         return IndexInfo(
             path=str(self.path),

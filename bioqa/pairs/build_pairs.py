@@ -188,8 +188,8 @@ class _Builder:
         if not found:
             raise PairsError(
                 f"No question with a gold passage remains: {self.report.excluded_questions:,} questions and "
-                f"{self.report.excluded_passages:,} passages were excluded, and {self.report.missing_documents:,} gold "
-                "documents are not in the index."
+                f"{self.report.excluded_passages:,} passages were excluded, and {self.report.missing_documents:,} gold documents "
+                "are not in the index."
             )
         return found
 

@@ -167,7 +167,7 @@ class Pipeline:
             return
         for id, question in questions:
             try:
-                self.reranker.passage_tokens(question)
+                self.reranker.max_passage_tokens(question)
             except QuestionError as problem:
                 raise QuestionError(f"Question {id}: {problem}") from problem
 

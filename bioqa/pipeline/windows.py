@@ -120,14 +120,14 @@ def _aggregated(
         unread[place] += scores.unread[start : start + count].sum()
         start += int(count)
     characters = np.array([len(article.default_text()) for article in articles], dtype=np.int64)
-    return ArticleScores(logits, reranker.calibrated(logits), counts, characters, unread)
+    return ArticleScores(logits, reranker.calibrate(logits), counts, characters, unread)
 
 
 def _parts(
     reranker: "Reranker", question: str, articles: Sequence[Article], aggregation: str, overlap: int
 ) -> Iterator[_Parts]:
     """The windows of each article."""
-    room = reranker.passage_tokens(question)
+    room = reranker.max_passage_tokens(question)
     texts = [article.default_text() for article in articles]
     if room is None or aggregation == "truncate":
         yield from (_Parts([text]) for text in texts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bioqa.index.filters import combine, missing_query
-from bioqa.index.jvm import cast, java, synchronized
+from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.query import RM3_DOCUMENTS, QueryBuilder
 from bioqa.index.reader import Index
 from bioqa.retrieve.options import SearchOptions
@@ -40,7 +40,6 @@ class BM25Retriever:
         self.index = index
         self._compiled: OrderedDict[SearchOptions, _Compiled] = OrderedDict()
 
-    @synchronized
     def search(self, question: str, k: int = 10, options: SearchOptions = DEFAULTS) -> Candidates:
         """The ``k`` articles with the highest score for the question, best first; equal scores in index order.
 
@@ -50,7 +49,6 @@ class BM25Retriever:
         compiled = self._compile(options)
         return unpack_hits(java("bioqa.Searcher").search(compiled.searcher, self._query(compiled, question), k))
 
-    @synchronized
     def search_many(self, questions: Sequence[str], k: int = 10, options: SearchOptions = DEFAULTS) -> list[Candidates]:
         """What ``search`` returns for each question, several questions at a time."""
         compiled = self._compile(options)
@@ -64,28 +62,28 @@ class BM25Retriever:
     def check_options(self, options: SearchOptions) -> None:
         """Does nothing: every option is supported."""
 
-    @synchronized
     def check_question(self, question: str, options: SearchOptions = DEFAULTS) -> None:
         """Raise QuestionError if ``options.syntax`` is "lucene" and the question is not valid in it."""
         self._compile(options).queries.build(question)
 
-    @synchronized
     def explain(self, question: str, candidate: Candidate, options: SearchOptions = DEFAULTS) -> str:
         """Lucene's explanation of a candidate's score, on several lines."""
         compiled = self._compile(options)
-        query = cast("org.apache.lucene.search.Query", self._query(compiled, question))
-        return str(compiled.searcher.explain(query, candidate.key).toString()).rstrip()
+        query = self._query(compiled, question)
+        with java_lock:
+            explained = compiled.searcher.explain(cast("org.apache.lucene.search.Query", query), candidate.key)
+            return str(explained.toString()).rstrip()
 
-    @synchronized
     def missing_field_counts(self, question: str | None, options: SearchOptions = DEFAULTS) -> list[MissingField]:
         """As ``Retriever.missing_field_counts``."""
         compiled = self._compile(options)
         counts = []
         for name in options.filters.fields:
-            matching = (
-                compiled.queries.passing(skip=name) if question is None else compiled.queries.build(question, skip=name)
-            )
-            count = int(compiled.searcher.count(combine((matching, "FILTER"), (missing_query(name), "FILTER"))))
+            queries = compiled.queries
+            with java_lock:
+                matching = queries.passing(skip=name) if question is None else queries.build(question, skip=name)
+                query = combine((matching, "FILTER"), (missing_query(name), "FILTER"))
+            count = int(java("bioqa.Searcher").count(compiled.searcher, query))
             if count:
                 counts.append(MissingField(name, count))
         return counts
@@ -108,18 +106,19 @@ class BM25Retriever:
         return Snapshot(self.index.path.name, len(self.index), manifest.snapshot, manifest.created)
 
     def _compile(self, options: SearchOptions) -> _Compiled:
-        found = self._compiled.get(options)
-        if found is None:
-            found = _Compiled(
-                QueryBuilder(options.filters, options.title_weight, options.syntax),
-                self.index.searcher(options.k1, options.b),
-                self.index.searcher(options.k1, options.b, one_thread=True),
-                options.rm3,
-            )
-            self._compiled[options] = found
-            if len(self._compiled) > MAX_COMPILED:
-                self._compiled.popitem(last=False)
-        return found
+        with java_lock:
+            found = self._compiled.get(options)
+            if found is None:
+                found = _Compiled(
+                    QueryBuilder(options.filters, options.title_weight, options.syntax),
+                    self.index.searcher(options.k1, options.b),
+                    self.index.searcher(options.k1, options.b, one_thread=True),
+                    options.rm3,
+                )
+                self._compiled[options] = found
+                if len(self._compiled) > MAX_COMPILED:
+                    self._compiled.popitem(last=False)
+            return found
 
     def _query(self, compiled: _Compiled, question: str) -> Any:
         query = compiled.queries.build(question)

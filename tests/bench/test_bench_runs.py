@@ -245,7 +245,7 @@ def test_invalid_input_is_reported_before_anything_is_written(tmp_path, bioqa):
         (["--set", "collection.questions=nowhere.json"], "no question file"),
         (["--set", "collection.corpus=nowhere.xml"], "nowhere.xml"),
         (["--set", "reranker.model=./nowhere"], "nowhere"),
-        (["--set", "first-stage.k1=nan"], "First stage bm25: BM25's k1 must be finite and 0 or more"),
+        (["--set", "first-stage.k1=nan"], "First stage bm25: BM25's k1 must be finite and at least 0"),
         (["--set", "first-stage.b=2"], "First stage bm25: BM25's b must be between 0 and 1"),
         (["--set", "first-stage.title-weight=-1"], "First stage bm25: The title weight must be"),
         (["--set", "reranker.engine=warp"], "Reranker default: unknown engine 'warp'"),

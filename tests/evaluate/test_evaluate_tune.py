@@ -90,8 +90,8 @@ def test_the_command_prints_the_grid_and_what_is_held_out(demo_index, bioqa, tmp
     [
         ({"folds": 1}, UsageError, "at least 2 folds"),
         ({"k1s": []}, UsageError, "values of k1 and b"),
-        ({"k1s": [-1]}, UsageError, "k1 must be finite and 0 or more"),
-        ({"k1s": [float("inf")]}, UsageError, "k1 must be finite and 0 or more"),
+        ({"k1s": [-1]}, UsageError, "k1 must be finite and at least 0"),
+        ({"k1s": [float("inf")]}, UsageError, "k1 must be finite and at least 0"),
         ({"bs": [1.5]}, UsageError, "b must be between 0 and 1"),
         ({"measure": "ndgc"}, UsageError, "Unknown measure 'ndgc'"),
         ({"folds": 1000}, QuestionError, "1000 folds need at least 1000 questions"),

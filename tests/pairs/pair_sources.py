@@ -1,4 +1,4 @@
-"""Small question files, articles and ontologies that the tests of training pairs are made from."""
+"""Small question files, articles and ontologies to build training pairs from."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def articles(path: Path) -> Path:
 
 
 def snippet(document: str, text: str) -> dict[str, object]:
-    """A BioASQ snippet that stands in the abstract of an article."""
+    """A BioASQ snippet from the abstract of an article."""
     begin = ARTICLES[document][1].index(text)
     return {
         "document": f"http://www.ncbi.nlm.nih.gov/pubmed/{document}",

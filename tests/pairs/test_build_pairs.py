@@ -1,4 +1,4 @@
-"""Pairs from questions: gold, negatives that are none of it, splits that share nothing, the same pairs for the same seed."""
+"""Pairs from questions: gold passages, negatives that are not gold, disjoint splits, the same pairs for the same seed."""
 
 import random
 import tarfile
@@ -10,15 +10,18 @@ from bioqa.errors import PairsError, QuestionError, UsageError
 from bioqa.index.build import build_index
 from bioqa.index.reader import Index
 from bioqa.pairs.build_pairs import BuildOptions, build_pairs
-from bioqa.pairs.duplicates import NearDuplicates, near_groups, normalised
+from bioqa.pairs.duplicates import NearDuplicates, near_duplicate_sets, normalize
+from bioqa.pairs.held_out import HeldOut
 from bioqa.pairs.leaks import find_leaks
-from bioqa.pairs.negatives import Forbidden, Mining, Negatives, parse_negatives, with_share
-from bioqa.pairs.pair_file import Pair, read_pairs
-from bioqa.pairs.question_groups import Group, Passage, read_groups
+from bioqa.pairs.negatives import GoldFilter, Mining, NegativeSpec, parse_negatives, scale_to_share
+from bioqa.pairs.pair_file import Pair
+from bioqa.pairs.passage_pools import PassagePool
+from bioqa.pairs.question_groups import Passage, QuestionGroup, read_groups
+from bioqa.pairs.read_pairs import read_pairs
 from bioqa.pairs.split import parse_splits
-from bioqa.pairs.title_pairs import TitleOptions, build_titles
+from bioqa.pairs.title_pairs import TitleOptions, build_title_pairs
+from tests.pairs import pair_sources as made
 from tests.support import write_jsonl
-from tests.train import pair_files as made
 
 
 def options(*negatives, **more):
@@ -77,7 +80,7 @@ def test_rank_ranges_and_shares_are_kept(tmp_path, questions):
     assert len(found) == 20
 
 
-def test_questions_of_several_files_are_united(tmp_path, questions):
+def test_questions_of_several_files_are_merged(tmp_path, questions):
     again = made.bioasq(
         tmp_path / "again.json",
         made.question("other-id", "what does ASPIRIN inhibit", made.snippet("1", "It lowers fever in children.")),
@@ -92,7 +95,7 @@ def test_questions_of_several_files_are_united(tmp_path, questions):
     assert len(groups["q2"].gold) == 1
 
 
-def test_sentences_of_the_same_document_stay_clear_of_gold(tmp_path, index):
+def test_sentences_of_the_same_document_do_not_overlap_gold(tmp_path, index):
     questions = made.bioasq(
         tmp_path / "questions.json",
         made.question("q", "What does aspirin do?", made.snippet("1", "platelet cyclooxygenase. It lowers")),
@@ -104,22 +107,30 @@ def test_sentences_of_the_same_document_stay_clear_of_gold(tmp_path, index):
 
 
 @pytest.mark.parametrize(
-    ("text", "place", "forbidden"),
+    ("text", "place", "allowed"),
     [
-        ("GOLD text, here!", (0, 0), True),
-        ("the gold text here and more", (0, 0), True),
-        ("text here", (0, 0), True),
-        ("gold texts", (0, 0), False),
-        ("something else", (15, 30), True),
-        ("something else", (20, 30), False),
-        ("answer of a near-duplicate", (0, 0), True),
-        ("  ", (0, 0), True),
+        ("GOLD text, here!", (0, 0), False),
+        ("the gold text here and more", (0, 0), False),
+        ("text here", (0, 0), False),
+        ("gold texts", (0, 0), True),
+        ("something else", (15, 30), False),
+        ("something else", (20, 30), True),
+        ("answer of a near-duplicate", (0, 0), False),
+        ("held-out text!", (0, 0), False),
+        ("text elsewhere", (0, 0), False),
+        ("  ", (0, 0), False),
     ],
 )
-def test_what_may_not_be_a_negative(text, place, forbidden):
+def test_gold_is_not_allowed_as_a_negative(text, place, allowed):
     gold = Passage("Gold text here", "1", "abstract", 10, 20)
-    group = Group("q", "what?", (gold,), related=(Passage("the answer of a near-duplicate"),))
-    assert Forbidden(group).has(Passage(text, "1", "abstract", *place)) is forbidden
+    group = QuestionGroup("q", "what?", (gold,), related=(Passage("the answer of a near-duplicate"),))
+    pool = PassagePool([gold, Passage("text elsewhere", "1", "abstract", 12, 14)])
+    held_out = HeldOut([QuestionGroup("d", "why?", (Passage("Held-out text"),))])
+    gold_filter = GoldFilter(group, pool, [held_out])
+    passage = Passage(text, "1", "abstract", *place)
+    assert gold_filter.allowed(passage) is allowed
+    gold_filter.use(passage)
+    assert not gold_filter.allowed(passage)
 
 
 @pytest.mark.parametrize("passages", ["abstracts", "articles"])
@@ -137,7 +148,7 @@ def test_gold_documents_of_an_index(tmp_path, questions, index, passages):
     assert {"bm25", "random"} <= {pair.kind for pair in found}
 
 
-def test_documents_that_the_index_lacks_are_counted(tmp_path, index):
+def test_documents_missing_from_the_index_are_counted(tmp_path, index):
     record = made.question("q", "What?", made.snippet("1", "Doses were small."))
     record["documents"] = [*record["documents"], "http://www.ncbi.nlm.nih.gov/pubmed/77"]
     questions = made.bioasq(tmp_path / "questions.json", record)
@@ -146,7 +157,7 @@ def test_documents_that_the_index_lacks_are_counted(tmp_path, index):
 
 
 def many_questions(path, count=60):
-    """Questions on one drug each; every third is asked twice in other words, and neighbours share a snippet now and then."""
+    """Questions on one drug each; every third is repeated in other words, and some adjacent ones share a snippet."""
     records = []
     for number in range(count):
         body = f"What enzyme does drug{number} block in liver tissue?"
@@ -190,7 +201,7 @@ def test_a_split_without_questions_is_refused_and_nothing_is_written(tmp_path, q
     assert [path.name for path in tmp_path.iterdir()] == ["questions.json"]
 
 
-def test_what_is_excluded_is_neither_asked_nor_drawn(tmp_path, questions):
+def test_excluded_questions_and_passages_are_not_used(tmp_path, questions):
     dev = made.bioasq(
         tmp_path / "dev.json",
         made.question("d1", "What is it that warfarin inhibits?", made.snippet("3", "Metformin lowers blood glucose.")),
@@ -199,12 +210,12 @@ def test_what_is_excluded_is_neither_asked_nor_drawn(tmp_path, questions):
     assert (report.excluded_questions, report.excluded_passages) == (1, 1)
     assert find_leaks([tmp_path / "pairs", dev]) == []
     everything = made.write_questions(tmp_path / "everything.json")
-    with pytest.raises(PairsError, match="No question is left"):
+    with pytest.raises(PairsError, match="No question with a gold passage remains"):
         build_pairs([questions], tmp_path / "pairs", options(exclude=(everything,)))
 
 
-class Longest:
-    """A reranker that likes long passages."""
+class LongestFirst:
+    """A reranker that scores a passage by its length."""
 
     def score_pairs(self, pairs):
         import numpy as np
@@ -212,18 +223,18 @@ class Longest:
         return type("Scores", (), {"logits": np.array([float(len(passage)) for _, passage in pairs])})
 
 
-def test_a_model_chooses_the_hardest(tmp_path, questions):
-    build_pairs([questions], tmp_path / "pairs", options("bm25:1"), mining=Mining(Longest()))
+def test_a_model_mines_the_hardest_negatives(tmp_path, questions):
+    build_pairs([questions], tmp_path / "pairs", options("bm25:1"), mining=Mining(LongestFirst()))
     mined = {pair.question_id: pair for pair in rows(tmp_path / "pairs") if pair.kind == "mined"}
     assert mined["q1"].passage == "Warfarin inhibits vitamin K epoxide reductase."
     assert mined["q1"].rank == 1
-    build_pairs([questions], tmp_path / "pairs", options("bm25:1"), mining=Mining(Longest(), skip_above=1.0))
+    build_pairs([questions], tmp_path / "pairs", options("bm25:1"), mining=Mining(LongestFirst(), skip_above=1.0))
     mined = {pair.question_id: pair for pair in rows(tmp_path / "pairs") if pair.kind == "mined"}
     assert mined["q1"].passage == "Statins inhibit HMG-CoA reductase."
-    with pytest.raises(UsageError, match="needs negatives bm25"):
-        build_pairs([questions], tmp_path / "pairs", options("random:1"), mining=Mining(Longest()))
+    with pytest.raises(UsageError, match="requires negatives bm25"):
+        build_pairs([questions], tmp_path / "pairs", options("random:1"), mining=Mining(LongestFirst()))
     with pytest.raises(UsageError, match="between 0 and 1"):
-        Mining(Longest(), skip_above=2)
+        Mining(LongestFirst(), skip_above=2)
 
 
 def test_given_pairs_keep_their_negatives_and_get_more(tmp_path):
@@ -239,7 +250,7 @@ def test_given_pairs_keep_their_negatives_and_get_more(tmp_path):
         ],
     )
     report = build_pairs([path], tmp_path / "pairs", options("random:1"))
-    assert report.given_negatives == 1
+    assert report.dropped_negatives == 1
     found = [(pair.passage, pair.label, pair.kind) for pair in rows(tmp_path / "pairs")]
     assert found[:2] == [("Aspirin lowers fever.", 1.0, "given"), ("Ice is cold.", 0.0, "given")]
     assert ("Aspirin lowers fever!", 0.0, "given") not in found
@@ -273,8 +284,8 @@ def test_questions_without_gold_are_refused(tmp_path):
         read_groups([tmp_path / "missing.json"])
 
 
-def test_titles_and_sentences_ask_for_their_abstracts(tmp_path):
-    text = " ".join(f"Sentence number {n} tells of the liver enzyme {n}." for n in range(8))
+def test_titles_and_sentences_are_paired_with_their_abstracts(tmp_path):
+    text = " ".join(f"Sentence number {n} describes the liver enzyme {n}." for n in range(8))
     records = [
         {"id": str(i), "title": f"The liver enzyme of patient {i}", "text": f"Case {i}. {text}"} for i in range(6)
     ]
@@ -286,9 +297,9 @@ def test_titles_and_sentences_ask_for_their_abstracts(tmp_path):
         [{"question": "Of patient 5 the liver enzyme", "passage": f"Case 4. {text}", "label": 1}],
     )
     build_index(tmp_path / "index", [corpus])
-    wanted = TitleOptions(negatives=(Negatives("bm25", 2), Negatives("random", 1)), exclude=(dev,))
+    wanted = TitleOptions(negatives=(NegativeSpec("bm25", 2), NegativeSpec("random", 1)), exclude=(dev,))
     with Index(tmp_path / "index") as index:
-        report = build_titles([corpus], index, tmp_path / "pairs", wanted)
+        report = build_title_pairs([corpus], index, tmp_path / "pairs", wanted)
     found = rows(tmp_path / "pairs")
     assert (report.excluded_questions, report.excluded_passages) == (1, 1)
     assert {pair.question_id for pair in found} == {f"{i}-{what}" for i in range(4) for what in ("title", "sentence")}
@@ -310,10 +321,10 @@ class TestNearDuplicates:
         assert index.find("What are the functions of the Circular RNAs") == [0]
         assert index.find("What is the Bartter syndrome?") == [1]
         assert index.find("What causes Bartter syndrome?") == []
-        with pytest.raises(UsageError, match="threshold"):
+        with pytest.raises(UsageError, match="Jaccard similarity of near-duplicates"):
             NearDuplicates(known, 0)
 
-    def test_all_pairs_are_found_that_comparing_each_finds(self):
+    def test_finds_the_same_as_comparing_all_pairs(self):
         rng = random.Random(5)
         texts = [" ".join(rng.choices([f"w{n}" for n in range(12)], k=rng.randint(1, 9))) for _ in range(150)]
 
@@ -325,34 +336,34 @@ class TestNearDuplicates:
         for text in texts:
             assert index.find(text) == [n for n, other in enumerate(texts) if similar(text, other)]
 
-    def test_groups_join_near_duplicates_of_near_duplicates(self):
+    def test_sets_contain_near_duplicates_of_near_duplicates(self):
         texts = ["a1 b1 c1 d1", "a1 b1 c1 d1 e1", "b1 c1 d1 e1 a1 f1", "x1 y1"]
-        assert near_groups(texts, 0.8) == [[0, 1, 2], [3]]
+        assert near_duplicate_sets(texts, 0.8) == [[0, 1, 2], [3]]
 
-    def test_the_normal_form_knows_words_alone(self):
-        assert normalised("  TNF-α,\nNaïve ﬁt! ") == "tnf α naïve fit"
-        assert normalised(" ? ") == "?"
+    def test_the_normal_form_has_words_only(self):
+        assert normalize("  TNF-α,\nNaïve ﬁt! ") == "tnf α naïve fit"
+        assert normalize(" ? ") == "?"
 
 
 @pytest.mark.parametrize("text", ["bm25", "bm25:x", "cosine:1", "random:1:1-5", "bm25:1:5-2", "bm25:1:0-2"])
-def test_negatives_that_make_no_sense_are_refused(text):
+def test_invalid_negatives_are_refused(text):
     with pytest.raises(UsageError, match=r"Write bm25|ranks count"):
         parse_negatives(text)
 
 
 def test_a_share_scales_the_numbers():
-    assert with_share([Negatives("bm25", 1), Negatives("random", 3)], 0.2) == [
-        Negatives("bm25", 1.0),
-        Negatives("random", 3.0),
+    assert scale_to_share([NegativeSpec("bm25", 1), NegativeSpec("random", 3)], 0.2) == [
+        NegativeSpec("bm25", 1.0),
+        NegativeSpec("random", 3.0),
     ]
-    assert parse_negatives("bm25:.5:10-50") == Negatives("bm25", 0.5, 10, 50)
-    for share, negatives in ((0.5, []), (1.5, [Negatives("random", 1)])):
+    assert parse_negatives("bm25:.5:10-50") == NegativeSpec("bm25", 0.5, 10, 50)
+    for share, negatives in ((0.5, []), (1.5, [NegativeSpec("random", 1)])):
         with pytest.raises(UsageError, match="share"):
-            with_share(negatives, share)
+            scale_to_share(negatives, share)
 
 
 @pytest.mark.parametrize("text", ["train", "train=0.5", "train=0.5,train=0.5", "a/b=1", "train=x", "train=1,dev=0"])
-def test_splits_that_make_no_sense_are_refused(text):
+def test_invalid_splits_are_refused(text):
     with pytest.raises(UsageError):
         parse_splits(text)
 
@@ -360,17 +371,18 @@ def test_splits_that_make_no_sense_are_refused(text):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"passages": "abstracts"}, "need an index"),
-        ({"negatives": (Negatives("sentence", 1),)}, "need an index"),
-        ({"passages": "chapters"}, "Passages are"),
+        ({"passages": "abstracts"}, "require an index"),
+        ({"negatives": (NegativeSpec("sentence", 1),)}, "require an index"),
+        ({"passages": "chapters"}, "passages must be one of"),
+        ({"negatives": (NegativeSpec("sibling", 1),)}, "sibling is for `bioqa pairs cells`"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(tmp_path, questions, settings, message):
+def test_incompatible_options_are_refused(tmp_path, questions, settings, message):
     with pytest.raises(UsageError, match=message):
         build_pairs([questions], tmp_path / "pairs", BuildOptions(**settings))
 
 
-def test_an_index_gives_different_articles_at_random(index):
+def test_an_index_samples_different_articles(index):
     drawn = index.sample(4, random.Random(1))
     assert len({article.id for article in drawn}) == 4
     assert {article.id for article in index.sample(100, random.Random(1))} == set(made.ARTICLES)
@@ -385,9 +397,9 @@ def test_bioasq_dev_in_pairs_and_splits(shared_data, tmp_path):
     assert sum(one.questions for one in report.files) == 496
     assert report.files[1].questions == pytest.approx(99, abs=2)
     assert find_leaks([one.path for one in report.files]) == []
-    gold = {group.id: [f" {normalised(p.text)} " for p in group.gold] for group in read_groups([dev])}
+    gold = {group.id: [f" {normalize(p.text)} " for p in group.gold] for group in read_groups([dev])}
     for file in report.files:
         for pair in rows(file.path):
             if not pair.label:
-                text = f" {normalised(pair.passage)} "
+                text = f" {normalize(pair.passage)} "
                 assert not any(text in one or one in text for one in gold[pair.question_id])

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from bioqa.pairs.pair_file import Pair, read_made, read_pairs, write_pairs
+from bioqa.pairs.pair_file import Pair, read_provenance, write_pairs
+from bioqa.pairs.read_pairs import read_pairs
 from tests import tiny_models
+from tests.pairs import pair_sources as made
 from tests.support import write_jsonl
-from tests.train import pair_files as made
 
 tiny_reranker = tiny_models.tiny_reranker
 
@@ -17,14 +18,14 @@ def questions(tmp_path):
     return made.write_questions(tmp_path / "questions.json")
 
 
-def test_build_tells_what_it_wrote_and_how_is_in_the_file(bioqa, tmp_path, questions):
+def test_build_reports_its_output_and_records_provenance(bioqa, tmp_path, questions):
     out = tmp_path / "pairs.parquet"
     done = bioqa(
         "pairs", "build", questions, "--negatives", "bm25:1", "--negatives", "random:1", "--seed", 3, "--out", out
     )
     assert done.code == 0
     assert done.out == f"{out}: 20 pairs of 5 questions, 35.0% positive (6 bm25, 7 gold, 7 random)\n"
-    how = read_made(out)
+    how = read_provenance(out)
     assert (how["command"], how["seed"], how["sources"]) == ("bioqa pairs build", 3, [str(questions)])
     assert how["options"]["negatives"][0] == {"kind": "bm25", "number": 1.0, "first": 1, "last": 100}
 
@@ -38,18 +39,28 @@ def test_build_as_json_with_splits(bioqa, tmp_path, questions):
     assert bioqa("pairs", "check", *[one["path"] for one in files]).code == 0
 
 
-def test_given_negatives_that_are_left_out_are_told(bioqa, tmp_path):
+def test_dropped_given_negatives_are_reported(bioqa, tmp_path):
     rows = "black wallet,leather wallet,1\nblack wallet,leather wallet with zip,0\nblack wallet,blue hat,0\n"
     (tmp_path / "items.csv").write_text(f"text1,text2,label\n{rows}", encoding="utf-8")
     done = bioqa("pairs", "build", tmp_path / "items.csv", "--out", tmp_path / "items.parquet")
     assert done.out.endswith("2 pairs of 1 questions, 50.0% positive (2 given)\n")
-    assert done.err.startswith("1 given negatives were left out: gold of the question has their words")
+    assert done.err == "1 given negatives were dropped: they match gold, are duplicates or are in another split.\n"
 
 
 def test_mining_with_a_reranker(bioqa, tmp_path, questions, tiny_reranker):
     out = tmp_path / "pairs.parquet"
     done = bioqa(
-        "pairs", "build", questions, "--negatives", "bm25:1", "--mine", tiny_reranker, "--device", "cpu", "--out", out
+        "pairs",
+        "build",
+        questions,
+        "--negatives",
+        "bm25:1",
+        "--mine-with",
+        tiny_reranker,
+        "--device",
+        "cpu",
+        "--out",
+        out,
     )
     assert done.code == 0
     mined = [row for row in read_pairs(out).to_pylist() if row["kind"] == "mined"]
@@ -64,7 +75,7 @@ def test_mining_with_a_reranker(bioqa, tmp_path, questions, tiny_reranker):
 
 
 def test_titles_and_cells(bioqa, tmp_path):
-    text = " ".join(f"Sentence number {n} tells of the liver enzyme {n}." for n in range(8))
+    text = " ".join(f"Sentence number {n} describes the liver enzyme {n}." for n in range(8))
     corpus = write_jsonl(
         tmp_path / "corpus.jsonl",
         [{"id": str(i), "title": f"The liver of patient {i}", "text": f"Case {i}. {text}"} for i in range(4)],
@@ -77,7 +88,7 @@ def test_titles_and_cells(bioqa, tmp_path):
     random = ("--negatives", "random:1")
     done = bioqa("pairs", "cells", *made.cells(tmp_path), "--no-synonyms", "--share", 0.25, *random, "--out", out)
     assert done.out.startswith(f"{out}: 12 pairs of 3 questions, 25.0% positive")
-    assert done.err == "1 labels have a term that is not in the ontology: left out.\n"
+    assert done.err == "1 labels were dropped: their term is not in the ontology.\n"
 
 
 def test_stats_are_printed_as_in_the_cards(bioqa, tmp_path):
@@ -121,7 +132,7 @@ def test_leaks_fail_loudly_with_samples(bioqa, tmp_path):
     )
     assert "leak into each other" in done.err
     assert "share 1 passage" not in bioqa("pairs", "check", train, dev, "--questions-only").out
-    assert bioqa("pairs", "check", train, dev, "--questions-only", "--threshold", 1).code == 3  # the same words
+    assert bioqa("pairs", "check", train, dev, "--questions-only", "--jaccard", 1).code == 3  # the same words
     found = json.loads(bioqa("pairs", "check", train, dev, test, "--json").out)
     assert [(leak["kind"], leak["count"]) for leak in found] == [
         ("near-duplicate question", 1),
@@ -135,7 +146,7 @@ def test_leaks_fail_loudly_with_samples(bioqa, tmp_path):
     done = bioqa("pairs", "check", train, clean)
     assert (done.code, done.out) == (
         0,
-        "No question or passage stands in two of 2 files (near-duplicates: Jaccard 0.75 or more).\n",
+        "No question or passage is in two of 2 files (near-duplicates: Jaccard 0.75 or more).\n",
     )
 
 
@@ -143,22 +154,22 @@ def test_leaks_fail_loudly_with_samples(bioqa, tmp_path):
     ("arguments", "code", "message"),
     [
         (("check", "questions.json"), 2, "name two or more"),
-        (("check", "questions.json", "questions.json"), 2, "named twice"),
-        (("build", "questions.json", "--out", "x", "--negatives", "hard:1"), 2, "no kind of negatives"),
-        (("build", "questions.json", "--out", "x", "--skip-above", "0.5"), 2, "--skip-above needs --mine"),
+        (("check", "questions.json", "questions.json"), 2, "repeated"),
+        (("build", "questions.json", "--out", "x", "--negatives", "hard:1"), 2, "does not specify negatives"),
+        (("build", "questions.json", "--out", "x", "--skip-above", "0.5"), 2, "--skip-above requires --mine-with"),
         (("build", "questions.json", "--out", "x", "--max-positives", "0"), 2, "must be 1 or more"),
-        (("build", "questions.json", "--out", "x", "--threshold", "7"), 2, "threshold of near-duplicates"),
+        (("build", "questions.json", "--out", "x", "--jaccard", "7"), 2, "Jaccard similarity of near-duplicates"),
         (("build", "none.json", "--out", "x"), 4, "There is no question file"),
         (("build", "none.csv", "--out", "x"), 3, "does not exist"),
-        (("build", "questions.json", "--out", "x", "--passages", "abstracts"), 2, "need an index"),
+        (("build", "questions.json", "--out", "x", "--passages", "abstracts"), 2, "require an index"),
         (("build", "questions.json", "--out", "x", "--index", "none"), 5, "There is no index"),
         (("build", "questions.json", "--out", "nowhere/x"), 7, "x cannot be written: No such file or directory.\n"),
-        (("build", "questions.json", "--out", "./questions.json"), 7, "is read and cannot be written as well"),
+        (("build", "questions.json", "--out", "./questions.json"), 7, "is an input and would be overwritten"),
         (("build", "questions.json", "--out", "x", "--exclude", "x"), 3, "x does not exist"),
-        (("cells", "questions.json", "--out", "x"), 3, "holds no term"),
+        (("cells", "questions.json", "--out", "x"), 3, "has no terms"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(bioqa, tmp_path, questions, monkeypatch, arguments, code, message):
+def test_errors_are_reported_in_a_sentence(bioqa, tmp_path, questions, monkeypatch, arguments, code, message):
     monkeypatch.chdir(tmp_path)
     before = questions.read_bytes()
     done = bioqa("pairs", *arguments)

@@ -14,10 +14,6 @@ from bioqa.errors import QuestionError, UsageError
 from bioqa.pipeline.answer import Coverage
 from bioqa.pipeline.options import AGGREGATIONS
 from bioqa.pipeline.windows import score_articles, score_questions, windows
-from bioqa.rerank.model_folder.config import read_config
-from bioqa.rerank.model_folder.tokenizer import load_tokenizer
-from bioqa.rerank.tokens import PairTokenizer
-from tests.tiny_models import ARCHITECTURES
 
 Reranker = partial(AnyReranker, engine="exact")
 QUESTION = "Which gene?"
@@ -41,7 +37,7 @@ def reranker(plain):
 
 def texts_of_windows(reranker, overlap=0):
     """The windows of LONG_ARTICLE, put together here from the runs of sentences that fit."""
-    room = reranker.passage_tokens(QUESTION) - reranker.count_tokens(["Gene"])[0]
+    room = reranker.max_passage_tokens(QUESTION) - reranker.count_tokens(["Gene"])[0]
     runs = windows(reranker.count_tokens(SENTENCES), room, overlap)
     return ["Gene\n" + " ".join(SENTENCES[begin:end]) for begin, end in runs]
 
@@ -68,7 +64,7 @@ def test_truncate_reads_as_many_tokens_as_fit_and_counts_the_characters_after_th
     assert found.windows.tolist() == [1, 1]
     assert found.truncated.tolist() == [False, True]
     read = text[: len(text) - found.unread[1]]
-    room = reranker.passage_tokens(QUESTION)
+    room = reranker.max_passage_tokens(QUESTION)
     assert reranker.count_tokens([read]) == [room]
     assert found.logits[1] == pytest.approx(reranker.logits(QUESTION, [read])[0], abs=1e-5)
     assert found.characters.tolist() == [len(SHORT_ARTICLE.default_text()), len(text)]
@@ -84,7 +80,7 @@ def test_of_a_sentence_longer_than_a_window_the_end_is_not_read(reranker):
     sentence = "The gene " + "protein " * 100 + "is mutated."
     article = Article("9", "Gene", f"{sentence} Aspirin is used.")
     found = score_articles(reranker, QUESTION, [article])
-    room = reranker.passage_tokens(QUESTION) - 1
+    room = reranker.max_passage_tokens(QUESTION) - 1
     read = "The gene " + "protein " * (room - 3) + "protein"
     assert found.windows.tolist() == [2]
     assert found.unread.tolist() == [len(sentence) - len(read)]
@@ -93,7 +89,7 @@ def test_of_a_sentence_longer_than_a_window_the_end_is_not_read(reranker):
 def test_a_title_that_leaves_no_room_is_read_as_the_first_sentence(reranker):
     title = "the gene of the protein " * 8
     article = Article("9", title.strip(), " ".join(SENTENCES[:6]))
-    assert reranker.count_tokens([title])[0] > reranker.passage_tokens(QUESTION) // 2
+    assert reranker.count_tokens([title])[0] > reranker.max_passage_tokens(QUESTION) // 2
     found = score_articles(reranker, QUESTION, [article])
     assert not found.truncated.any()
     whole = Article("9", (title * 20).strip(), "")
@@ -104,7 +100,7 @@ def test_labels_of_sections_that_do_not_fit_lead_to_windows_not_to_truncation(re
     """The sentences would fit, but with the labels the text does not."""
     from bioqa.types import Section
 
-    room = reranker.passage_tokens(QUESTION)
+    room = reranker.max_passage_tokens(QUESTION)
     parts, sections = "", []
     for word in ("gene", "pain", "cell", "cancer"):
         text = (word + " ") * (room // 4 - 1) + "."
@@ -117,42 +113,11 @@ def test_labels_of_sections_that_do_not_fit_lead_to_windows_not_to_truncation(re
     assert not found.truncated.any()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_only_the_second_text_loses_tokens_when_the_first_is_to_be_kept(architecture, plain):
-    source = load_tokenizer(read_config("tiny", plain(architecture)))
-    long, short, asked = "malaria is caused by parasites " * 80, "pain", LONG_QUESTION
-    alone = source.backend.encode(asked, add_special_tokens=False).ids
-    length = int(1.5 * len(alone))
-    tokenizer = PairTokenizer(source.backend, length, source.padding, segments=source.segments)
-    pairs = [(asked, long), (asked, short), ("gene", long), ("gene", "")]
-    kept, usual = list(tokenizer.encode(pairs, keep_first=True)), list(tokenizer.encode(pairs))
-    assert " ".join(map(str, alone)) in " ".join(map(str, kept[0].ids.tolist()))
-    assert " ".join(map(str, alone)) not in " ".join(map(str, usual[0].ids.tolist()))
-    assert [len(pair.ids) for pair in kept] == [len(pair.ids) for pair in usual]
-    assert [pair.truncated for pair in kept] == [True, False, True, False]
-    for place in (1, 2, 3):  # a short first text loses nothing either way
-        assert kept[place].ids.tolist() == usual[place].ids.tolist()
-        assert kept[place].types.tolist() == usual[place].types.tolist()
-        assert kept[place].unread == usual[place].unread
-    read = long[: len(long) - kept[0].unread]
-    [again] = tokenizer.encode([(asked, read)], keep_first=True)
-    assert again.ids.tolist() == kept[0].ids.tolist()
-    assert again.types.tolist() == kept[0].types.tolist()
-
-
-def test_what_a_model_reads_from_the_end_is_cut_at_the_beginning(plain):
-    source = load_tokenizer(read_config("tiny", plain("bert-uncased")))
-    tokenizer = PairTokenizer(source.backend, 10, source.padding, segments=True, cut="left")
-    [pair] = tokenizer.encode([("gene", "aspirin inhibits pain " * 3 + "malaria")], keep_first=True)
-    assert pair.unread == len("aspirin inhibits pain aspirin ")
-    assert pair.truncated
-
-
 def test_a_question_longer_than_half_the_limit_is_read_whole(reranker):
     asked = reranker.count_tokens([LONG_QUESTION])[0]
-    room = reranker.max_length - reranker.pair_tokens - asked
+    room = reranker.max_length - reranker.overhead_tokens - asked
     assert asked > reranker.max_length / 2
-    assert reranker.passage_tokens(LONG_QUESTION) == room
+    assert reranker.max_passage_tokens(LONG_QUESTION) == room
     other = LONG_QUESTION.replace("gene is mutated?", "pain is used ?")  # its end alone differs
     for aggregation in AGGREGATIONS:
         found = score_articles(reranker, LONG_QUESTION, [LONG_ARTICLE], aggregation=aggregation)
@@ -235,22 +200,6 @@ def test_calls_again_and_from_four_threads_give_the_same_scores(architecture, pl
     with ThreadPoolExecutor(4) as pool:
         for logits in pool.map(lambda _: score_articles(reranker, QUESTION, articles).logits, range(16)):
             np.testing.assert_array_equal(logits, alone)
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_one_tokenizer_serves_many_threads(architecture, plain):
-    source = load_tokenizer(read_config("tiny", plain(architecture)))
-    tokenizer = PairTokenizer(source.backend, 64, source.padding, segments=source.segments)
-    pairs = [(f"{word} gene?", " ".join(SENTENCES[:n])) for n in range(1, 9) for word in ("which", LONG_QUESTION[:60])]
-    expected = [pair.ids.tolist() for keep in (False, True) for pair in tokenizer.encode(pairs, keep_first=keep)]
-    counts = tokenizer.count([text for _, text in pairs])
-
-    def use(_):
-        found = [pair.ids.tolist() for keep in (False, True) for pair in tokenizer.encode(pairs, keep_first=keep)]
-        return found == expected and tokenizer.count([text for _, text in pairs]) == counts
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(use, range(40)))
 
 
 def test_a_pipeline_scores_long_articles_as_asked(reranker):

@@ -1,11 +1,11 @@
-"""The folder of a training: checkpoints while it runs, the finished model in the end.
+"""The output folder of a training run: checkpoints while it runs, the model at the end.
 
     OUT/checkpoints/recipe.toml              settings of the run
-    OUT/checkpoints/stage-N/checkpoint-STEP  the trainer's own, to go on from
-    OUT/checkpoints/stage-N/model            result of a stage, with facts.json about it
+    OUT/checkpoints/stage-N/checkpoint-STEP  checkpoints of the trainer
+    OUT/checkpoints/stage-N/model            model of a finished stage, with summary.json
     OUT/…                                    the model, recipe.toml, README.md, bioqa.json, curves.png
 
-The model's files are written beside their place and moved there at the end, config.json last: without it no library takes the
+The files of the model are written inside ``checkpoints`` and moved at the end, config.json last: without it no library takes the
 folder for a model.
 """
 
@@ -17,23 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from bioqa.errors import OutputError, UsageError
+from bioqa.io.output import output_errors, replacing
 from bioqa.train.recipe import Recipe
 
-RECIPE = "recipe.toml"
-FACTS = "facts.json"
-LAST = "config.json"
+RECIPE_FILE = "recipe.toml"
+SUMMARY_FILE = "summary.json"
+LAST_FILE = "config.json"
 
 
-class RunFolder:
-    """The folder ``path`` of one training; ``finished`` says that it holds the result of the same recipe."""
+class TrainingFolder:
+    """The folder ``path`` of one training run; ``finished`` if it already has the model of the same recipe."""
 
     def __init__(self, path: str | Path, recipe: Recipe, *, fresh: bool, writes: bool = True) -> None:
-        """Look whether the folder can be taken for this recipe. ``fresh`` forgets an unfinished run; ``writes``: this process may
+        """Check that the folder can be used for this recipe. ``fresh`` discards an unfinished run; ``writes``: this process may
         write.
 
         Raises:
-            UsageError: it holds a run with other settings, with a checkpoint or a model.
-            OutputError: it holds something else.
+            UsageError: it contains a run with other settings, with a checkpoint or a model.
+            OutputError: it contains something else.
         """
         self.path = Path(path).expanduser().absolute()
         self.checkpoints = self.path / "checkpoints"
@@ -45,61 +46,59 @@ class RunFolder:
             entries = set() if self._new else {entry.name for entry in self.path.iterdir()}
         except OSError as problem:
             raise OutputError(f"{self.path} cannot be read: {problem.strerror or problem}.") from problem
-        if entries and not entries & {RECIPE, "checkpoints"}:
-            raise OutputError(f"{self.path} is not empty and holds no training of bioqa. Name a new folder.")
+        if entries and not entries & {RECIPE_FILE, "checkpoints"}:
+            raise OutputError(f"{self.path} is not empty and does not contain a bioqa training run. Name a new folder.")
         if fresh and writes:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
         begun = any(self.checkpoints.glob("stage-*/checkpoint-*")) or any(self.checkpoints.glob("stage-*/model"))
-        self._begun = begun and self._holds(self.checkpoints / RECIPE, recipe)
-        self.finished = not fresh and not self._begun and self._holds(self.path / RECIPE, recipe)
+        self._begun = begun and self._matches(self.checkpoints / RECIPE_FILE, recipe)
+        self.finished = not fresh and not self._begun and self._matches(self.path / RECIPE_FILE, recipe)
 
-    def _holds(self, file: Path, recipe: Recipe) -> bool:
-        """Whether the settings in ``file`` are the recipe's; False where there is no file. Raises UsageError for others."""
+    def _matches(self, file: Path, recipe: Recipe) -> bool:
+        """Whether the settings in ``file`` are the recipe's; False if there is no file. Raises UsageError if they differ."""
         try:
-            there = tomllib.loads(file.read_text(encoding="utf-8"))
+            found = tomllib.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return False
         except (OSError, ValueError) as problem:
-            raise OutputError(f"{file} cannot be read ({problem}). Give --fresh to train anew.") from None
-        changed = _differences(there, recipe.to_dict())
+            raise OutputError(f"{file} cannot be read ({problem}). Use --fresh to train from scratch.") from None
+        changed = _differences(found, recipe.to_dict())
         if changed:
             shown = "; ".join(changed[:3]) + ("; …" if len(changed) > 3 else "")
             raise UsageError(
-                f"{self.path} holds a training with other settings ({shown}). Give --fresh to replace it, or another folder."
+                f"{self.path} contains a training run with other settings ({shown}). Use --fresh to replace it, or name another "
+                "folder."
             )
         return True
 
     def begin(self, recipe: Recipe) -> None:
-        """Write down the settings of a run that begins. Raises OutputError where that cannot be done."""
+        """Record the settings of a new run. Raises OutputError if they cannot be written."""
         if self._begun:
             return
-        try:
+        with output_errors(self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            part = self.checkpoints / f".{RECIPE}.part"
+        with replacing(self.checkpoints / RECIPE_FILE) as part:
             part.write_text(recipe.to_toml(), encoding="utf-8")
-            part.replace(self.checkpoints / RECIPE)
-        except OSError as problem:
-            raise OutputError(f"{self.path} cannot be written: {problem.strerror or problem}.") from problem
 
     def withdraw(self) -> None:
-        """Take away what ``begin`` wrote, where nothing has come of it: no checkpoint, no stage's model."""
+        """Undo ``begin``, unless there is a checkpoint or a model of a stage by now."""
         if self._begun or any(self.checkpoints.glob("stage-*/*")):
             return
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         if self._new:
-            with suppress(OSError):  # it holds something else
+            with suppress(OSError):  # not empty
                 self.path.rmdir()
 
     def stage(self, number: int) -> Path:
         """The folder of a stage's checkpoints; stages count from 1."""
         return self.checkpoints / f"stage-{number}"
 
-    def result(self, number: int) -> Path:
+    def stage_model(self, number: int) -> Path:
         """The folder of a stage's model."""
         return self.stage(number) / "model"
 
     def last_checkpoint(self, number: int) -> Path | None:
-        """The latest whole checkpoint of a stage; ones that a kill left half-written are removed."""
+        """The latest complete checkpoint of a stage; incomplete ones, as a kill leaves them, are removed."""
         found = None
         for folder in sorted(self.stage(number).glob("checkpoint-*"), key=lambda path: int(path.name[11:])):
             try:
@@ -110,32 +109,32 @@ class RunFolder:
                     shutil.rmtree(folder, ignore_errors=True)
         return found
 
-    def facts(self, number: int) -> dict[str, Any] | None:
-        """What a finished stage tells of itself, None where it is not finished."""
+    def stage_summary(self, number: int) -> dict[str, Any] | None:
+        """The summary of a finished stage (see ``train_stage.train_stage``), None if it is not finished."""
         try:
-            facts: dict[str, Any] = json.loads((self.result(number) / FACTS).read_text(encoding="utf-8"))
+            summary: dict[str, Any] = json.loads((self.stage_model(number) / SUMMARY_FILE).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        return facts
+        return summary
 
     def publish(self, part: Path, *, keep_checkpoints: bool) -> None:
-        """Move the files of ``part``, which lies in ``checkpoints``, to their place, and remove the checkpoints."""
-        (self.path / LAST).unlink(missing_ok=True)
+        """Move the files of ``part``, a folder in ``checkpoints``, to their place, and remove the checkpoints."""
+        (self.path / LAST_FILE).unlink(missing_ok=True)
         for old in self.path.glob("model*.safetensors*"):
             old.unlink()
-        for file in sorted(part.iterdir(), key=lambda file: file.name == LAST):
+        for file in sorted(part.iterdir(), key=lambda file: file.name == LAST_FILE):
             file.replace(self.path / file.name)
         part.rmdir()
-        (self.checkpoints / RECIPE).unlink()
+        (self.checkpoints / RECIPE_FILE).unlink()
         if not keep_checkpoints:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
-def _differences(there: dict[str, Any], here: dict[str, Any], path: str = "") -> list[str]:
+def _differences(before: dict[str, Any], now: dict[str, Any], path: str = "") -> list[str]:
     """Settings that differ, as "key = old, now new"."""
     found = []
-    for key in {**there, **here}:
-        old, new = there.get(key), here.get(key)
+    for key in {**before, **now}:
+        old, new = before.get(key), now.get(key)
         if isinstance(old, list) and isinstance(new, list) and any(isinstance(item, dict) for item in (*old, *new)):
             old, new = ({str(n): item for n, item in enumerate(items, start=1)} for items in (old, new))
         if isinstance(old, dict) and isinstance(new, dict):
@@ -146,4 +145,4 @@ def _differences(there: dict[str, Any], here: dict[str, Any], path: str = "") ->
 
 
 def _shown(value: Any) -> str:
-    return "not set" if value is None else "other" if isinstance(value, dict) else json.dumps(value, ensure_ascii=False)
+    return "not set" if value is None else "…" if isinstance(value, dict) else json.dumps(value, ensure_ascii=False)

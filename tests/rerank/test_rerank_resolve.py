@@ -1,4 +1,4 @@
-"""A reranker's name: the built-in model, a folder, a name on the Hugging Face hub."""
+"""The name of a reranker: the built-in model, a folder, or a name on the Hugging Face hub."""
 
 import huggingface_hub
 import pytest
@@ -6,7 +6,7 @@ from huggingface_hub import constants
 from safetensors.numpy import load_file
 
 from bioqa.errors import ModelError
-from bioqa.rerank.model_folder import resolve as locate
+from bioqa.rerank.model_folder import resolve
 from bioqa.rerank.reranker import Reranker
 from tests.tiny_models import edit_json
 
@@ -21,8 +21,8 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "hub"
 
 
-def put_in_cache(cache, name, source, leave_out=()):
-    """Lay a model out as huggingface_hub caches it."""
+def put_in_cache(cache, name, source, without=()):
+    """Store a model as huggingface_hub caches it."""
     commit = "a" * 40
     root = cache / f"models--{name.replace('/', '--')}"
     snapshot = root / "snapshots" / commit
@@ -30,28 +30,28 @@ def put_in_cache(cache, name, source, leave_out=()):
     (root / "refs").mkdir()
     (root / "refs" / "main").write_text(commit)
     for file in source.iterdir():
-        if file.is_file() and file.name not in leave_out:
+        if file.is_file() and file.name not in without:
             (snapshot / file.name).write_bytes(file.read_bytes())
     return snapshot
 
 
-def test_a_folder_is_named_as_it_was_given(tiny_reranker, monkeypatch):
+def test_a_folder_keeps_the_name_it_was_given_by(tiny_reranker, monkeypatch):
     monkeypatch.chdir(tiny_reranker.parent)
-    assert locate.locate("reranker") == ("reranker", locate.Path("reranker"))
+    assert resolve.resolve_model("reranker") == ("reranker", resolve.Path("reranker"))
     assert Reranker(tiny_reranker).name == str(tiny_reranker)
 
 
 @pytest.mark.parametrize("name", [None, "default"])
 def test_the_default_is_the_model_in_the_package(name, tiny_reranker, monkeypatch):
-    monkeypatch.setattr(locate, "DEFAULT_FOLDER", tiny_reranker)
+    monkeypatch.setattr(resolve, "DEFAULT_FOLDER", tiny_reranker)
     reranker = Reranker(name)
     assert (reranker.name, reranker.folder) == ("default", tiny_reranker)
 
 
-def test_the_model_in_the_package_is_small_and_brings_its_decision():
-    weights = load_file(locate.DEFAULT_FOLDER / "model.safetensors")
+def test_the_model_in_the_package_is_small_and_has_settings():
+    weights = load_file(resolve.DEFAULT_FOLDER / "model.safetensors")
     assert {tensor.dtype.name for tensor in weights.values()} == {"float16"}
-    assert sum(file.stat().st_size for file in locate.DEFAULT_FOLDER.iterdir()) <= 50_000_000
+    assert sum(file.stat().st_size for file in resolve.DEFAULT_FOLDER.iterdir()) <= 50_000_000
     reranker = Reranker()
     assert 0 < reranker.first_stage_weight < 2
     assert reranker.threshold is not None and 0 < reranker.threshold < 1
@@ -59,8 +59,8 @@ def test_the_model_in_the_package_is_small_and_brings_its_decision():
 
 
 def test_a_package_without_its_model(tmp_path, monkeypatch):
-    monkeypatch.setattr(locate, "DEFAULT_FOLDER", tmp_path / "default")
-    with pytest.raises(ModelError, match=r"lacks its built-in reranker .*install bioqa again"):
+    monkeypatch.setattr(resolve, "DEFAULT_FOLDER", tmp_path / "default")
+    with pytest.raises(ModelError, match=r"The built-in reranker is missing .*reinstall bioqa"):
         Reranker()
 
 
@@ -70,7 +70,7 @@ def test_a_path_that_does_not_exist(name):
         Reranker(name)
 
 
-def test_a_file_is_no_model(tiny_reranker):
+def test_a_file_is_not_a_model(tiny_reranker):
     with pytest.raises(ModelError, match=r"config\.json is a file.*name the folder"):
         Reranker(tiny_reranker / "config.json")
 
@@ -89,7 +89,7 @@ def test_a_hub_name_without_owner_is_one_of_cross_encoder(cache, tiny_reranker):
 @pytest.mark.parametrize("missing", [None, "model.safetensors"])
 def test_without_network_a_model_that_is_not_cached(missing, cache, tiny_reranker, capfd):
     if missing:
-        put_in_cache(cache, HUB_NAME, tiny_reranker, leave_out=(missing,))
+        put_in_cache(cache, HUB_NAME, tiny_reranker, without=(missing,))
     with pytest.raises(ModelError) as caught:
         Reranker(HUB_NAME)
     message = str(caught.value)
@@ -132,14 +132,14 @@ def test_a_name_the_hub_does_not_know(monkeypatch):
             Reranker(HUB_NAME)
 
 
-def test_a_name_that_is_none():
+def test_an_invalid_name():
     with pytest.raises(ModelError, match="name is empty"):
         Reranker("")
-    with pytest.raises(ModelError, match="nor a possible name"):
+    with pytest.raises(ModelError, match="nor a valid name"):
         Reranker("my model!")
 
 
-def test_messages_name_the_model_as_it_was_asked_for(cache, tiny_reranker):
+def test_messages_use_the_name_that_the_model_was_asked_for_by(cache, tiny_reranker):
     snapshot = put_in_cache(cache, HUB_NAME, tiny_reranker)
     edit_json(snapshot / "config.json", id2label={"0": "a", "1": "b", "2": "c"})
     with pytest.raises(ModelError, match=f"The reranker {HUB_NAME} has 3 labels"):
