@@ -132,7 +132,7 @@ def test_a_question_longer_than_half_the_limit_is_read_whole(reranker):
 def test_a_question_that_leaves_too_little_room_is_refused(reranker):
     for question in (LONG_QUESTION + " and pain" * 5, "gene " * 200):
         asked = reranker.count_tokens([question])[0]
-        with pytest.raises(QuestionError, match=rf"has (at least )?{asked} tokens; .* reads 64 .* 16 of them are kept"):
+        with pytest.raises(QuestionError, match=rf"has (at least )?{asked} tokens; .* reads 64 .* 16 of them reserved"):
             score_articles(reranker, question, [SHORT_ARTICLE])
         with pytest.raises(QuestionError, match="Shorten the question"):
             reranker.score_pairs([(question, "gene")], whole_questions=True)
