@@ -18,10 +18,10 @@ from scipy.special import logit as log_odds
 
 from benchmarks.machine import DATA, environment
 from bioqa.bench.collection import read_collection
-from bioqa.bench.run_cache import RerankRun, Work, run_collection
+from bioqa.bench.run_collection import BenchOptions, RerankRun, run_collection
 from bioqa.bench.suite import read_suite
-from bioqa.evaluate.classification import best_threshold, calibration_error, classify
-from bioqa.evaluate.ranking import evaluate
+from bioqa.evaluate.classification import best_threshold, calibration_error, classification_measures
+from bioqa.evaluate.ranking import evaluate_run
 from bioqa.rerank.activations import probabilities
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 from bioqa.train.calibration import fit
@@ -35,9 +35,9 @@ def ndcg(run: RerankRun, qrels: dict[str, dict[str, int]], logit: float, bm25: f
     """nDCG@10 of each question when passages are ranked by ``logit`` × the logit + ``bm25`` × the BM25 score."""
     scores = {
         id: {passage: logit * reranked + bm25 * first_stage for passage, first_stage, reranked in one.passages}
-        for id, one in run.reranked.items()
+        for id, one in run.records.items()
     }
-    return evaluate(qrels, scores, [MEASURE])[MEASURE]
+    return evaluate_run(qrels, scores, [MEASURE])[MEASURE]
 
 
 def weights(run: RerankRun, qrels: dict[str, dict[str, int]]) -> dict[float, float]:
@@ -61,7 +61,7 @@ def main() -> None:
         settings.append(f"reranker.model={model}")
     suite = read_suite(SUITE, settings)
     collection = read_collection(suite.collections[0])
-    runs = run_collection(suite, collection, Work(options.cache, note=print))
+    runs = run_collection(suite, collection, BenchOptions(options.cache, note=print))
     run = next(iter(runs.reranked.values()))
     tried = weights(run, collection.qrels)
     best = max(tried, key=lambda weight: tried[weight])
@@ -71,7 +71,7 @@ def main() -> None:
     calibration = fit(logits, pairs.labels, "platt")
     threshold = best_threshold(pairs.labels, pairs.scores)[1]
     calibrated = probabilities(logits.astype(np.float32), calibration.a, calibration.b)
-    measures = classify(pairs.labels, pairs.scores, threshold, probabilities=calibrated)
+    measures = classification_measures(pairs.labels, pairs.scores, threshold, probabilities=calibrated)
     settings: dict[str, Any] = {
         "threshold": threshold,
         "threshold_chosen_by": "highest F1 on dev: gold snippets and BM25's hard negatives",
@@ -87,7 +87,7 @@ def main() -> None:
             "f1": measures.f1,
             "mcc": measures.mcc,
         },
-        "engine": run.setting["engine"],
+        "engine": run.facts["engine"],
         "date": environment()["date"],
     }
     text = json.dumps(settings, indent=1) + "\n"

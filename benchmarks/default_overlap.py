@@ -21,10 +21,10 @@ from benchmarks.default_decision import MEASURE
 from benchmarks.machine import DATA, RESULTS, environment, write_result
 from bioqa import Index
 from bioqa.bench.collection import read_collection
-from bioqa.bench.run_cache import CollectionRuns, Work, run_collection
+from bioqa.bench.run_collection import BenchOptions, CollectionRuns, run_collection
 from bioqa.bench.suite import read_suite
-from bioqa.evaluate.ranking import evaluate
-from bioqa.evaluate.significance import compare
+from bioqa.evaluate.ranking import evaluate_run
+from bioqa.evaluate.significance import paired_test
 from bioqa.pairs.duplicates import normalize
 from bioqa.pairs.read_pairs import read_pairs
 
@@ -81,14 +81,14 @@ def evaluate_questions(runs: CollectionRuns, questions: set[str]) -> dict[str, A
     qrels = {id: judgements for id, judgements in runs.collection.qrels.items() if id in questions}
     systems = next(iter(runs.first.values())), runs.reranked["bm25", "default-interpolated"]
     bm25, both = (
-        evaluate(qrels, {id: scores for id, scores in system.run().items() if id in questions}, [MEASURE])[MEASURE]
+        evaluate_run(qrels, {id: scores for id, scores in system.run().items() if id in questions}, [MEASURE])[MEASURE]
         for system in systems
     )
     return {
         "questions": len(qrels),
         "BM25": round(mean(bm25.values()), 4),
         "with BM25": round(mean(both.values()), 4),
-        "p": compare(bm25, both),
+        "p": paired_test(bm25, both),
     }
 
 
@@ -100,7 +100,7 @@ def main() -> None:
     found: dict[str, Any] = {}
     for name in SETS:
         suite = read_suite(SUITES / f"{name}.toml")
-        runs = run_collection(suite, read_collection(suite.collections[0]), Work(options.cache, note=print))
+        runs = run_collection(suite, read_collection(suite.collections[0]), BenchOptions(options.cache, note=print))
         touched = touched_passages(passage_texts(runs, set().union(*runs.relevant.values())), passages)
         questions = {id for id, relevant in runs.relevant.items() if relevant & touched}
         found[name] = {

@@ -26,12 +26,12 @@ from typing import Any
 from benchmarks.default_decision import ndcg, weights
 from benchmarks.machine import DATA, RESULTS, environment, shared_data, write_result
 from bioqa.bench.collection import read_collection
-from bioqa.bench.run_cache import Work, run_collection
+from bioqa.bench.run_collection import BenchOptions, run_collection
 from bioqa.bench.suite import read_suite
-from bioqa.cli import main as bioqa
+from bioqa.cli.main import main as bioqa
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
-from bioqa.evaluate.significance import compare
+from bioqa.evaluate.significance import paired_test
 from bioqa.io.output import replacing
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 
@@ -200,9 +200,9 @@ def evaluate_model(model: str | Path) -> tuple[float, dict[str, dict[str, dict[s
     """The first-stage weight that is best on the dev questions, and nDCG@10 of each question of both sets."""
     runs = {}
     for name, (suite, question_file, questions, depth) in SETS.items():
-        settings = {"collection.questions": question_file(), "reranker.model": model, "reranker.depth": depth}
+        settings = {"collection.questions": question_file(), "reranker.model": model, "reranker.rerank-depth": depth}
         made = read_suite(SUITES / f"{suite}.toml", [f"{key}={value}" for key, value in settings.items()])
-        found = run_collection(made, read_collection(made.collections[0]), Work(FOLDER / "cache", questions))
+        found = run_collection(made, read_collection(made.collections[0]), BenchOptions(FOLDER / "cache", questions))
         runs[name] = next(iter(found.reranked.values())), found.collection.qrels
     by_weight = weights(*runs[DEV])
     best = max(by_weight, key=lambda weight: by_weight[weight])
@@ -221,7 +221,7 @@ def main() -> None:
         tries[name] = {"first_stage_weight": weight, "training": training}
         for questions, ways in found.items():
             tries[name][questions] = {
-                way: {"ndcg@10": round(mean(values.values()), 4), "p": compare(shipped[1][questions][way], values)}
+                way: {"ndcg@10": round(mean(values.values()), 4), "p": paired_test(shipped[1][questions][way], values)}
                 for way, values in ways.items()
             }
         result = {"what": "nDCG@10 after a small training run from the shipped weights; p against these, paired t-test"}
