@@ -17,7 +17,7 @@ import pytest
 from bioqa.corpus.sources import expand_sources
 from bioqa.errors import OutputError, SourceError, UsageError
 from bioqa.fetch.pubmed import FetchReport, fetch_pubmed
-from tests.corpus.pubmed_server import MAX_REQUESTS, ONE, SIZE, THREE, TWO, Handler, PubMed
+from tests.fetch.pubmed_server import MAX_REQUESTS, ONE, SIZE, THREE, TWO, Handler, PubMed
 
 
 @pytest.fixture
