@@ -225,7 +225,7 @@ def test_a_gzipped_run_with_white_space_in_the_ids_of_its_questions(rerank, file
         ("q1 Q0 3 1 2.0\n", 4, "in.run, line 1: 5 columns"),
         ("q1 Q0 3 1 2.0 x\nq1 Q0 4 2 high x\n", 4, "in.run, line 2: the score 'high' is no number"),
         ("q1 Q0 3 1 nan x\n", 4, "in.run, line 1: the score is nan"),
-        ("q1 Q0 3 1 2.0 x\nq1 Q0 3 2 1.0 x\n", 4, "in.run, line 2: document 3 stands twice"),
+        ("q1 Q0 3 1 2.0 x\nq1 Q0 3 2 1.0 x\n", 4, "in.run, line 2: document 3 is listed twice"),
         ("q1 Q0 3 1 2.0 x\nq2 Q0 3 1 1.0 x\nq1 Q0 4 2 1.0 x\n", 4, "in.run, line 3: query q1 comes again after others"),
         ("q99 Q0 3 1 2.0 x\n", 4, "question q99 is not among the questions given"),
         ("", 4, "in.run is empty"),

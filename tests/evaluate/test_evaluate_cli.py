@@ -133,7 +133,11 @@ def test_gold_of_a_bioasq_file(bioqa, tmp_path):
         (("qrels.txt", "none.txt"), 4, "none.txt does not exist"),
         (("qrels.txt", "stranger.txt"), 4, "stranger.txt: No query of the run is in the qrels"),
         (("qrels.txt", "run.txt", "--out", "no/where"), 7, "cannot be written"),
-        (("qrels.txt", "run.txt", "--format", "csv", "--out", "./run.txt"), 7, "run.txt is read and cannot be written"),
+        (
+            ("qrels.txt", "run.txt", "--format", "csv", "--out", "./run.txt"),
+            7,
+            "run.txt is an input and would be overwritten",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(bioqa, files, monkeypatch, arguments, code, problem):
@@ -213,17 +217,17 @@ def test_pictures_are_written(bioqa, pairs, tmp_path):
         ("label,score\n1,0.5\nyes,0.4\n", "pairs.csv, line 3: the label is 'yes'"),
         ("label,score\n1,0.5\n2,0.4\n", "line 3: the label is '2'"),
         ("label,score\n1,0.5\n0,nan\n", "line 3: the score is 'nan', not a finite number"),
-        ("label,score\n1,0.5\n0\n", "line 3: 1 column, where the header has 2"),
+        ("label,score\n1,0.5\n0\n", "line 3: expected 2 comma-separated columns as in the first line, found 1"),
         (
             "label,score\n1,0.5,x\n0,0.4\n",
-            "line 2: 3 columns, where the header has 2. Text with a comma in it must be in quo",
+            "found 3. Text with a comma must be in quotes",
         ),
-        ("label,label,score\n1,0,0.5\n", "pairs.csv: its header has the column 'label' 2 times"),
+        ("label,label,score\n1,0,0.5\n", "pairs.csv: 2 columns are named 'label'"),
         ("label,score\n1,0.5\n0,\n", "line 3: the score is missing"),
-        (f"label,score,text\n1,0.5,{'x' * (1 << 25)}\n", "line 2: not sound CSV (field larger than field limit"),
+        (f"label,score,text\n1,0.5,{'x' * (1 << 25)}\n", "line 2: invalid CSV (field larger than field limit"),
         ("label,score\n1,0.5\n1,0.4\n", "pairs.csv: All 2 labels are 1"),
         ("label,score\n", "pairs.csv: There are no pairs"),
-        ("label,points\n1,2\n", "Name the one to take with --score-column"),
+        ("label,points\n1,2\n", "Name the right one with --score-column"),
         ("", "is empty"),
     ],
 )
@@ -238,18 +242,23 @@ def test_bad_pairs_are_named(bioqa, tmp_path, text, problem):
 @pytest.mark.parametrize(
     ("name", "content", "code", "problem"),
     [
-        ("pairs.jsonl", b'{"label": 1, "score": 1}\n{"label": 1}\n', 3, "line 2: it lacks 'score'"),
+        (
+            "pairs.jsonl",
+            b'{"label": 1, "score": 1}\n{"label": 1}\n',
+            3,
+            "line 2: 'score' is missing, which the first line has",
+        ),
         ("pairs.jsonl", b"[1]\n", 3, "line 1: not a JSON object"),
         (
             "pairs.jsonl",
             b"{\n",
             3,
-            "line 1: not JSON (Expecting property name enclosed in double quotes at character 3)",
+            "line 1: not JSON: Expecting property name enclosed in double quotes at character 2",
         ),
-        ("pairs.jsonl", b'{"label": 1, "score": "\xe9"}\n', 3, "line 1: not UTF-8"),
+        ("pairs.jsonl", b'{"label": 1, "score": "\xe9"}\n', 3, "line 1: byte 24 (0xe9) is not UTF-8"),
         ("pairs.jsonl", b'{"label": 1, "score": 1%s}\n' % (b"0" * 400), 3, "line 1: the score is 1000"),
-        ("pairs.parquet", b"PAR1 or not", 3, "is not a sound Parquet file"),
-        ("pairs.txt", b"1 1\n", 2, "the ending tells the format"),
+        ("pairs.parquet", b"PAR1 or not", 3, "is not a valid Parquet file"),
+        ("pairs.txt", b"1 1\n", 2, "the ending says the format"),
     ],
 )
 def test_bad_files_of_other_formats_are_named(bioqa, tmp_path, name, content, code, problem):
@@ -290,7 +299,7 @@ def test_thresholds_and_scales_that_contradict(bioqa, tmp_path):
 def test_a_folder_is_no_file_of_pairs(bioqa, tmp_path):
     done = bioqa("eval", "--classification", tmp_path)
     assert done.code == 3
-    assert "is a folder where a file is needed" in done.err
+    assert "is a folder, not a file" in done.err
 
 
 def test_the_first_use_says_that_it_compiles(files):

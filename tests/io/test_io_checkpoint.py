@@ -1,7 +1,6 @@
 """Checkpoints resume after an interruption without losing or repeating records."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -169,7 +168,7 @@ def test_a_full_disk_is_an_output_error_and_closing_raises_nothing(tmp_path):
         ):
             checkpoint.start(HEADER)
             checkpoint.append({"n": 1})
-            resource.setrlimit(resource.RLIMIT_FSIZE, (os.stat(path).st_size + 10, limit[1]))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, limit[1]))
             checkpoint.append({"n": 2, "text": "x" * 1000})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
