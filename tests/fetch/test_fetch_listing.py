@@ -1,4 +1,4 @@
-"""Reading the listings and checksum files of PubMed's server, and selecting files."""
+"""The listings and checksum files of PubMed's server, and selecting files."""
 
 import pytest
 
