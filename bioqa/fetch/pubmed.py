@@ -107,7 +107,12 @@ def fetch_pubmed(
     stop = threading.Event()
     note = note or (lambda text: None)
     server = Server(
-        checked_url(base_url), timeout=timeout, retries=retries, stop=stop, wait=sleep or stop.wait, note=note
+        checked_url(base_url),
+        timeout=timeout,
+        retries=retries,
+        stop=stop,
+        wait=stop.wait if sleep is None else sleep,
+        note=note,
     )
     fetcher = _Fetcher(Path(into), server)
     with closing(server), locked(Path(into), "fetch"):

@@ -74,6 +74,8 @@ class Checkpoint:
             with output_errors("A temporary file"):
                 self._file = TemporaryFile()  # noqa: SIM115 - open until close()
             return
+        with output_errors(self.path, RESUME_HINT):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         busy = f"Another process is writing {self.path}. Wait until it ends, or name another output."
         self._file = open_locked(self.path, busy)
         self.header = None

@@ -17,13 +17,15 @@ def locked(folder: Path, task: str) -> Iterator[None]:
     Raises:
         OutputError: another process has the lock, or the folder cannot be written.
     """
+    with output_errors(folder, RESUME_HINT):
+        folder.mkdir(parents=True, exist_ok=True)
     busy = f"Another {task} is running in {folder}. Wait until it ends, or name another folder."
     with open_locked(folder / f".{task}.lock", busy):
         yield
 
 
 def open_locked(path: Path, busy: str) -> IO[bytes]:
-    """A file opened for reading and appending, created with its folder if missing, and locked until it is closed.
+    """A file opened for reading and appending, created if missing, and locked until it is closed.
 
     A symbolic link is not followed. On file systems without locks, as on some clusters, the file is opened all the same.
 
@@ -33,7 +35,6 @@ def open_locked(path: Path, busy: str) -> IO[bytes]:
     from filelock import lock_descriptor
 
     with output_errors(path, RESUME_HINT):
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_symlink():  # the error for O_NOFOLLOW speaks of "too many levels"
             raise OSError(None, "it is a symbolic link")
         file = open(path, "a+b", opener=_open_no_follow)  # noqa: SIM115 - Path.open has no opener

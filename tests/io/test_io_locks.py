@@ -41,7 +41,7 @@ def test_a_lock_is_released_after_an_error(tmp_path):
 
 def test_a_folder_that_cannot_be_created_is_an_output_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"file/\.fetch\.lock cannot be written: .*resumes where it stopped"):
+    with pytest.raises(OutputError, match=r"file cannot be written: .*resumes where it stopped"):
         locked(tmp_path / "file", "fetch").__enter__()
 
 
