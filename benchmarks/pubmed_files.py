@@ -1,12 +1,11 @@
-"""PubMed XML files like those of NLM's yearly baseline, made from the shared abstracts, for the benchmarks that build indexes.
+"""Synthetic PubMed XML files like those of NLM's yearly baseline, made from the shared abstracts, for benchmarks of index builds.
 
     python -m benchmarks.pubmed_files --citations 60000
 
-Titles and abstracts are real; ids and everything else (journals, authors, affiliations, MeSH, references) are made up, in the
-markup and about the amount of the real files: 28% of the citations have no abstract, a third of the abstracts are in sections, 67%
-of the citations have MeSH headings. Past the 175,166 abstracts that there are, sentences are dealt out anew among neighbours, so
-that no two citations are the same. Files depend on the seed alone, are written as a stream, and stay in ``<data>/pubmed-xml`` for
-the next run.
+Titles and abstracts are real; ids and everything else (journals, authors, affiliations, MeSH, references) are synthetic, with the
+markup and roughly the amounts of the real files: 28% of the citations have no abstract, a third of the abstracts have sections, 67%
+of the citations have MeSH headings. Beyond the 175,166 available abstracts, sentences are shuffled among neighbours, so that no two
+citations are the same. Files depend only on the seed, are written as a stream, and stay in ``<data>/pubmed-xml`` for the next run.
 """
 
 import argparse
@@ -31,7 +30,7 @@ PER_FILE = 30_000
 SEED = 2026
 FIRST_PMID = 10_000_001
 WINDOW = 32
-"""Neighbours among which sentences are dealt out anew."""
+"""Number of neighbouring abstracts among which sentences are shuffled."""
 
 SHARE_ABSTRACT, SHARE_SECTIONS, SHARE_MESH, SHARE_MARKUP = 0.715, 1 / 3, 0.67, 0.12
 SHARE_AFFILIATIONS, SHARE_KEYWORDS, SHARE_REFERENCES, SHARE_GRANTS = 0.6, 0.3, 0.35, 0.1
@@ -50,7 +49,7 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 SECTIONS = ("BACKGROUND", "METHODS", "RESULTS", "CONCLUSIONS")
 TYPES = {"D016428": "Journal Article", "D013485": "Research Support, Non-U.S. Gov't", "D016454": "Review"}
 NO_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
-"""Characters that XML cannot hold; some abstracts have them."""
+"""Characters that XML does not allow; some abstracts have them."""
 HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD PubMedArticle, 1st January 2019//EN" '
     '"http://dtd.nlm.nih.gov/ncbi/pubmed/out/pubmed_190101.dtd">\n<PubmedArticleSet>\n'
@@ -65,7 +64,7 @@ class Text(NamedTuple):
 
 
 class Journal(NamedTuple):
-    """A made-up journal: full title, abbreviation, ISSN and NLM's number."""
+    """A synthetic journal: full title, abbreviation, ISSN and NLM's number."""
 
     title: str
     short: str
@@ -74,7 +73,7 @@ class Journal(NamedTuple):
 
 
 class Pools(NamedTuple):
-    """What metadata is drawn from; all but the journals are pieces of XML."""
+    """Values that metadata is sampled from; all but the journals are XML fragments."""
 
     journals: list[Journal]
     authors: list[str]
@@ -84,7 +83,7 @@ class Pools(NamedTuple):
 
 
 class FilePlan(NamedTuple):
-    """One file to be made: number of the file, place of its first citation among all, citations."""
+    """One file to write: its number, the position of its first citation among all, its number of citations."""
 
     path: Path
     number: int
@@ -93,7 +92,7 @@ class FilePlan(NamedTuple):
 
 
 def pubmed_files(data: Path, citations: int, per_file: int = PER_FILE) -> list[Path]:
-    """Files with so many citations in all under ``data``, of which those missing are made on all cores."""
+    """Files under ``data`` with ``citations`` citations in total; missing ones are generated on all cores."""
     plans = list(_plans(data / "pubmed-xml" / str(per_file), citations, per_file))
     missing = [plan for plan in plans if not plan.path.exists()]
     if missing:
@@ -111,14 +110,14 @@ def _plans(folder: Path, citations: int, per_file: int) -> Iterator[FilePlan]:
 
 
 def write_file(plan: FilePlan) -> None:
-    """Write one file, under another name until it is complete."""
+    """Write one file, under a temporary name until it is complete."""
     rng = Random(f"{SEED}-{plan.number}")
     pools = _pools()
     unfinished = plan.path.with_suffix(".part")
     with unfinished.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
         file.write(HEAD.encode())
-        for place, text in enumerate(_texts(plan.start, plan.citations, rng), start=plan.start):
-            file.write(_citation(FIRST_PMID + place, text, pools, rng).encode())
+        for position, text in enumerate(_texts(plan.start, plan.citations, rng), start=plan.start):
+            file.write(_citation(FIRST_PMID + position, text, pools, rng).encode())
         file.write(b"</PubmedArticleSet>\n")
     unfinished.replace(plan.path)
 
@@ -146,15 +145,15 @@ def _abstracts() -> int:
 
 
 def _texts(start: int, count: int, rng: Random) -> Iterator[Text]:
-    """Texts for citations from place ``start`` on; from the second time round, dealt out anew."""
+    """Texts for the citations from position ``start`` on; sentences are shuffled once the real abstracts are used up."""
     first_round, skip = divmod(start, _abstracts())
     lines = itertools.chain.from_iterable(_lines() for _ in itertools.count())
     chosen = map(_text, itertools.islice(lines, skip, skip + count))
-    place = skip
+    position = skip
     while window := list(itertools.islice(chosen, WINDOW)):
-        again = first_round or place >= _abstracts()
-        yield from _dealt(window, rng) if again else window
-        place += len(window)
+        reused = first_round or position >= _abstracts()
+        yield from _shuffled(window, rng) if reused else window
+        position += len(window)
 
 
 def _text(line: str) -> Text:
@@ -164,7 +163,7 @@ def _text(line: str) -> Text:
     return Text(record.get("title") or sentences[0], sentences)
 
 
-def _dealt(window: Sequence[Text], rng: Random) -> Iterator[Text]:
+def _shuffled(window: Sequence[Text], rng: Random) -> Iterator[Text]:
     titles = [text.title for text in window]
     sentences = [sentence for text in window for sentence in text.sentences]
     rng.shuffle(titles)
@@ -183,7 +182,7 @@ def _word(rng: Random) -> str:
 
 @functools.cache
 def _pools() -> Pools:
-    """The same in every process: the names are few, so that they recur as they do in PubMed."""
+    """The same in every process; there are few names, so that they recur as in PubMed."""
     rng = Random(SEED)
     words = [_word(rng) for _ in range(1500)]
     return Pools(
@@ -233,7 +232,7 @@ def _heading(rng: Random, words: Sequence[str]) -> str:
 
 
 def _often(rng: Random, pool: Sequence[str], count: int) -> list[str]:
-    """Draw from a pool, its first members far more often than its last."""
+    """Sample from a pool, its first members far more often than its last."""
     size = len(pool)
     return [pool[int(size * rng.random() ** 3)] for _ in range(count)]
 
@@ -272,7 +271,7 @@ def _citation(pmid: int, text: Text, pools: Pools, rng: Random) -> str:
 
 
 def _marked(text: str, rng: Random) -> str:
-    """Escaped text, in some of which a word stands in italics or raised or lowered."""
+    """Escaped text, sometimes with one word in italics, superscript or subscript."""
     text = escape(text)
     if rng.random() < SHARE_MARKUP:
         words = text.split(" ")
@@ -359,7 +358,7 @@ def _references(pools: Pools, rng: Random) -> str:
 
 
 def density(paths: Iterable[Path]) -> dict[str, float]:
-    """Citations, bytes of XML and of gzip a citation, and how many of a thing a citation has on average."""
+    """Citations, bytes of XML and of gzip per citation, and the average number of each element per citation."""
     citations = plain = packed = 0
     counts = dict.fromkeys(
         ("Abstract>", "MeshHeadingList>", "MeshHeading>", "Author ", "Affiliation>", "Reference>"), 0

@@ -1,9 +1,9 @@
-"""Build and search at growing sizes: citations a second, index bytes a citation, peak memory, query latency, and a projection.
+"""Build and search at growing sizes: citations per second, index bytes per citation, peak memory, query latency, a projection.
 
     python -m benchmarks.scale --sizes 100000 300000 1000000
 
 Citations are made by ``pubmed_files.py`` and stay in ``<data>`` for the next run. Each index is built by the command ``bioqa index
-build`` and searched by a process of its own with the questions of the BioASQ test split, one after another, after a first pass over
+build`` and searched in a process of its own with the questions of the BioASQ test split, one after another, after a first pass over
 some of them. The result goes to ``benchmarks/results/scale.json``.
 """
 
@@ -34,19 +34,20 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def latencies(index: str, count: int) -> dict[str, dict[str, float]]:
-    """Percentiles of the time of a query at each depth, in this process."""
-    from bioqa import Index
+    """Percentiles of the query time at each depth, in this process."""
+    from bioqa import BM25Retriever, Index
 
     questions = test_questions()[:count]
     figures = {}
     with Index(index) as opened:
+        retriever = BM25Retriever(opened)
         for depth in DEPTHS:
             for question in questions[:WARM_UP]:
-                opened.search(question, depth)
+                retriever.search(question, depth)
             seconds = []
             for question in questions:
                 started = time.perf_counter()
-                opened.search(question, depth)
+                retriever.search(question, depth)
                 seconds.append(time.perf_counter() - started)
             figures[f"top {depth}"] = percentiles(seconds)
     return figures
@@ -74,8 +75,8 @@ def measure(size: int, options: argparse.Namespace) -> dict[str, Any]:
         sys.executable,
         "-m",
         "benchmarks.scale",
-        "--questions",
-        str(options.questions),
+        "--limit",
+        str(options.limit),
         "--latencies",
         str(index),
         str(report),
@@ -102,7 +103,7 @@ def measure(size: int, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def line(points: Sequence[tuple[float, float]], at: float) -> float:
-    """The least-squares line through the points, at ``at``; through the origin where there is one point."""
+    """The value at ``at`` of the least-squares line through the points, or of the line from the origin if there is one point."""
     mean_x, mean_y = (sum(values) / len(points) for values in zip(*points, strict=True))
     spread = sum((x - mean_x) ** 2 for x, _ in points)
     if not spread:
@@ -112,18 +113,18 @@ def line(points: Sequence[tuple[float, float]], at: float) -> float:
 
 
 def project(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What all of PubMed would take: the largest size's rate and bytes, and latency on a straight line through the sizes."""
+    """A projection to all of PubMed, from the largest size's rate and bytes and the linear trend of the latency."""
     last = measured[-1]
     latency = {
         depth: {
-            name: round(line([(one["citations"], one["latency"][depth][name]) for one in measured], PUBMED), 1)
+            name: round(line([(size["citations"], size["latency"][depth][name]) for size in measured], PUBMED), 1)
             for name in figures
         }
         for depth, figures in last["latency"].items()
     }
     return {
-        "note": "a projection, not a measurement: the rate and bytes a citation of the largest size measured; latency on the "
-        "least-squares line through the sizes measured, with all of the index in memory; made-up metadata",
+        "note": "a projection, not a measurement: rate and bytes per citation of the largest size measured; latency on the "
+        "least-squares line through the sizes measured, with the whole index in memory; synthetic metadata",
         "citations": PUBMED,
         "build_hours": round(PUBMED / last["citations_per_s"] / 3600, 2),
         "index_gib": round(PUBMED * last["index_bytes_per_citation"] / 2**30, 1),
@@ -134,26 +135,26 @@ def project(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--per-file", type=int, default=PER_FILE, help="citations in a file")
-    parser.add_argument("--questions", type=int, default=813)
+    parser.add_argument("--per-file", type=int, default=PER_FILE, help="citations per file")
+    parser.add_argument("--limit", type=int, default=813, help="only the first N questions")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--keep", action="store_true", help="leave the indexes in the data folder")
+    parser.add_argument("--keep", action="store_true", help="keep the indexes in the data folder")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path, default=RESULTS / "scale.json")
     parser.add_argument("--latencies", nargs=2, metavar=("INDEX", "REPORT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.latencies:
         index, report = options.latencies
-        Path(report).write_text(json.dumps(latencies(index, options.questions)))
+        Path(report).write_text(json.dumps(latencies(index, options.limit)))
         return
 
     measured = [measure(size, options) for size in sorted(options.sizes)]
     result = {
-        "what": "bioqa index build on made PubMed files, whole process; then the BioASQ test questions one by one",
+        "what": "bioqa index build on synthetic PubMed files, whole process; then the BioASQ test questions one by one",
         "workers": options.workers,
         "citations_per_file": options.per_file,
         "per_citation": density(pubmed_files(options.data, options.sizes[0], options.per_file)[:1]),
-        "questions": min(options.questions, len(test_questions())),
+        "questions": min(options.limit, len(test_questions())),
         "sizes": measured,
         "projection": project(measured),
         "memory": MEMORY_NOTE,

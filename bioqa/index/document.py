@@ -1,16 +1,15 @@
-"""How an Article is kept in Lucene.
+"""How an Article is stored in Lucene.
 
 ``id``         stored, and binary doc values of the same name (read for every hit of a run without touching stored text)
 ``contents``   title and abstract, Anserini's analyzer; not stored
 ``title``      the title alone, for weighting and field queries; not stored
-``raw``        stored JSON: the whole article, fields at their default left out
-``version``, ``order``  doc values: which of two records of one PMID wins
+``raw``        stored JSON: the whole article without fields at their default
+``version``, ``order``  doc values: which of two records of one PMID is the latest
 ``date``       point: the first day that the publication date can mean, as the number YYYYMMDD
 ``journal``, ``mesh``, ``type``, ``language``  exact values in lower case, for filters
-``lacks``      the names of those five fields that an article has no value of
+``lacks``      the names of those five fields for which the article has no value
 
-The Lucene documents are made in Java (``java/Bulk.java``) from rows of strings, which cross the border between Python and Java
-hundreds of articles at a time.
+Java makes the Lucene documents (``java/DocumentWriter.java``) from rows of strings, hundreds of articles per call.
 """
 
 import json
@@ -21,16 +20,16 @@ from bioqa.index.jvm import java
 from bioqa.types import Article, Section
 
 ID, TITLE, CONTENTS, RAW = "id", "title", "contents", "raw"
-DATE, LACKS = "date", "lacks"
+DATE, MISSING = "date", "lacks"
 FACETS = ("journal", "mesh", "type", "language")
 _TUPLES = {f.name for f in fields(Article) if isinstance(f.default, tuple)}
-_SPECS = [(f.name, f.default) for f in fields(Article) if f.name not in ("id", "title", "abstract", "sections")]
+_OPTIONAL = [(f.name, f.default) for f in fields(Article) if f.name not in ("id", "title", "abstract", "sections")]
 
 
 def to_json(article: Article) -> str:
-    """The article as one line of JSON; fields at their default value are left out."""
+    """The article as one line of JSON, without fields at their default."""
     record: dict[str, Any] = {"id": article.id, "title": article.title, "abstract": article.abstract}
-    for name, default in _SPECS:
+    for name, default in _OPTIONAL:
         value = getattr(article, name)
         if value != default:
             record[name] = value
@@ -47,8 +46,8 @@ def from_json(text: str) -> Article:
     return Article(sections=sections, **values)
 
 
-def cells(article: Article) -> list[str]:
-    """The article as the row of strings that ``Bulk.add`` takes."""
+def to_row(article: Article) -> list[str]:
+    """The article as the row of 10 strings that ``DocumentWriter.add`` takes."""
     facets = ((article.journal,), article.mesh, article.publication_types, article.languages)
     return [
         article.id,

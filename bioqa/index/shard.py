@@ -1,4 +1,4 @@
-"""One corpus file → documents in a Lucene writer: in this process, or in a worker process that makes a shard of its own."""
+"""One corpus file → documents in a Lucene writer: in this process, or in a worker process that builds a shard of its own."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,26 +15,42 @@ from typing import Any
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import Source
 from bioqa.errors import RecordError, SourceError
-from bioqa.index.document import cells
+from bioqa.index.document import analyzer, to_row
 from bioqa.index.jvm import java, limit_memory
 from bioqa.index.manifest import SourceEntry
-from bioqa.types import Deletion
+from bioqa.types import Article, Deletion
 
 BATCH = 512
-PLACES = 1 << 32
-"""Records that one source can hold: the place of a record in the corpus is its source's number times this, plus its own."""
-SHOWN = 20
-"""Skipped records that are described; the rest are counted."""
+"""Articles passed to Java at a time."""
+SOURCE_POSITIONS = 1 << 32
+"""Maximum number of records per source: a record's position in the corpus is its source's number times this, plus its own."""
+MAX_MESSAGES = 20
+"""Skipped records that are described; the rest are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What came of reading one source: its entry, latest revision date, deletions (PMID, place), messages on skipped records."""
+class ShardReport:
+    """The result of indexing one source: its manifest entry, latest revision date, deletions as (PMID, position), and messages
+    about the first skipped records.
+    """
 
     entry: SourceEntry
     snapshot: str
     deletions: tuple[tuple[str, int], ...]
     messages: tuple[str, ...]
+
+
+class _SkippedRecords:
+    """Counts malformed records and keeps the messages of the first ones."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.messages: list[str] = []
+
+    def add(self, problem: RecordError) -> None:
+        self.count += 1
+        if self.count <= MAX_MESSAGES:
+            self.messages.append(str(problem))
 
 
 def checksum(path: Path) -> tuple[int, str]:
@@ -43,20 +59,42 @@ def checksum(path: Path) -> tuple[int, str]:
         return path.stat().st_size, hashlib.file_digest(file, "md5").hexdigest()
 
 
-def _checked(path: Path) -> tuple[int, str]:
-    """``checksum``, compared with the .md5 file beside the file where there is one, as NLM puts it there."""
+def _verified_checksum(path: Path) -> tuple[int, str]:
+    """``checksum``, compared with the .md5 file beside the file if there is one, as NLM provides it."""
     size, md5 = checksum(path)
     beside = path.with_name(f"{path.name}.md5")
     if beside.is_file():
         found = re.search(r"\b[0-9a-fA-F]{32}\b", beside.read_text(encoding="utf-8", errors="replace"))
         if not found:
-            raise SourceError(f"{beside} holds no md5 checksum. Fetch it again, or remove it.")
+            raise SourceError(f"{beside} contains no md5 checksum. Fetch it again, or remove it.")
         if found.group().lower() != md5:
-            raise SourceError(f"{path} does not have the checksum in {beside.name}: it is damaged. Fetch it again.")
+            raise SourceError(f"{path} does not match the checksum in {beside.name}: it is damaged. Fetch it again.")
     return size, md5
 
 
-def take(
+def _batches(
+    records: Iterable[Article | Deletion], first_position: int
+) -> Iterator[tuple[int, list[Article] | Deletion]]:
+    """Yield runs of up to ``BATCH`` consecutive articles and single deletions, each with the position of its (first) record."""
+    batch: list[Article] = []
+    position = first_position
+    for record in records:
+        if isinstance(record, Deletion):
+            if batch:
+                yield position - len(batch), batch
+                batch = []
+            yield position, record
+        else:
+            batch.append(record)
+        position += 1
+        if len(batch) == BATCH:
+            yield position - BATCH, batch
+            batch = []
+    if batch:
+        yield position - len(batch), batch
+
+
+def index_source(
     writer: Any,
     source: Source,
     order: int,
@@ -64,56 +102,32 @@ def take(
     skip_bad: bool,
     progress: Callable[[int], None] | None = None,
     ids: list[str] | None = None,
-) -> Taken:
-    """Read a source into a Lucene writer, without committing. ``progress`` is told of each batch of articles, ``ids``
-    gets the id of each record.
+) -> ShardReport:
+    """Add the articles of a source, number ``order`` of the corpus, to a Lucene writer, without committing.
+
+    ``progress`` is called with the number of articles in each batch; the id of each record is appended to ``ids``.
 
     Raises:
-        SourceError: the source cannot be read, or holds a malformed record and ``skip_bad`` is not set.
+        SourceError: the source cannot be read, or contains a malformed record and ``skip_bad`` is not set.
     """
-    add = java("bioqa.Bulk").add
-    size, md5 = _checked(source.file)
-    messages: list[str] = []
-    skipped = 0
-
-    def on_bad(problem: RecordError) -> None:
-        nonlocal skipped
-        skipped += 1
-        if skipped <= SHOWN:
-            messages.append(str(problem))
-
-    batch: list[str] = []
-    place = begin = order * PLACES
+    add = java("bioqa.DocumentWriter").add
+    size, md5 = _verified_checksum(source.file)
+    skipped = _SkippedRecords()
+    records = read_source(source, on_bad=skipped.add if skip_bad else None)
     articles, deletions, snapshot = 0, [], ""
-
-    def flush() -> None:
-        nonlocal batch, articles
-        if batch:
-            add(writer, batch, begin)
-            count = place - begin
-            articles += count
-            batch = []
-            if progress:
-                progress(count)
-
-    for record in read_source(source, on_bad=on_bad if skip_bad else None):
+    for position, batch in _batches(records, order * SOURCE_POSITIONS):
         if ids is not None:
-            ids.append(record.id)
-        if isinstance(record, Deletion):
-            flush()
-            deletions.append((record.id, place))
-            place += 1
-            begin = place
+            ids.extend([batch.id] if isinstance(batch, Deletion) else [article.id for article in batch])
+        if isinstance(batch, Deletion):
+            deletions.append((batch.id, position))
             continue
-        batch += cells(record)
-        snapshot = max(snapshot, record.revised)
-        place += 1
-        if place - begin == BATCH:
-            flush()
-            begin = place
-    flush()
-    entry = SourceEntry(str(source.path), size, md5, articles, len(deletions), skipped, order)
-    return Taken(entry, snapshot, tuple(deletions), tuple(messages))
+        add(writer, [value for article in batch for value in to_row(article)], position)
+        articles += len(batch)
+        snapshot = max(snapshot, *(article.revised for article in batch))
+        if progress:
+            progress(len(batch))
+    entry = SourceEntry(str(source.path), size, md5, articles, len(deletions), skipped.count, order)
+    return ShardReport(entry, snapshot, tuple(deletions), tuple(skipped.messages))
 
 
 def open_directory(path: Path) -> Any:
@@ -122,11 +136,11 @@ def open_directory(path: Path) -> Any:
 
 
 def start_worker(memory_mb: int, parent: int) -> None:
-    """Make a worker of the process ``parent`` ready: its share of memory, and an end with its parent, however that ends."""
+    """Prepare a worker of the process ``parent``: limit its memory to ``memory_mb`` MiB, and end it when its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     limit_memory(memory_mb)
 
-    def watch() -> None:  # the parent may have been killed before this began
+    def watch() -> None:  # the parent may have been killed before this started
         while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)
@@ -134,21 +148,19 @@ def start_worker(memory_mb: int, parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def build_shard(source: Source, order: int, folder: Path, ram_mb: float, skip_bad: bool) -> Taken:
-    """Build a Lucene index of one source at ``folder``; what a worker process does."""
-    from bioqa.index.document import analyzer
-
-    with open_shard(folder, ram_mb, analyzer()) as writer:
-        taken = take(writer, source, order, skip_bad=skip_bad)
+def build_shard(source: Source, order: int, folder: Path, ram_mb: float, skip_bad: bool) -> ShardReport:
+    """Build a Lucene index of one source at ``folder``; this is what a worker process runs."""
+    with open_shard(folder, ram_mb) as writer:
+        report = index_source(writer, source, order, skip_bad=skip_bad)
         writer.commit()
-    return taken
+    return report
 
 
 @contextmanager
-def open_shard(folder: Path, ram_mb: float, analyzer: Any) -> Iterator[Any]:
-    """A writer of a new shard that never merges: the index it goes into does."""
+def open_shard(folder: Path, ram_mb: float) -> Iterator[Any]:
+    """A writer of a new shard that never merges segments: the index that it is added to does."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = java("org.apache.lucene.index.IndexWriterConfig")(analyzer)
+    config = java("org.apache.lucene.index.IndexWriterConfig")(analyzer())
     config.setOpenMode(java("org.apache.lucene.index.IndexWriterConfig$OpenMode").CREATE)
     config.setRAMBufferSizeMB(ram_mb)
     config.setUseCompoundFile(False)
@@ -158,5 +170,5 @@ def open_shard(folder: Path, ram_mb: float, analyzer: Any) -> Iterator[Any]:
     try:
         yield writer
     finally:
-        writer.rollback()  # what was committed stays
+        writer.rollback()  # commits stay
         directory.close()

@@ -1,4 +1,4 @@
-"""Keep an index current: PubMed's daily update files, taken in once each, in order, all of a call in one commit."""
+"""Update an index with PubMed's daily files: each is indexed once, in order, and all files of a call appear in one commit."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,15 +9,15 @@ from bioqa.corpus.sources import Source, expand_sources, gaps, pubmed_number
 from bioqa.errors import IndexStateError, SourceError, UsageError
 from bioqa.index.manifest import Manifest
 from bioqa.index.reader import Index
-from bioqa.index.shard import checksum, take
-from bioqa.index.writer import RAM_BUFFER_MB, latest_manifest, open_writer, resolve
+from bioqa.index.shard import ShardReport, checksum, index_source
+from bioqa.index.writer import RAM_BUFFER_MB, keep_latest_records, latest_manifest, open_writer
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateReport:
-    """What an update did: articles in the index now and before, records read, files taken in, files known already, seconds.
+    """The result of an update: articles in the index after and before it, records read, new and already indexed files, seconds.
 
-    ``replaced`` counts the records that lost to another of the same PMID, or were deleted.
+    ``replaced`` counts the records that were deleted, or replaced by another record of the same PMID.
     """
 
     documents: int
@@ -39,15 +39,16 @@ def update_index(
     note: Callable[[str], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> UpdateReport:
-    """Take update files into the index at ``path``: revisions replace, DeleteCitation deletes, older versions change nothing.
+    """Add update files to the index at ``path``: revisions replace, DeleteCitation deletes, older versions are ignored.
 
-    Files that the index holds already are left out. Everything else of a call appears in one commit; until then, and where the
-    call fails, searches see the index as it was. ``note`` is told of skipped records and of gaps in PubMed's numbering.
+    Files that are already indexed are skipped. The others appear in one commit; until then, and if the call fails, searches see
+    the index as it was. ``note`` is called with a message for each skipped record and each gap in PubMed's file sequence,
+    ``progress`` with the number of articles in each batch.
 
     Raises:
-        SourceError: a file cannot be read, or differs from the one of its name taken in before.
+        SourceError: a file cannot be read, or differs from the indexed file of the same name.
         IndexStateError: there is no finished index, or another program is writing it.
-        UsageError: a PubMed file comes before one that is in the index.
+        UsageError: a PubMed file comes before one that is already indexed.
     """
     started = time.monotonic()
     path, note = Path(path), note or (lambda text: None)
@@ -55,33 +56,33 @@ def update_index(
         before, manifest = len(index), index.manifest
     latest = latest_manifest(path)
     if latest is not None and latest.state != "complete":
-        raise IndexStateError(f"{path} is being built anew. Finish that build first: run its command again.")
+        raise IndexStateError(f"{path} is being rebuilt. Finish that build first: run its command again.")
     found = expand_sources(sources)
-    new = _new(manifest, found)
+    new = _new_sources(manifest, found)
     for name in gaps([*(entry.path for entry in manifest.sources), *(source.path for source in new)]):
         note(f"Gap in the files: {name} is missing. Its records are not in the index.")
     if not new:
         return UpdateReport(before, before, 0, 0, 0, 0, 0, len(found), time.monotonic() - started)
     ids: list[str] = []
     first = max((entry.order for entry in manifest.sources), default=-1) + 1
-    taken = []
+    reports: list[ShardReport] = []
     with open_writer(path, create=False, ram_mb=RAM_BUFFER_MB) as writer:
         for order, source in enumerate(new, start=first):
-            one = take(writer, source, order, skip_bad=skip_bad, progress=progress, ids=ids)
-            taken.append(one)
-            manifest = manifest.with_source(one.entry, one.snapshot, list(one.deletions))
-            for message in one.messages:
+            report = index_source(writer, source, order, skip_bad=skip_bad, progress=progress, ids=ids)
+            reports.append(report)
+            manifest = manifest.with_source(report.entry, report.snapshot, list(report.deletions))
+            for message in report.messages:
                 note(f"Skipped: {message}")
-        replaced = resolve(writer, ids, manifest.deletions)
+        replaced = keep_latest_records(writer, ids, manifest.deletions)
         documents = int(writer.getDocStats().numDocs)
         writer.setLiveCommitData(manifest.completed(documents).to_user_data())
         writer.commit()
     return UpdateReport(
         documents=documents,
         documents_before=before,
-        articles=sum(one.entry.articles for one in taken),
-        deletions=sum(one.entry.deletions for one in taken),
-        skipped=sum(one.entry.skipped for one in taken),
+        articles=sum(report.entry.articles for report in reports),
+        deletions=sum(report.entry.deletions for report in reports),
+        skipped=sum(report.entry.skipped for report in reports),
         replaced=replaced,
         files=len(new),
         files_known=len(found) - len(new),
@@ -89,8 +90,8 @@ def update_index(
     )
 
 
-def _new(manifest: Manifest, sources: Sequence[Source]) -> list[Source]:
-    """The sources that the index does not hold, in PubMed's order."""
+def _new_sources(manifest: Manifest, sources: Sequence[Source]) -> list[Source]:
+    """The sources that are not yet indexed, in PubMed's order."""
     known = {Path(entry.path).name: entry for entry in manifest.sources}
     numbers = [number for number in (pubmed_number(entry.path) for entry in manifest.sources) if number]
     last = max(numbers, default=(0, 0))
@@ -102,12 +103,12 @@ def _new(manifest: Manifest, sources: Sequence[Source]) -> list[Source]:
             continue
         if entry is not None:
             raise SourceError(
-                f"{source.path} differs from the file of that name in the index. Fetch it again, or build anew."
+                f"{source.path} differs from the indexed file of the same name. Fetch it again, or rebuild the index."
             )
         if number and number < last:
             raise UsageError(
-                f"{source.path} comes before pubmed{last[0]:02}n{last[1]:04}, which is in the index: records that it would "
-                "bring may have been replaced since. Build anew to take it in."
+                f"{source.path} comes before pubmed{last[0]:02}n{last[1]:04}, which is already indexed and may have replaced its "
+                "records. Rebuild the index to include it."
             )
         new.append(source)
     return sorted(new, key=lambda source: pubmed_number(source.path) or (0, 0))

@@ -1,4 +1,4 @@
-"""Is an index sound: every byte against Lucene's checksums and structures, and the counts against its manifest."""
+"""Check an index: every byte against Lucene's checksums and structures, and the counts against its manifest."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,33 +10,31 @@ from bioqa.index.shard import open_directory
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What was found: articles, faults (none where the index is sound), and warnings that are no damage."""
+class VerifyReport:
+    """The result of a check: the number of articles, errors (none if the index is intact), and warnings about missing files."""
 
     documents: int
-    faults: tuple[str, ...]
+    errors: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def verify_index(path: str | Path) -> Verdict:
-    """Check an index: Lucene's CheckIndex over every segment, document counts against the manifest, gaps in PubMed's files.
+def verify_index(path: str | Path) -> VerifyReport:
+    """Check an index: Lucene's CheckIndex on every segment, document counts against the manifest, gaps in PubMed's files.
 
     Raises:
-        IndexStateError: ``path`` is missing or no index at all.
+        IndexStateError: ``path`` is missing or not an index.
     """
     path = Path(path)
     with Index(path) as index:
         documents, manifest = len(index), index.manifest
-    faults = _lucene_faults(path)
+    errors = _lucene_errors(path)
     if documents != manifest.documents:
-        faults.append(f"It holds {documents:,} articles, and {manifest.documents:,} when it was written.")
-    warnings = tuple(
-        f"{name} is missing among the files taken in." for name in gaps([e.path for e in manifest.sources])
-    )
-    return Verdict(documents, tuple(faults), warnings)
+        errors.append(f"The index contains {documents:,} articles, but its manifest says {manifest.documents:,}.")
+    missing = gaps([entry.path for entry in manifest.sources])
+    return VerifyReport(documents, tuple(errors), tuple(f"Gap in the files: {name} is missing." for name in missing))
 
 
-def _lucene_faults(path: Path) -> list[str]:
+def _lucene_errors(path: Path) -> list[str]:
     failure = java_exception()
     checker = None
     try:
@@ -44,11 +42,10 @@ def _lucene_faults(path: Path) -> list[str]:
         status = checker.checkIndex()
         if status.clean:
             return []
-        return [
-            f"Lucene finds {status.numBadSegments or 'its list of segments'} damaged ({status.totLoseDocCount:,} articles)."
-        ]
+        damaged = f"{status.numBadSegments} segments are" if status.numBadSegments else "the list of segments is"
+        return [f"Lucene reports that {damaged} damaged ({status.totLoseDocCount:,} articles lost)."]
     except failure as problem:
-        return [f"Lucene cannot read it: {getattr(problem, 'innermessage', '') or problem}"]
+        return [f"Lucene cannot read the index: {getattr(problem, 'innermessage', '') or problem}"]
     finally:
         if checker is not None:
             checker.close()

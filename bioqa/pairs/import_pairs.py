@@ -31,7 +31,7 @@ def text_id(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
-def given_pairs(path: Path, columns: Sequence[str] | None = None) -> Iterator[Pair]:
+def import_pairs(path: Path, columns: Sequence[str] | None = None) -> Iterator[Pair]:
     """Yield the pairs of a file or folder in another format than bioqa's own pairs file.
 
     ``columns`` names those of question, passage and label; None finds them by their usual names.

@@ -1,15 +1,14 @@
 """BM25 over a Lucene index, with Anserini's analyzer and bag-of-words query: the scores are Pyserini's."""
 
 import sys
-import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bioqa.index.filters import combine, lacks_query
-from bioqa.index.jvm import cast, java
+from bioqa.index.filters import combine, missing_query
+from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.query import RM3_DOCUMENTS, QueryBuilder
 from bioqa.index.reader import Index
 from bioqa.retrieve.options import SearchOptions
@@ -17,13 +16,13 @@ from bioqa.retrieve.retriever import MissingField, Snapshot
 from bioqa.types import Article, Candidate, Candidates
 
 DEFAULTS = SearchOptions()
-KEPT = 8
-"""Options whose compiled form is kept."""
+MAX_COMPILED = 8
+"""Number of search options whose compiled form is cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """Search options in Lucene's terms: what makes queries, and a searcher on all cores and one on a single thread."""
+    """Search options compiled for Lucene: a query builder, a searcher on all threads and one on a single thread."""
 
     queries: QueryBuilder
     searcher: Any
@@ -34,25 +33,24 @@ class _Compiled:
 class BM25Retriever:
     """The first stage over an open ``Index``, which the caller closes.
 
-    Long searches run on all of the index's threads, and so do the questions of ``search_many``.
+    Slow searches run on all of the index's threads, and so do the questions of ``search_many``. Safe to use from several threads.
     """
 
     def __init__(self, index: Index) -> None:
         self.index = index
         self._compiled: OrderedDict[SearchOptions, _Compiled] = OrderedDict()
-        self._lock = threading.Lock()
 
     def search(self, question: str, k: int = 10, options: SearchOptions = DEFAULTS) -> Candidates:
         """The ``k`` articles with the highest score for the question, best first; equal scores in index order.
 
         Raises:
-            QuestionError: the question is not a query in Lucene's syntax, where that was chosen.
+            QuestionError: ``options.syntax`` is "lucene" and the question is not valid in it.
         """
         compiled = self._compile(options)
-        return unpack(java("bioqa.Bulk").search(compiled.searcher, self._query(compiled, question), k))
+        return unpack_hits(java("bioqa.Searcher").search(compiled.searcher, self._query(compiled, question), k))
 
     def search_many(self, questions: Sequence[str], k: int = 10, options: SearchOptions = DEFAULTS) -> list[Candidates]:
-        """What ``search`` gives for each question, several questions at a time."""
+        """What ``search`` returns for each question, several questions at a time."""
         compiled = self._compile(options)
         first = [compiled.queries.build(question) for question in questions]
         if not options.rm3:
@@ -62,27 +60,30 @@ class BM25Retriever:
         return self._search_all(compiled, expanded, k)
 
     def check_options(self, options: SearchOptions) -> None:
-        """Supports every option."""
+        """Does nothing: every option is supported."""
 
     def check_question(self, question: str, options: SearchOptions = DEFAULTS) -> None:
-        """Raise QuestionError where the question is not a query in Lucene's syntax, and that was chosen."""
+        """Raise QuestionError if ``options.syntax`` is "lucene" and the question is not valid in it."""
         self._compile(options).queries.build(question)
 
     def explain(self, question: str, candidate: Candidate, options: SearchOptions = DEFAULTS) -> str:
-        """How the score of a candidate is computed, as Lucene explains it, over several lines."""
+        """Lucene's explanation of a candidate's score, on several lines."""
         compiled = self._compile(options)
-        query = cast("org.apache.lucene.search.Query", self._query(compiled, question))
-        return str(compiled.searcher.explain(query, candidate.key).toString()).rstrip()
+        query = self._query(compiled, question)
+        with java_lock:
+            explained = compiled.searcher.explain(cast("org.apache.lucene.search.Query", query), candidate.key)
+            return str(explained.toString()).rstrip()
 
     def missing_field_counts(self, question: str | None, options: SearchOptions = DEFAULTS) -> list[MissingField]:
         """As ``Retriever.missing_field_counts``."""
         compiled = self._compile(options)
         counts = []
         for name in options.filters.fields:
-            matching = (
-                compiled.queries.passing(skip=name) if question is None else compiled.queries.build(question, skip=name)
-            )
-            count = int(compiled.searcher.count(combine((matching, "FILTER"), (lacks_query(name), "FILTER"))))
+            queries = compiled.queries
+            with java_lock:
+                matching = queries.passing(skip=name) if question is None else queries.build(question, skip=name)
+                query = combine((matching, "FILTER"), (missing_query(name), "FILTER"))
+            count = int(java("bioqa.Searcher").count(compiled.searcher, query))
             if count:
                 counts.append(MissingField(name, count))
         return counts
@@ -96,16 +97,16 @@ class BM25Retriever:
         return self.index.articles([candidate.key for candidate in candidates])
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
-        """The articles with these ids, None for each that is not there."""
+        """The articles with these ids, None for each that is not in the index."""
         return self.index.get_many(ids)
 
     def snapshot(self) -> Snapshot:
-        """What is searched."""
+        """Name, size and dates of the index."""
         manifest = self.index.manifest
         return Snapshot(self.index.path.name, len(self.index), manifest.snapshot, manifest.created)
 
     def _compile(self, options: SearchOptions) -> _Compiled:
-        with self._lock:
+        with java_lock:
             found = self._compiled.get(options)
             if found is None:
                 found = _Compiled(
@@ -115,7 +116,7 @@ class BM25Retriever:
                     options.rm3,
                 )
                 self._compiled[options] = found
-                if len(self._compiled) > KEPT:
+                if len(self._compiled) > MAX_COMPILED:
                     self._compiled.popitem(last=False)
             return found
 
@@ -123,18 +124,18 @@ class BM25Retriever:
         query = compiled.queries.build(question)
         if not compiled.rm3:
             return query
-        feedback = unpack(java("bioqa.Bulk").search(compiled.searcher, query, RM3_DOCUMENTS))
+        feedback = unpack_hits(java("bioqa.Searcher").search(compiled.searcher, query, RM3_DOCUMENTS))
         return self._expand(compiled, question, query, feedback)
 
     def _search_all(self, compiled: _Compiled, queries: Sequence[Any], k: int) -> list[Candidates]:
         if not queries:
             return []
         threads = min(self.index.threads, len(queries))
-        found = java("bioqa.Bulk").searchAll(compiled.one_thread, list(queries), k, threads)
-        return [unpack(hits) for hits in found]
+        found = java("bioqa.Searcher").searchAll(compiled.one_thread, list(queries), k, threads)
+        return [unpack_hits(hits) for hits in found]
 
     def _expand(self, compiled: _Compiled, question: str, query: Any, feedback: Sequence[Candidate]) -> Any:
-        """The RM3 query from what ``query`` found; ``query`` itself where that is nothing."""
+        """The RM3 query with terms of the articles that ``query`` found; ``query`` itself if it found none."""
         if not feedback:
             return query
         texts = [article.default_text() for article in self.articles(feedback)]
@@ -142,8 +143,8 @@ class BM25Retriever:
         return compiled.queries.expanded(question, self.index.reader, texts, scores)
 
 
-def unpack(packed: Any) -> Candidates:
-    """The candidates in the bytes that ``Bulk.search`` returned."""
+def unpack_hits(packed: Any) -> Candidates:
+    """The candidates in the bytes that Java's ``Searcher.search`` returned."""
     data = packed.tostring()
     count = int.from_bytes(data[:4], sys.byteorder)
     scores, ids = 4 + 4 * count, 4 + 8 * count

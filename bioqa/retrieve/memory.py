@@ -1,4 +1,4 @@
-"""BM25 in memory on rank-bm25, for files of a few thousand articles: no index on disk and no JVM."""
+"""BM25 in memory with rank-bm25, for a few thousand articles: no index on disk, no JVM."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ _WORD = re.compile(r"\w+(?:['’.]\w+)*")
 
 
 def _analyzer() -> Any:
-    """Text → tokens much as Anserini's analyzer makes them: lower case, no stop words, Porter stems."""
+    """Text → tokens, much like Anserini's analyzer: lower case, no stop words, Porter stems."""
     from Stemmer import Stemmer
 
     stem = Stemmer("porter").stemWords
@@ -44,7 +44,7 @@ def _bm25(corpus: list[list[str]], k1: float, b: float) -> "BM25Okapi":
     class LuceneBM25(BM25Okapi):  # type: ignore[misc]
         """BM25Okapi with Lucene's idf, log(1 + (N - n + 0.5) / (n + 0.5)).
 
-        The classic one falls below zero for words in more than half of the articles, as happens in small files.
+        The classic one is negative for terms in more than half of the articles, which is common in small files.
         """
 
         def _calc_idf(self, nd: dict[str, int]) -> None:
@@ -54,7 +54,7 @@ def _bm25(corpus: list[list[str]], k1: float, b: float) -> "BM25Okapi":
 
 
 def latest(records: Iterable[Article | Deletion]) -> dict[str, Article]:
-    """The articles of a corpus by id, each in its latest version, as a built index holds them.
+    """The articles of a corpus by id, each in its latest version, as in a built index.
 
     Raises:
         SourceError: there is no article.
@@ -66,26 +66,26 @@ def latest(records: Iterable[Article | Deletion]) -> dict[str, Article]:
         elif record.id not in articles or record.version >= articles[record.id].version:
             articles[record.id] = record
     if not articles:
-        raise SourceError("The corpus holds no article: nothing to search.")
+        raise SourceError("The corpus contains no articles.")
     return articles
 
 
 def check_options(options: SearchOptions) -> None:
-    """Raise UsageError for an option that a search in memory does not support."""
+    """Raise UsageError for an option that an in-memory search does not support."""
     used = [f"--{name}" for name in FILTER_OPTIONS if getattr(options.filters, name)]
     used += [f"--{name.replace('_', '-')}" for name in INDEX_ONLY if getattr(options, name) != getattr(DEFAULTS, name)]
     if used:
         raise UsageError(
-            f"{', '.join(used)} {'needs' if len(used) == 1 else 'need'} an index: --corpus is searched in memory, by words alone. "
-            "Build one with `bioqa index build`."
+            f"{', '.join(used)} {'needs' if len(used) == 1 else 'need'} an index: --corpus is searched in memory, as bags of words "
+            "only. Build an index with `bioqa index build`."
         )
 
 
 class MemoryRetriever:
-    """The first stage over articles held in memory, by words alone.
+    """The first stage over articles in memory: bag-of-words questions only, no filters.
 
-    A repeated id replaces the article before it, as in a built index. Scores are rank-bm25's, which are k1 + 1 times Lucene's
-    up to its rounding of document lengths.
+    A repeated id replaces the earlier article, as in a built index. Scores are rank-bm25's: k1 + 1 times Lucene's, except that
+    Lucene rounds document lengths. Safe to use from several threads.
 
     Raises:
         SourceError: there is no article.
@@ -126,7 +126,7 @@ class MemoryRetriever:
     def search_many(
         self, questions: Sequence[str], k: int = 10, options: SearchOptions = DEFAULTS
     ) -> list[list[Candidate]]:
-        """What ``search`` gives for each question."""
+        """What ``search`` returns for each question."""
         return [self.search(question, k, options) for question in questions]
 
     def check_options(self, options: SearchOptions) -> None:
@@ -134,18 +134,18 @@ class MemoryRetriever:
         check_options(options)
 
     def check_question(self, question: str, options: SearchOptions = DEFAULTS) -> None:
-        """Any question can be searched by its words."""
+        """Does nothing: every question can be searched as a bag of words."""
 
     def explain(self, question: str, candidate: Candidate, options: SearchOptions = DEFAULTS) -> str:
         """Not available in memory: raises UsageError."""
-        raise UsageError("Scores in memory cannot be explained. Build an index and search that.")
+        raise UsageError("Scores of an in-memory search cannot be explained. Build an index and search it.")
 
     def missing_field_counts(self, question: str | None, options: SearchOptions = DEFAULTS) -> list[MissingField]:
-        """Nothing: there are no filters in memory."""
+        """Always empty: in-memory search has no filters."""
         return []
 
     def unknown_filter_values(self, options: SearchOptions = DEFAULTS) -> list[tuple[str, str]]:
-        """Nothing: there are no filters in memory."""
+        """Always empty: in-memory search has no filters."""
         return []
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
@@ -157,9 +157,9 @@ class MemoryRetriever:
         return self._by_id.get(id)
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
-        """What ``get`` gives for each id."""
+        """What ``get`` returns for each id."""
         return [self._by_id.get(id) for id in ids]
 
     def snapshot(self) -> Snapshot:
-        """What is searched."""
+        """Name and size of the corpus."""
         return Snapshot(self._name, len(self))

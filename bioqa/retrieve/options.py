@@ -1,4 +1,4 @@
-"""The options of one search, as a value that is passed with the question."""
+"""The options of one search, a value passed with the question."""
 
 from dataclasses import dataclass, field
 
@@ -12,12 +12,12 @@ SYNTAXES = ("words", "lucene")
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """How the first stage searches. With no option set it is Anserini's BM25 with a bag of words.
+    """Options of a first-stage search. The defaults are Anserini's BM25 with a bag of words.
 
-    ``k1`` and ``b`` are BM25's. ``filters`` say which articles may be found. ``title_weight`` times the BM25 score of the title
-    is added to that of title and abstract. ``syntax`` "words" takes the question as a bag of words, "lucene" as a query of
-    Lucene's classic parser: phrases, AND, OR, NOT, brackets, wildcards, ``field:value``, ``date:[2019 TO 2021-06]``. ``rm3`` adds
-    terms of the first articles found (Anserini's RM3).
+    ``k1`` and ``b`` are BM25's. ``filters`` restrict which articles may be found. ``title_weight`` × the BM25 score of the title
+    is added to that of title and abstract. ``syntax`` "words" reads the question as a bag of words, "lucene" as a query for
+    Lucene's classic parser: phrases, AND, OR, NOT, parentheses, wildcards, ``field:value``, ``date:[2019 TO 2021-06]``. ``rm3``
+    expands the question with terms of the top articles (Anserini's RM3).
 
     Raises:
         UsageError: an option is out of range, or RM3 is combined with Lucene's syntax.
@@ -32,12 +32,12 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.k1 < float("inf"):
-            raise UsageError(f"BM25's k1 must be finite and 0 or more, not {self.k1}.")
+            raise UsageError(f"BM25's k1 must be finite and at least 0, not {self.k1}.")
         if not 0 <= self.b <= 1:
             raise UsageError(f"BM25's b must be between 0 and 1, not {self.b}.")
         if self.syntax not in SYNTAXES:
-            raise UsageError(f"There is no query syntax {self.syntax!r}. Choose {' or '.join(SYNTAXES)}.")
+            raise UsageError(f"Unknown query syntax {self.syntax!r}. Choose {' or '.join(SYNTAXES)}.")
         if not 0 <= self.title_weight < float("inf"):
-            raise UsageError(f"The title weight must be finite and 0 or more, not {self.title_weight}.")
+            raise UsageError(f"The title weight must be finite and at least 0, not {self.title_weight}.")
         if self.rm3 and self.syntax != "words":
-            raise UsageError("RM3 expands a bag of words, so it cannot be combined with Lucene's query syntax.")
+            raise UsageError("RM3 expands bag-of-words questions and cannot be combined with Lucene's query syntax.")

@@ -1,4 +1,4 @@
-"""What every first stage offers, whichever way it finds its candidates."""
+"""The interface of every first stage."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from bioqa.types import Article, Candidate
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is searched: its name, its number of articles, the latest revision date in it ("" where not known) and when it was
+    """The collection that was searched: its name, number of articles, latest revision date ("" if unknown), and when it was
     written (UTC, ISO 8601; "" in memory).
     """
 
@@ -21,14 +21,14 @@ class Snapshot:
 
 
 class MissingField(NamedTuple):
-    """How many articles a filter on ``field`` excluded only because they lack the field."""
+    """The number of articles that a filter on ``field`` excluded only because they lack the field."""
 
     field: str
     articles: int
 
 
 class Retriever(Protocol):
-    """A first stage: candidates for questions, and the articles behind them. Safe to use from several threads."""
+    """A first stage: finds candidates for questions, and returns their articles. Safe to use from several threads."""
 
     def search(self, question: str, k: int = 10, options: SearchOptions = ...) -> Sequence[Candidate]:
         """The ``k`` best articles, best first."""
@@ -37,19 +37,23 @@ class Retriever(Protocol):
     def search_many(
         self, questions: Sequence[str], k: int = 10, options: SearchOptions = ...
     ) -> Sequence[Sequence[Candidate]]:
-        """What ``search`` gives for each question."""
+        """What ``search`` returns for each question."""
         ...
 
     def check_options(self, options: SearchOptions) -> None:
-        """Raise UsageError where this retriever does not support an option."""
+        """Raise UsageError if this retriever does not support an option."""
         ...
 
     def check_question(self, question: str, options: SearchOptions = ...) -> None:
-        """Raise QuestionError where the question cannot be searched under these options."""
+        """Raise QuestionError if the question cannot be searched with these options."""
         ...
 
     def explain(self, question: str, candidate: Candidate, options: SearchOptions = ...) -> str:
-        """How a candidate's score is computed."""
+        """An explanation of a candidate's score.
+
+        Raises:
+            UsageError: this retriever cannot explain scores.
+        """
         ...
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
@@ -57,20 +61,20 @@ class Retriever(Protocol):
         ...
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
-        """The articles with these ids, None for each that is not there."""
+        """The articles with these ids, None for each that is not found."""
         ...
 
     def missing_field_counts(self, question: str | None, options: SearchOptions = ...) -> list[MissingField]:
-        """How many articles each filter excluded only because they lack its field, fields that none lacks left out.
+        """The number of articles that each filter excluded only because they lack its field; fields with none are omitted.
 
-        They are counted among the articles that match the question (among all where it is None) and pass the other filters.
+        Only articles that match the question (all if it is None) and pass the other filters are counted.
         """
         ...
 
     def unknown_filter_values(self, options: SearchOptions = ...) -> list[tuple[str, str]]:
-        """The (field, value) of filters that no article has, in lower case."""
+        """The filter values that no article has, as (field, value in lower case)."""
         ...
 
     def snapshot(self) -> Snapshot:
-        """What is searched."""
+        """A description of the collection."""
         ...

@@ -37,7 +37,7 @@ def test_deleted_and_unknown_articles_are_not_found(demo_index):
         assert index.get("1") is None
 
 
-def test_info_tells_sources_with_checksums_fields_and_snapshot(demo_index):
+def test_info_has_sources_with_checksums_fields_and_snapshot(demo_index):
     with Index(demo_index) as index:
         info = index.info()
     assert info.documents == 318
@@ -77,7 +77,7 @@ def test_words_at_the_border_of_two_sections_are_indexed_apart(tmp_path):
     )
 
 
-def test_an_existing_index_is_kept_unless_overwrite_is_said(tmp_path, corpus):
+def test_an_existing_index_is_kept_unless_overwrite_is_passed(tmp_path, corpus):
     path = tmp_path / "index"
     build_index(path, [corpus])
     with pytest.raises(IndexStateError, match="--overwrite"):
@@ -120,7 +120,7 @@ def test_bad_records_are_skipped_and_counted_only_when_asked(tmp_path):
 def test_a_corpus_without_articles_is_refused(tmp_path):
     source = tmp_path / "only-deletions.xml"
     source.write_text("<PubmedArticleSet><DeleteCitation><PMID>1</PMID></DeleteCitation></PubmedArticleSet>")
-    with pytest.raises(SourceError, match="No article"):
+    with pytest.raises(SourceError, match="No articles found"):
         build_index(tmp_path / "index", [source])
 
 
@@ -143,7 +143,7 @@ def test_a_place_that_cannot_be_written_is_named(corpus):
         build_index("/proc/nowhere", [corpus])
 
 
-def test_a_gap_in_pubmeds_numbering_is_told(tmp_path):
+def test_a_gap_in_pubmeds_numbering_is_reported(tmp_path):
     for number in (1, 2, 5):
         shutil.copy(DEMO / "demo26n0002.xml", tmp_path / f"pubmed26n{number:04}.xml")
     told = []
@@ -178,11 +178,11 @@ def test_a_second_build_at_the_same_time_is_refused(tmp_path, corpus):
         (lambda path: path.mkdir(), "is not an index"),
         (lambda path: path.write_text("x"), "is not an index"),
         (lambda path: (path.mkdir(), (path / "notes.txt").write_text("x")), "is not an index"),
-        (lambda path: (path.mkdir(), (path / "_0.fdt").write_bytes(b"x")), "half built"),
+        (lambda path: (path.mkdir(), (path / "_0.fdt").write_bytes(b"x")), "unfinished build"),
         (lambda path: (path.mkdir(), (path / "segments_1").write_bytes(b"rubbish")), "damaged"),
     ],
 )
-def test_what_is_no_index_is_named_for_what_it_is(tmp_path, prepare, message):
+def test_a_path_that_is_not_an_index_is_refused_with_the_reason(tmp_path, prepare, message):
     path = tmp_path / "index"
     prepare(path)
     with pytest.raises(IndexStateError, match=message):

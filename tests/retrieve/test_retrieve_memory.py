@@ -1,0 +1,72 @@
+"""BM25 in memory: ranks as Lucene does, and supports bags of words only."""
+
+import pytest
+
+from bioqa import BM25Retriever, Index, MemoryRetriever, SearchOptions, read_questions
+from bioqa.corpus.read_source import read_source
+from bioqa.corpus.sources import expand_sources
+from bioqa.errors import SourceError, UsageError
+from bioqa.index.filters import Filters
+from tests.support import DEMO
+
+
+def test_memory_ranks_as_lucene_does(demo_index):
+    records = [
+        r for name in ("demo26n0001.xml", "demo26n0002.xml") for r in read_source(expand_sources([DEMO / name])[0])
+    ]
+    memory = MemoryRetriever(records)
+    agreed = 0
+    questions = read_questions(DEMO / "questions.json")
+    with Index(demo_index) as index:
+        assert len(memory) == len(index)
+        retriever = BM25Retriever(index)
+        for question in questions:
+            ours, lucene = memory.search(question.body, 3), retriever.search(question.body, 3)
+            agreed += {hit.id for hit in ours} == {hit.id for hit in lucene}
+            # rank-bm25 keeps the factor k1 + 1 that Lucene omits; Lucene rounds document lengths.
+            assert ours[0].score / 1.9 == pytest.approx(lucene[0].score, rel=0.1)
+    assert agreed >= 0.8 * len(questions)
+
+
+def test_memory_returns_articles_and_needs_one(corpus):
+    memory = MemoryRetriever(read_source(expand_sources([corpus])[0]), "four articles")
+    hits = memory.search("Which gene causes cystic fibrosis?", 2)
+    assert [hit.id for hit in hits] == ["1", "2"]
+    assert memory.articles(hits)[0].title == "Cystic fibrosis"
+    third, none = memory.get_many(["3", "9"])
+    assert (third.title, none) == ("Statins", None)
+    assert memory.search("the of and", 5) == []
+    assert memory.search_many(["cystic fibrosis", "the of"], 1) == [memory.search("cystic fibrosis", 1), []]
+    assert (memory.snapshot().name, memory.snapshot().documents) == ("four articles", 4)
+    with pytest.raises(SourceError, match="no articles"):
+        MemoryRetriever([])
+
+
+def test_k1_and_b_change_the_scores_in_memory(corpus):
+    memory = MemoryRetriever(read_source(expand_sources([corpus])[0]))
+    question = "Which gene causes cystic fibrosis?"
+    first = memory.search(question, 1)
+    assert memory.search(question, 1, SearchOptions(k1=2.0, b=1.0))[0].score != first[0].score
+    assert memory.search(question, 1) == first
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (SearchOptions(syntax="lucene"), "--syntax"),
+        (SearchOptions(title_weight=1.0), "--title-weight"),
+        (SearchOptions(rm3=True), "--rm3"),
+        (SearchOptions(filters=Filters(mesh=("Asthma",))), "--mesh"),
+    ],
+)
+def test_options_that_need_an_index_are_refused_in_memory(corpus, options, name):
+    memory = MemoryRetriever(read_source(expand_sources([corpus])[0]))
+    for refused in (lambda: memory.search("gene", 1, options), lambda: memory.check_options(options)):
+        with pytest.raises(UsageError, match=rf"{name} needs an index"):
+            refused()
+
+
+def test_scores_in_memory_cannot_be_explained(corpus):
+    memory = MemoryRetriever(read_source(expand_sources([corpus])[0]))
+    with pytest.raises(UsageError, match="in-memory"):
+        memory.explain("gene", memory.search("gene")[0])
