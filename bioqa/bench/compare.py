@@ -1,6 +1,5 @@
 """Compare two results of a suite."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from bioqa.bench.results import FORMAT, flatten
 from bioqa.errors import QuestionError
 from bioqa.evaluate.significance import correct_p_values, paired_test
+from bioqa.io.json_text import parse_json
 
 IGNORED = ("made", "environment.date")
 """Settings that always differ."""
@@ -99,7 +99,7 @@ def compare_results(first: str | Path, second: str | Path) -> ResultComparison:
 def _read(path: Path) -> _Result:
     path = path / "report.json" if path.is_dir() else path
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise QuestionError(f"There is no {path}. Name the folder that `bioqa bench run` wrote to.") from None
     except (OSError, ValueError) as problem:
@@ -108,7 +108,7 @@ def _read(path: Path) -> _Result:
         raise QuestionError(f"{path} is not a report of `bioqa bench run` (format {FORMAT}).")
     values = path.with_name("measures.json")
     try:
-        found = _Result(report, json.loads(values.read_text(encoding="utf-8")) if values.is_file() else {})
+        found = _Result(report, parse_json(values.read_text(encoding="utf-8")) if values.is_file() else {})
     except (OSError, ValueError) as problem:
         raise QuestionError(f"{values} cannot be read as JSON: {problem}.") from problem
     _check(path, found)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bioqa.errors import QuestionError
+from bioqa.io.bad_records import MalformedError
+from bioqa.io.json_text import parse_json
 from bioqa.types import BIOASQ_URL, Question, Snippet
 
 MAX_WORDS = 1000
@@ -228,14 +230,12 @@ def question_id(path: Path, where: str, value: Any) -> str:
 
 def _json(path: Path, text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as problem:
         at = where or f"line {problem.lineno}, column {problem.colno}"
         raise QuestionError(f"{path}, {at}: not JSON ({problem.msg}).") from None
-    except ValueError as problem:
-        raise QuestionError(f"{path}, {where or 'a number'}: {problem}.") from None
-    except RecursionError:
-        raise QuestionError(f"{path}: nested too deeply to be a question file.") from None
+    except MalformedError as problem:
+        raise QuestionError(f"{path}{', ' * bool(where)}{where}: {problem}. Correct the file.") from None
 
 
 def check_ids(path: Path, ids: Iterable[str]) -> None:

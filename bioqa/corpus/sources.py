@@ -2,7 +2,6 @@
 
 import glob
 import itertools
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Literal, NamedTuple
 from bioqa.corpus.beir import BEIR_CORPUS_FILES, beir_corpus_file
 from bioqa.corpus.rows import ID_FIELDS
 from bioqa.errors import SourceError, UsageError
+from bioqa.io.json_text import parse_json
 from bioqa.io.text_files import empty_error, read_head, source_errors
 
 Format = Literal["pubmed", "jsonl", "beir", "parquet"]
@@ -151,7 +151,7 @@ def _is_json_lines(head: bytes) -> bool:
     if not line.startswith(b"{"):
         return False
     try:
-        record = json.loads(line)
+        record = parse_json(line.decode())
     except ValueError:
         return not end and len(head) >= 1 << 16
     return any(name in record for name in ID_FIELDS)

@@ -1,6 +1,5 @@
 """Questions with their gold passages, read from question files, pairs, PubMedQA or MedQuAD."""
 
-import json
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +8,8 @@ from typing import NamedTuple, TypeVar
 
 from bioqa.corpus.questions import read_questions
 from bioqa.errors import PairsError
-from bioqa.io.text_files import read_chunks, read_head, source_errors
+from bioqa.io.json_text import parse_json
+from bioqa.io.text_files import read_head, read_whole, source_errors
 from bioqa.pairs.duplicates import connected_sets, normalize
 from bioqa.pairs.read_pairs import column_values, read_batches
 from bioqa.types import Question
@@ -106,7 +106,7 @@ def _read_pair_groups(path: Path) -> Iterator[QuestionGroup]:
 def _read_pubmedqa(path: Path) -> Iterator[QuestionGroup]:
     """PubMedQA's labeled questions: {PMID: {QUESTION, CONTEXTS, …}}, https://pubmedqa.github.io. The abstract is gold."""
     try:
-        records = json.loads(b"".join(read_chunks(path)))
+        records = parse_json(read_whole(path).decode())
         for pmid, record in records.items():
             gold = Passage(" ".join(record["CONTEXTS"]).strip(), pmid)
             yield QuestionGroup(pmid, record["QUESTION"].strip(), (gold,), documents=(pmid,))
