@@ -78,6 +78,7 @@ class Deletion:
 class Snippet:
     """A passage of an article: ``text`` equals ``article.<section>[begin:end]``; ``section`` is "title" or "abstract".
 
+    In a question file, sections can have other names, and a snippet can lack its place: the section is "", the offsets are 0.
     ``probability`` is the reranker's for (question, text), None if no reranker scored it.
     """
 
@@ -103,7 +104,7 @@ class Snippet:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question with its BioASQ type ("factoid", "list", "yesno", "summary"), gold PMIDs and gold snippets, if known."""
+    """A question with its type (in BioASQ "factoid", "list", "yesno" or "summary"), gold PMIDs and gold snippets, if known."""
 
     id: str
     body: str

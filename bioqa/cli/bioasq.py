@@ -96,11 +96,11 @@ def validate(file: Path, gold: bool, index: Path | None, as_json: bool) -> None:
 @click.argument("system", type=click.Path(path_type=Path))
 @click.option(
     "--edition",
-    metavar="5|8",
-    type=int,
-    default=8,
+    metavar="N",
+    type=click.IntRange(1, 14),
+    default=14,
     show_default=True,
-    help="Rules: 5 for BioASQ 3 to 7, 8 for BioASQ 8 and later.",
+    help="Score by the rules of this edition of BioASQ, 1 to 14.",
 )
 @click.option("--per-question", is_flag=True, help="Also show the values of each question.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -108,14 +108,14 @@ def evaluate(gold: Path, system: Path, edition: int, per_question: bool, as_json
     """Score SYSTEM against GOLD with the official measures.
 
     Both are phase A files; documents and snippets are scored. The values equal those of the organisers' evaluator, which also
-    ignores questions of GOLD that SYSTEM does not answer. BioASQ ranks systems by the MAP of documents and, since BioASQ 9, by the
-    F1 of snippets.
+    ignores questions of GOLD that SYSTEM does not answer. The rules changed with editions 3, 8 and 9. BioASQ ranks systems by the
+    MAP of documents and, since BioASQ 9, by the F1 of snippets. A snippet without sections or offsets scores 0.
     """
     from bioqa.bioasq.official_measures import LIMIT, score_phase_a
     from bioqa.bioasq.phase_a_file import read_phase_a
 
-    answers = read_phase_a(system)
-    found = score_phase_a(read_phase_a(gold), answers, edition)
+    golden, answers = read_phase_a(gold), read_phase_a(system)
+    found = score_phase_a(golden, answers, edition)
     if as_json:
         click.echo(json.dumps(_as_json(found, per_question), ensure_ascii=False, allow_nan=False))
     else:
@@ -124,18 +124,24 @@ def evaluate(gold: Path, system: Path, edition: int, per_question: bool, as_json
     for text, ids in (
         ("Gold questions without an answer, excluded from the means", found.unanswered),
         ("Answers to questions that are not in the gold file, ignored", found.unknown),
+        ("Questions without gold documents, excluded from the means of documents", found.without_documents),
+        ("Questions without gold snippets, excluded from the means of snippets", found.without_snippets),
         (f"Answers with more than {LIMIT} documents or snippets, all of which count", long),
     ):
         if ids:
             note(f"{text}: {len(ids):,} ({first_few(ids)}).")
+    for path, file in {gold: golden, system: answers}.items():
+        snippets = [snippet for one in file for snippet in one.snippets]
+        if unknown := sum(not snippet.is_known for snippet in snippets):
+            note(f"Snippets of {path} without section or offsets, which score 0: {unknown:,} of {len(snippets):,}.")
 
 
 def _as_json(found: "PhaseAScores", per_question: bool) -> dict[str, Any]:
     """The measures as a JSON object, with null for NaN."""
     record = asdict(found)
-    for question in record["questions"]:
+    for one in (record, *record["questions"]):
         for part in ("documents", "snippets"):
-            question[part] = {name: value if math.isfinite(value) else None for name, value in question[part].items()}
+            one[part] = {name: value if math.isfinite(value) else None for name, value in one[part].items()}
     questions = record.pop("questions")
     return {**record, "questions": len(questions), **({"per_question": questions} if per_question else {})}
 

@@ -157,19 +157,13 @@ def _parse_bioasq(path: Path, text: str) -> Iterator[Question]:
             where,
             record.get("id"),
             record.get("body"),
-            type=_type(path, where, record.get("type")),
+            type=record["type"] if isinstance(record.get("type"), str) else "",
             documents=tuple(document_id(url) for url in record["documents"]),
             snippets=tuple(
                 _snippet(path, f"{where} ({record.get('id')}), snippet {number}", snippet)
                 for number, snippet in enumerate(record["snippets"], start=1)
             ),
         )
-
-
-def _type(path: Path, where: str, value: Any) -> str:
-    if value in (None, "", *TYPES):
-        return value or ""
-    raise QuestionError(f"{path}, {where}: the type {value!r} is not one of {', '.join(TYPES)}.")
 
 
 def _all_of(values: Any, kind: type) -> bool:
@@ -187,17 +181,19 @@ _SNIPPET = {
 
 def _snippet(path: Path, where: str, record: dict[str, Any]) -> Snippet:
     for name, kind in _SNIPPET.items():
-        if not isinstance(record.get(name), kind) or isinstance(record[name], bool):
+        value = record.get(name)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
             wanted = "text" if kind is str else "a whole number"
-            found = f"is {record[name]!r}, not {wanted}" if record.get(name) is not None else "is missing"
             raise QuestionError(
-                f"{path}, {where}: {name} {found}. `bioqa bioasq validate --gold` lists all such problems."
+                f"{path}, {where}: {name} is {value!r}, not {wanted}. `bioqa bioasq validate --gold` lists all such problems."
             )
-    document, text, section, begin, end = (record[name] for name in _SNIPPET)
+    document, text, section, begin, end = (record.get(name) for name in _SNIPPET)
+    if not section or begin is None or end is None:
+        section, begin, end = "", 0, 0
     # In BioASQ's own files some titles begin at -1, and some snippets end just before their beginning.
     if begin < -1 or end < begin - 1:
         raise QuestionError(f"{path}, {where}: the offsets {begin} to {end} are not a range of text. Correct them.")
-    return Snippet(document_id(document), section, begin, end, text)
+    return Snippet(document_id(document or ""), section, begin, end, text or "")
 
 
 def _question(path: Path, where: str, id: Any, body: Any, **more: Any) -> Question:

@@ -102,7 +102,8 @@ def test_every_query_has_a_line_in_csv(bioqa, files):
 
 def test_gold_of_a_bioasq_file(bioqa, tmp_path):
     url = "http://www.ncbi.nlm.nih.gov/pubmed/11"
-    (tmp_path / "gold.json").write_text(json.dumps({"questions": [{"id": "q", "body": "One?", "documents": [url]}]}))
+    question = {"id": "q", "documents": [url], "snippets": [{"document": url}], "type": "unknown"}
+    (tmp_path / "gold.json").write_text(json.dumps({"questions": [question]}))
     (tmp_path / "run").write_text("q Q0 11 1 1.0 t\n")
     assert (
         bioqa("eval", tmp_path / "gold.json", tmp_path / "run", "RR", "--format", "csv").out == "Measure,Mean\nRR,1.0\n"
