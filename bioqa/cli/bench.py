@@ -107,7 +107,8 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
     """Compare two results of `bioqa bench run`.
 
     A and B are folders or report.json files.
-    Systems are matched by collection and name, and tested over the same questions. Settings that differ are listed.
+    Systems are matched by collection and name, and compared over the questions that both results have. Settings that differ are
+    listed.
     """
     from bioqa.bench.compare import compare_results
 
@@ -125,9 +126,13 @@ def _print_differences(found: "ResultComparison") -> None:
     for change in found.changes:
         if (change.collection, change.system) != group:
             group = change.collection, change.system
-            asked = f" ({change.questions:,} questions)" if change.questions is not None else ""
-            click.echo(f"{change.collection}: {change.system}{asked}")
-        p = format_p_value(change.corrected) if change.corrected is not None else "not tested: measures.json is missing"
+            click.echo(f"{change.collection}: {change.system}{_asked(change.questions)}")
+        if change.corrected is not None:
+            p = format_p_value(change.corrected)
+        elif change.questions is not None:
+            p = "not tested: a test needs two questions or more"
+        else:
+            p = "not tested: measures.json is missing"
         figures = f"{change.first:.4f} → {change.second:.4f}  {change.difference:+.4f}"
         click.echo(f"  {change.measure:<16} {figures}  {p}")
     for line in found.unpaired:
@@ -136,6 +141,12 @@ def _print_differences(found: "ResultComparison") -> None:
         click.echo(f"Setting {name}: {_value(first)} → {_value(second)}")
     if not found.settings:
         click.echo("The settings are the same.")
+
+
+def _asked(questions: int | None) -> str:
+    if questions is None:
+        return ""
+    return f" ({questions:,} questions)" if questions != 1 else " (only 1 question in common)"
 
 
 def _value(value: object) -> str:
