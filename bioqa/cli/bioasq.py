@@ -97,7 +97,7 @@ def validate(file: Path, gold: bool, index: Path | None, as_json: bool) -> None:
 @click.option(
     "--edition",
     metavar="N",
-    type=click.IntRange(1, 14),
+    type=int,
     default=14,
     show_default=True,
     help="Score by the rules of this edition of BioASQ, 1 to 14.",

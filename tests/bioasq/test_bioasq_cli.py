@@ -243,7 +243,7 @@ def test_eval_gives_json(bioqa, judged):
 def test_eval_refuses_an_unknown_edition(bioqa, judged):
     done = bioqa("bioasq", "eval", *judged, "--edition", 15)
     assert (done.code, done.out) == (2, "")
-    assert "15 is not in the range 1<=x<=14" in done.err
+    assert "The edition of BioASQ must be 1 to 14, not 15." in done.err
 
 
 def test_eval_takes_the_numbers_of_the_editions(bioqa, judged):
