@@ -6,6 +6,7 @@ Text offsets are BioASQ's: counted in characters of ``Article.title`` or ``Artic
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, NamedTuple, overload
 
 BIOASQ_URL = "http://www.ncbi.nlm.nih.gov/pubmed/"
@@ -114,11 +115,14 @@ class Question:
 
 
 class Candidate(NamedTuple):
-    """A first-stage result: the article's id, its first-stage score, and the retriever's own number for the article."""
+    """A first-stage result: the article's id, its first-stage score, the retriever's own number for the article, and what that
+    number belongs to (None where there is only one such thing).
+    """
 
     id: str
     score: float
     key: int
+    origin: Any = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -131,12 +135,13 @@ class Candidates(Sequence[Candidate]):
     ids: list[str]
     scores: "array[float]"
     keys: "array[int]"
+    origin: Any = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __iter__(self) -> Iterator[Candidate]:
-        return map(Candidate._make, zip(self.ids, self.scores, self.keys, strict=True))
+        return map(Candidate._make, zip(self.ids, self.scores, self.keys, repeat(self.origin), strict=False))
 
     @overload
     def __getitem__(self, at: int) -> Candidate: ...
@@ -144,8 +149,8 @@ class Candidates(Sequence[Candidate]):
     def __getitem__(self, at: slice) -> "Candidates": ...
     def __getitem__(self, at: int | slice) -> "Candidate | Candidates":
         if isinstance(at, slice):
-            return Candidates(self.ids[at], self.scores[at], self.keys[at])
-        return Candidate(self.ids[at], self.scores[at], self.keys[at])
+            return Candidates(self.ids[at], self.scores[at], self.keys[at], self.origin)
+        return Candidate(self.ids[at], self.scores[at], self.keys[at], self.origin)
 
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, Candidates | list) else NotImplemented

@@ -6,9 +6,11 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from bioqa.index.filters import combine, missing_query
+from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import cast, java
 from bioqa.index.query import RM3_DOCUMENTS, QueryBuilder
 from bioqa.index.reader import Index
@@ -23,8 +25,9 @@ MAX_COMPILED = 8
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """Search options compiled for Lucene: a query builder, a searcher on all threads and one on a single thread."""
+    """Search options compiled for one commit: a query builder, a searcher on all threads and one on a single thread."""
 
+    opened: Any
     queries: QueryBuilder
     searcher: Any
     one_thread: Any
@@ -39,27 +42,29 @@ class BM25Retriever:
 
     def __init__(self, index: Index) -> None:
         self.index = index
-        self._compiled: OrderedDict[SearchOptions, _Compiled] = OrderedDict()
+        self._compiled: OrderedDict[tuple[SearchOptions, Any], _Compiled] = OrderedDict()
         self._lock = threading.Lock()
 
     def search(self, question: str, k: int = 10, options: SearchOptions = DEFAULTS) -> Candidates:
-        """The ``k`` articles with the highest score for the question, best first; equal scores in index order.
+        """The ``k`` articles with the highest score for the question, best first; equal scores in the order of the ids.
 
         Raises:
             QuestionError: ``options.syntax`` is "lucene" and the question is not valid in it.
         """
         compiled = self._compile(options)
-        return unpack_hits(java("bioqa.Searcher").search(compiled.searcher, self._query(compiled, question), k))
+        with java_errors(self.index.path):
+            return self._search(compiled, self._query(compiled, question), k)
 
     def search_many(self, questions: Sequence[str], k: int = 10, options: SearchOptions = DEFAULTS) -> list[Candidates]:
         """What ``search`` returns for each question, several questions at a time."""
         compiled = self._compile(options)
-        first = [compiled.queries.build(question) for question in questions]
-        if not options.rm3:
-            return self._search_all(compiled, first, k)
-        feedback = self._search_all(compiled, first, RM3_DOCUMENTS)
-        expanded = [self._expand(compiled, *one) for one in zip(questions, first, feedback, strict=True)]
-        return self._search_all(compiled, expanded, k)
+        with java_errors(self.index.path):
+            first = [compiled.queries.build(question) for question in questions]
+            if not options.rm3:
+                return self._search_all(compiled, first, k)
+            feedback = self._search_all(compiled, first, RM3_DOCUMENTS)
+            expanded = [self._expand(compiled, *one) for one in zip(questions, first, feedback, strict=True)]
+            return self._search_all(compiled, expanded, k)
 
     def check_options(self, options: SearchOptions) -> None:
         """Does nothing: every option is supported."""
@@ -70,9 +75,10 @@ class BM25Retriever:
 
     def explain(self, question: str, candidate: Candidate, options: SearchOptions = DEFAULTS) -> str:
         """Lucene's explanation of a candidate's score, on several lines."""
-        compiled = self._compile(options)
-        query = cast("org.apache.lucene.search.Query", self._query(compiled, question))
-        return str(compiled.searcher.explain(query, candidate.key).toString()).rstrip()
+        compiled = self._compile(options, candidate.origin)
+        with java_errors(self.index.path):
+            query = cast("org.apache.lucene.search.Query", self._query(compiled, question))
+            return str(compiled.searcher.explain(query, candidate.key).toString()).rstrip()
 
     def missing_field_counts(self, question: str | None, options: SearchOptions = DEFAULTS) -> list[MissingField]:
         """As ``Retriever.missing_field_counts``."""
@@ -82,7 +88,8 @@ class BM25Retriever:
             matching = (
                 compiled.queries.passing(skip=name) if question is None else compiled.queries.build(question, skip=name)
             )
-            count = int(compiled.searcher.count(combine((matching, "FILTER"), (missing_query(name), "FILTER"))))
+            with java_errors(self.index.path):
+                count = int(compiled.searcher.count(combine((matching, "FILTER"), (missing_query(name), "FILTER"))))
             if count:
                 counts.append(MissingField(name, count))
         return counts
@@ -93,7 +100,10 @@ class BM25Retriever:
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
         """The stored articles of candidates that this retriever returned."""
-        return self.index.articles([candidate.key for candidate in candidates])
+        found: list[Article] = []
+        for origin, group in groupby(candidates, key=lambda candidate: candidate.origin):
+            found += self.index.articles_of(origin or self.index.opened, [candidate.key for candidate in group])
+        return found
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
         """The articles with these ids, None for each that is not in the index."""
@@ -104,34 +114,44 @@ class BM25Retriever:
         manifest = self.index.manifest
         return Snapshot(self.index.path.name, len(self.index), manifest.snapshot, manifest.created)
 
-    def _compile(self, options: SearchOptions) -> _Compiled:
+    def _compile(self, options: SearchOptions, opened: Any = None) -> _Compiled:
+        """The options for a commit, the one that is open now if None."""
+        current = self.index.opened
+        opened = opened or current
         with self._lock:
-            found = self._compiled.get(options)
-            if found is None:
-                found = _Compiled(
-                    QueryBuilder(options.filters, options.title_weight, options.syntax),
-                    self.index.searcher(options.k1, options.b),
-                    self.index.searcher(options.k1, options.b, one_thread=True),
-                    options.rm3,
-                )
-                self._compiled[options] = found
+            found = self._compiled.get((options, opened))
+            if found is not None:
+                return found
+            made = _Compiled(
+                opened,
+                QueryBuilder(options.filters, options.title_weight, options.syntax),
+                self.index.searcher(opened, options.k1, options.b),
+                self.index.searcher(opened, options.k1, options.b, one_thread=True),
+                options.rm3,
+            )
+            for key in [key for key in self._compiled if key[1] is not current]:
+                del self._compiled[key]  # an older commit stays open only for searches that are under way
+            if opened is current:
+                self._compiled[options, opened] = made
                 if len(self._compiled) > MAX_COMPILED:
                     self._compiled.popitem(last=False)
-            return found
+            return made
+
+    def _search(self, compiled: _Compiled, query: Any, k: int) -> Candidates:
+        return unpack_hits(java("bioqa.Searcher").search(compiled.searcher, query, k), compiled.opened)
 
     def _query(self, compiled: _Compiled, question: str) -> Any:
         query = compiled.queries.build(question)
         if not compiled.rm3:
             return query
-        feedback = unpack_hits(java("bioqa.Searcher").search(compiled.searcher, query, RM3_DOCUMENTS))
-        return self._expand(compiled, question, query, feedback)
+        return self._expand(compiled, question, query, self._search(compiled, query, RM3_DOCUMENTS))
 
     def _search_all(self, compiled: _Compiled, queries: Sequence[Any], k: int) -> list[Candidates]:
         if not queries:
             return []
         threads = min(self.index.threads, len(queries))
         found = java("bioqa.Searcher").searchAll(compiled.one_thread, list(queries), k, threads)
-        return [unpack_hits(hits) for hits in found]
+        return [unpack_hits(hits, compiled.opened) for hits in found]
 
     def _expand(self, compiled: _Compiled, question: str, query: Any, feedback: Sequence[Candidate]) -> Any:
         """The RM3 query with terms of the articles that ``query`` found; ``query`` itself if it found none."""
@@ -139,12 +159,13 @@ class BM25Retriever:
             return query
         texts = [article.default_text() for article in self.articles(feedback)]
         scores = [candidate.score for candidate in feedback]
-        return compiled.queries.expanded(question, self.index.reader, texts, scores)
+        return compiled.queries.expanded(question, compiled.opened.reader, texts, scores)
 
 
-def unpack_hits(packed: Any) -> Candidates:
-    """The candidates in the bytes that Java's ``Searcher.search`` returned."""
+def unpack_hits(packed: Any, origin: Any = None) -> Candidates:
+    """The candidates in the bytes that Java's ``Searcher.search`` returned, found in the commit ``origin``."""
     data = packed.tostring()
     count = int.from_bytes(data[:4], sys.byteorder)
     scores, ids = 4 + 4 * count, 4 + 8 * count
-    return Candidates(data[ids:].decode().split("\n")[:count], array("f", data[scores:ids]), array("i", data[4:scores]))
+    names = data[ids:].decode().split("\n")[:count]
+    return Candidates(names, array("f", data[scores:ids]), array("i", data[4:scores]), origin)
