@@ -25,7 +25,10 @@ _OPTIONS = ("-Xrs", "-XX:+UseSerialGC")
 _LIBJVM = ("lib/server/libjvm.so", "lib/server/libjvm.dylib", "bin/server/jvm.dll")
 BIOQA_JAR = Path(__file__).parent / "java" / "bioqa-lucene.jar"
 """Loops over documents, which would be slow if Python called Java for each one; the sources are beside it."""
-_lock = threading.Lock()
+java_lock = threading.RLock()
+"""Hold it while calling methods of Java objects, and while making such objects: pyjnius keeps the object of a method call on the
+method itself, which all threads share (kivy/pyjnius#563). Static methods that return strings, numbers or arrays do not need it.
+"""
 _state: dict[str, Any] = {}
 
 
@@ -150,7 +153,7 @@ def java(name: str) -> Any:
     Raises:
         SetupError: the JVM cannot be started.
     """
-    with _lock:
+    with java_lock:
         if "pyclass" not in _state:
             try:
                 _state["pyclass"] = _start()

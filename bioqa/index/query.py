@@ -6,7 +6,7 @@ from typing import Any
 from bioqa.errors import QuestionError
 from bioqa.index.document import CONTENTS, TITLE, analyzer
 from bioqa.index.filters import Filters, combine
-from bioqa.index.jvm import java, java_exception
+from bioqa.index.jvm import java, java_exception, java_lock
 
 RM3_DOCUMENTS, RM3_TERMS, RM3_ORIGINAL_WEIGHT = 10, 10, 0.5
 """Anserini's defaults: feedback documents, feedback terms, weight of the question's own terms."""
@@ -23,9 +23,10 @@ class QueryBuilder:
     def __init__(self, filters: Filters = NO_FILTERS, title_weight: float = 0.0, syntax: str = "words") -> None:
         self.title_weight = title_weight
         self.syntax = syntax
-        self._analyzer = analyzer()
-        self._words = java("io.anserini.search.query.BagOfWordsQueryGenerator")()
-        self._filters = filters.queries()
+        with java_lock:
+            self._analyzer = analyzer()
+            self._words = java("io.anserini.search.query.BagOfWordsQueryGenerator")()
+            self._filters = filters.queries()
 
     def build(self, question: str, *, skip: str = "") -> Any:
         """The query for a question, without the filter on the field ``skip``.
@@ -33,20 +34,23 @@ class QueryBuilder:
         Raises:
             QuestionError: the question is not valid in Lucene's syntax; the message gives the column.
         """
-        if self.syntax == "lucene":
-            return self._filtered(self._parse(question), skip)
-        return self._filtered(self._titled(self._bag(CONTENTS, question), question), skip)
+        with java_lock:
+            if self.syntax == "lucene":
+                return self._filtered(self._parse(question), skip)
+            return self._filtered(self._titled(self._bag(CONTENTS, question), question), skip)
 
     def expanded(self, question: str, reader: Any, texts: Sequence[str], scores: Sequence[float]) -> Any:
         """The RM3 query for a question, from the texts and scores of the best articles that ``build``'s query finds."""
-        contents = java("bioqa.Rm3").expand(
-            reader, self._analyzer, CONTENTS, question, list(texts), list(scores), RM3_TERMS, RM3_ORIGINAL_WEIGHT
-        )
-        return self._filtered(self._titled(contents, question))
+        with java_lock:
+            contents = java("bioqa.Rm3").expand(
+                reader, self._analyzer, CONTENTS, question, list(texts), list(scores), RM3_TERMS, RM3_ORIGINAL_WEIGHT
+            )
+            return self._filtered(self._titled(contents, question))
 
     def passing(self, *, skip: str = "") -> Any:
         """The query for all articles that pass the filters."""
-        return self._filtered(java("org.apache.lucene.search.MatchAllDocsQuery")(), skip)
+        with java_lock:
+            return self._filtered(java("org.apache.lucene.search.MatchAllDocsQuery")(), skip)
 
     def _bag(self, name: str, question: str) -> Any:
         return self._words.buildQuery(name, self._analyzer, question)

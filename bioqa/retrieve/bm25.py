@@ -1,7 +1,6 @@
 """BM25 over a Lucene index, with Anserini's analyzer and bag-of-words query: the scores are Pyserini's."""
 
 import sys
-import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -11,9 +10,9 @@ from typing import Any
 
 from bioqa.index.filters import combine, missing_query
 from bioqa.index.java_errors import java_errors
-from bioqa.index.jvm import cast, java
+from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.query import RM3_DOCUMENTS, QueryBuilder
-from bioqa.index.reader import Index
+from bioqa.index.reader import Index, OpenCommit
 from bioqa.retrieve.options import SearchOptions
 from bioqa.retrieve.retriever import MissingField, Snapshot
 from bioqa.types import Article, Candidate, Candidates
@@ -27,7 +26,7 @@ MAX_COMPILED = 8
 class _Compiled:
     """Search options compiled for one commit: a query builder, a searcher on all threads and one on a single thread."""
 
-    opened: Any
+    commit: OpenCommit
     queries: QueryBuilder
     searcher: Any
     one_thread: Any
@@ -42,18 +41,17 @@ class BM25Retriever:
 
     def __init__(self, index: Index) -> None:
         self.index = index
-        self._compiled: OrderedDict[tuple[SearchOptions, Any], _Compiled] = OrderedDict()
-        self._lock = threading.Lock()
+        self._compiled: OrderedDict[tuple[SearchOptions, OpenCommit], _Compiled] = OrderedDict()
 
     def search(self, question: str, k: int = 10, options: SearchOptions = DEFAULTS) -> Candidates:
-        """The ``k`` articles with the highest score for the question, best first; equal scores in the order of the ids.
+        """The ``k`` articles with the highest score for the question, best first; equal scores in the order of their ids.
 
         Raises:
             QuestionError: ``options.syntax`` is "lucene" and the question is not valid in it.
         """
         compiled = self._compile(options)
         with java_errors(self.index.path):
-            return self._search(compiled, self._query(compiled, question), k)
+            return _search(compiled, self._query(compiled, question), k)
 
     def search_many(self, questions: Sequence[str], k: int = 10, options: SearchOptions = DEFAULTS) -> list[Candidates]:
         """What ``search`` returns for each question, several questions at a time."""
@@ -76,20 +74,22 @@ class BM25Retriever:
     def explain(self, question: str, candidate: Candidate, options: SearchOptions = DEFAULTS) -> str:
         """Lucene's explanation of a candidate's score, on several lines."""
         compiled = self._compile(options, candidate.origin)
-        with java_errors(self.index.path):
-            query = cast("org.apache.lucene.search.Query", self._query(compiled, question))
-            return str(compiled.searcher.explain(query, candidate.key).toString()).rstrip()
+        query = self._query(compiled, question)
+        with java_lock, java_errors(self.index.path):
+            explained = compiled.searcher.explain(cast("org.apache.lucene.search.Query", query), candidate.key)
+            return str(explained.toString()).rstrip()
 
     def missing_field_counts(self, question: str | None, options: SearchOptions = DEFAULTS) -> list[MissingField]:
         """As ``Retriever.missing_field_counts``."""
         compiled = self._compile(options)
         counts = []
         for name in options.filters.fields:
-            matching = (
-                compiled.queries.passing(skip=name) if question is None else compiled.queries.build(question, skip=name)
-            )
+            queries = compiled.queries
+            with java_lock:
+                matching = queries.passing(skip=name) if question is None else queries.build(question, skip=name)
+                query = combine((matching, "FILTER"), (missing_query(name), "FILTER"))
             with java_errors(self.index.path):
-                count = int(compiled.searcher.count(combine((matching, "FILTER"), (missing_query(name), "FILTER"))))
+                count = int(java("bioqa.Searcher").count(compiled.searcher, query))
             if count:
                 counts.append(MissingField(name, count))
         return counts
@@ -102,7 +102,7 @@ class BM25Retriever:
         """The stored articles of candidates that this retriever returned."""
         found: list[Article] = []
         for origin, group in groupby(candidates, key=lambda candidate: candidate.origin):
-            found += self.index.articles_of(origin or self.index.opened, [candidate.key for candidate in group])
+            found += self.index.articles_of(origin or self.index.commit, [candidate.key for candidate in group])
         return found
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
@@ -114,44 +114,41 @@ class BM25Retriever:
         manifest = self.index.manifest
         return Snapshot(self.index.path.name, len(self.index), manifest.snapshot, manifest.created)
 
-    def _compile(self, options: SearchOptions, opened: Any = None) -> _Compiled:
-        """The options for a commit, the one that is open now if None."""
-        current = self.index.opened
-        opened = opened or current
-        with self._lock:
-            found = self._compiled.get((options, opened))
+    def _compile(self, options: SearchOptions, commit: OpenCommit | None = None) -> _Compiled:
+        """The options for a commit, or for the one that is open now."""
+        current = self.index.commit
+        commit = commit or current
+        with java_lock:
+            found = self._compiled.get((options, commit))
             if found is not None:
                 return found
             made = _Compiled(
-                opened,
+                commit,
                 QueryBuilder(options.filters, options.title_weight, options.syntax),
-                self.index.searcher(opened, options.k1, options.b),
-                self.index.searcher(opened, options.k1, options.b, one_thread=True),
+                self.index.searcher(commit, options.k1, options.b),
+                self.index.searcher(commit, options.k1, options.b, one_thread=True),
                 options.rm3,
             )
             for key in [key for key in self._compiled if key[1] is not current]:
-                del self._compiled[key]  # an older commit stays open only for searches that are under way
-            if opened is current:
-                self._compiled[options, opened] = made
+                del self._compiled[key]  # an older commit stays open for running searches only
+            if commit is current:
+                self._compiled[options, commit] = made
                 if len(self._compiled) > MAX_COMPILED:
                     self._compiled.popitem(last=False)
             return made
-
-    def _search(self, compiled: _Compiled, query: Any, k: int) -> Candidates:
-        return unpack_hits(java("bioqa.Searcher").search(compiled.searcher, query, k), compiled.opened)
 
     def _query(self, compiled: _Compiled, question: str) -> Any:
         query = compiled.queries.build(question)
         if not compiled.rm3:
             return query
-        return self._expand(compiled, question, query, self._search(compiled, query, RM3_DOCUMENTS))
+        return self._expand(compiled, question, query, _search(compiled, query, RM3_DOCUMENTS))
 
     def _search_all(self, compiled: _Compiled, queries: Sequence[Any], k: int) -> list[Candidates]:
         if not queries:
             return []
         threads = min(self.index.threads, len(queries))
         found = java("bioqa.Searcher").searchAll(compiled.one_thread, list(queries), k, threads)
-        return [unpack_hits(hits, compiled.opened) for hits in found]
+        return [unpack_hits(hits, compiled.commit) for hits in found]
 
     def _expand(self, compiled: _Compiled, question: str, query: Any, feedback: Sequence[Candidate]) -> Any:
         """The RM3 query with terms of the articles that ``query`` found; ``query`` itself if it found none."""
@@ -159,10 +156,14 @@ class BM25Retriever:
             return query
         texts = [article.default_text() for article in self.articles(feedback)]
         scores = [candidate.score for candidate in feedback]
-        return compiled.queries.expanded(question, compiled.opened.reader, texts, scores)
+        return compiled.queries.expanded(question, compiled.commit.reader, texts, scores)
 
 
-def unpack_hits(packed: Any, origin: Any = None) -> Candidates:
+def _search(compiled: _Compiled, query: Any, k: int) -> Candidates:
+    return unpack_hits(java("bioqa.Searcher").search(compiled.searcher, query, k), compiled.commit)
+
+
+def unpack_hits(packed: Any, origin: OpenCommit | None = None) -> Candidates:
     """The candidates in the bytes that Java's ``Searcher.search`` returned, found in the commit ``origin``."""
     data = packed.tostring()
     count = int.from_bytes(data[:4], sys.byteorder)

@@ -116,7 +116,7 @@ def test_a_run_holds_what_each_question_finds_alone(bioqa, demo_index, tmp_path)
     [
         (["{index}", "q", "--since", "May"], 2, "'May' is not a date. Write YYYY"),
         (["{index}", "q", "--since", "2021", "--until", "2020"], 2, "The start date 2021 is after the end date 2020"),
-        (["{index}", "q", "--mesh", ""], 2, "An empty mesh"),
+        (["{index}", "q", "--mesh", ""], 2, "mesh filter is empty"),
         (["{index}", "q", "--syntax", "sql"], 2, "'sql'"),
         (["{index}", "q", "--title-weight", "-1"], 2, "title weight"),
         (["{index}", "q", "--rm3", "--syntax", "lucene"], 2, "RM3"),

@@ -17,6 +17,7 @@ from bioqa.types import Candidate
 from tests.support import DEMO, assert_same_results, pyserini_results
 
 
+@pytest.mark.slow
 def test_pyserini_finds_the_same_documents_with_the_same_scores(demo_index):
     questions = [question.body for question in read_questions(DEMO / "questions.json")]
     questions += ["β-blockers in heart failure", "CRISPR-Cas9's off-target effects", "IL-6 TNF-α vitamin D3"]
@@ -29,7 +30,7 @@ def test_pyserini_finds_the_same_documents_with_the_same_scores(demo_index):
 
 
 @pytest.mark.parametrize("k", [1, 2, 7, 60, 1000])
-def test_the_best_are_lucenes_own_whatever_their_number(demo_index, k):
+def test_the_top_k_are_lucenes_own_for_every_k(demo_index, k):
     questions = [
         "disease",
         "gene patients disease",
@@ -48,7 +49,7 @@ def test_the_best_are_lucenes_own_whatever_their_number(demo_index, k):
             assert found.ids == [article.id for article in BM25Retriever(index).articles(found)]
 
 
-def test_candidates_are_a_sequence_of_what_their_columns_hold(demo_index):
+def test_candidates_are_a_sequence_of_their_rows(demo_index):
     with Index(demo_index) as index:
         found = BM25Retriever(index).search("Which gene is mutated in Marfan syndrome?", 5)
     each = [Candidate(*row) for row in zip(found.ids, found.scores, found.keys, strict=True)]
@@ -63,6 +64,7 @@ def test_candidates_are_a_sequence_of_what_their_columns_hold(demo_index):
         found[5]
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_scifact_reaches_the_published_bm25_through_our_commands(shared_data, tmp_path, bioqa):
     index, run = tmp_path / "index", tmp_path / "run.txt"

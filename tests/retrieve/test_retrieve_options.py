@@ -315,6 +315,7 @@ def _with_vectors(index: Index, folder) -> None:
     writer.close()
 
 
+@pytest.mark.slow
 def test_rm3_gives_pyserinis_documents_and_scores(tmp_path):
     build_index(tmp_path / "index", [DEMO / "demo26n0001.xml"])  # without deletions, which change counts of terms
     questions = [question.body for question in read_questions(DEMO / "questions.json")]

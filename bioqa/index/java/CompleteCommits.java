@@ -33,6 +33,11 @@ public final class CompleteCommits {
         });
   }
 
+  /** Closes a reader; static, so that Python can call it at any time. */
+  public static void close(DirectoryReader reader) throws IOException {
+    reader.close();
+  }
+
   private static IndexCommit find(Directory directory, boolean complete) throws IOException {
     List<IndexCommit> commits = DirectoryReader.listCommits(directory);
     for (int i = commits.size() - 1; i >= 0; i--) {

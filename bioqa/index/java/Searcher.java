@@ -63,6 +63,11 @@ public final class Searcher {
     }
   }
 
+  /** The number of documents that match. */
+  public static int count(IndexSearcher searcher, Query query) throws IOException {
+    return searcher.count(query);
+  }
+
   /** Lucene's own search counts hits up to 1,000 before it skips documents that cannot be among the best; no count is needed here. */
   private static long[] best(IndexSearcher searcher, Query query, int k) throws IOException {
     int most = Math.max(1, Math.min(k, searcher.getIndexReader().maxDoc()));
