@@ -21,9 +21,7 @@ fix: .venv/installed-dev
 	$(BIN)/python -m benchmarks.readme
 
 jar: .venv/installed
-	rm -rf build/java && mkdir -p build/java
-	javac --release 17 -d build/java -cp "$$($(BIN)/python -c 'from bioqa.index.jvm import find_jar; print(find_jar())')" bioqa/index/java/Bulk.java
-	jar --create --file bioqa/index/java/bulk.jar --no-manifest --date=2026-01-01T00:00:00Z -C build/java bioqa
+	$(BIN)/python -m bioqa.index.java.build_jar
 
 # Train the default reranker in build/default-reranker, from data to weights, threshold and calibration: an hour and a half on 2 cores.
 # Interrupted runs resume. ship-default-reranker replaces the model that bioqa ships.

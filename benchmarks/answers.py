@@ -2,14 +2,14 @@
 
     python -m benchmarks.answers
 
-A question of a BioASQ split is put to each of its gold articles whose abstract is among the shared data (1% of them: those of
-``pubmed-xml/large``, with the sections that BioASQ's offsets count in, and ``abstracts``), as ``SearchEngine`` does it: with the
-default reranker, and without one, which is the baseline: the sentence with the most of the question's words. Beside them stand
-the first sentence, which experts mark most often, and what a sentence drawn at random can expect. Only abstracts count, as titles
-are shown anyway; gold snippets that stand elsewhere than their offsets say are found by their letters. A highlight hits where it
-shares with a gold snippet half of the shorter of both, or more; F1 is of its characters and those of all the gold snippets. The
-default reranker was trained on snippets of the train split, and its settings were chosen on train and dev, with a look at the demo,
-whose questions and articles were written for bioqa. Intervals hold 95% of 10,000 samples of the questions. The result goes to
+Each question of a BioASQ split is paired with those of its gold articles whose abstract is in the shared data (1% of them: from
+``pubmed-xml/large``, with the sections in which BioASQ's offsets count, and from ``abstracts``). Their sentences are ranked as in a
+``Pipeline``: with the default reranker, and without one, the baseline, by shared words. For comparison: the first sentence, which
+experts mark most often, and the expected value of a random sentence. Only abstracts count, because titles are shown anyway; gold
+snippets that are not where their offsets say are found by their letters. A highlight is a hit if it shares with a gold snippet at
+least half of the shorter of the two; F1 is over its characters and those of all gold snippets. The default reranker was trained on
+snippets of the train split, and its settings were chosen on train and dev, with a look at the demo, whose questions and articles
+were written for bioqa. Intervals cover 95% of 10,000 bootstrap samples of the questions. The result goes to
 ``benchmarks/results/answers.json``.
 """
 
@@ -24,21 +24,22 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.machine import RESULTS, environment, shared_data, write_result
-from bioqa import Reranker, SearchEngine
-from bioqa.bench.collection import digest
+from bioqa import Reranker
+from bioqa.bench.run_cache import file_sha256
 from bioqa.corpus.questions import read_questions
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sentences import sentences
 from bioqa.corpus.sources import expand_sources
-from bioqa.types import Article, Candidate, Question, Snippet
+from bioqa.pipeline.highlight import best_sentences
+from bioqa.types import Article, Question, Snippet
 
 SPLITS = {"dev": "chosen on", "test": "held out", "train": "trained and chosen on"}
 DEMO = Path(__file__).resolve().parents[1] / "data" / "demo"
 HIGHLIGHTED = (1, 2)
-"""So many sentences of an article are judged; ``bioqa search`` shows two."""
+"""Numbers of sentences per article that are judged; ``bioqa search`` shows two."""
 SAMPLES = 10_000
 LABEL = re.compile(r"[A-Z][A-Z /,&-]*: ")
-"""The label of an abstract's part, which text without sections lacks."""
+"""The label of a section of an abstract."""
 
 Span = tuple[int, int]
 
@@ -52,37 +53,14 @@ class Gold(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """How one highlight of an article stands to its gold snippets: hit or not, and F1 of characters, 0 to 1."""
+    """A highlight compared with the gold snippets: hit (1) or not (0), and F1 of characters, 0 to 1."""
 
     hit: float
     f1: float
 
 
-class GivenArticles:
-    """A first stage that finds the same articles whatever is asked."""
-
-    def __init__(self, articles: Sequence[Article]) -> None:
-        self._articles = articles
-
-    def search(self, question: str, k: int = 10) -> list[Candidate]:
-        """All of them, in their order."""
-        return [Candidate(article.id, 0.0, number) for number, article in enumerate(self._articles)][:k]
-
-    def search_many(self, questions: Sequence[str], k: int = 10) -> list[list[Candidate]]:
-        """The same for each question."""
-        return [self.search(question, k) for question in questions]
-
-    def explain(self, question: str, candidate: Candidate) -> str:
-        """Nothing to explain."""
-        return ""
-
-    def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
-        """The articles of candidates."""
-        return [self._articles[candidate.key] for candidate in candidates]
-
-
 def read_articles(paths: Sequence[Path], wanted: set[str]) -> dict[str, Article]:
-    """The wanted articles of the files; of those that come again, the last."""
+    """The wanted articles of the files; the last version of a repeated one."""
     found: dict[str, Article] = {}
     for source in expand_sources(paths):
         for record in read_source(source, on_bad=lambda _: None):
@@ -94,7 +72,7 @@ def read_articles(paths: Sequence[Path], wanted: set[str]) -> dict[str, Article]
 
 
 def locate(snippet: Snippet, abstract: str) -> Span | None:
-    """Where a gold snippet stands in the abstract: at its offsets, else where its letters and digits are; None: nowhere."""
+    """Where a gold snippet is in the abstract: at its offsets, else where its letters and digits are (None: nowhere)."""
     text = snippet.text.strip()
     if text and abstract[snippet.begin : snippet.end].strip() == text:
         begin = abstract.index(text, snippet.begin)
@@ -106,13 +84,13 @@ def locate(snippet: Snippet, abstract: str) -> Span | None:
 
 
 def _letters(text: str) -> tuple[str, list[int]]:
-    """The letters and digits of a text in lower case, and where each stands."""
+    """The letters and digits of a text in lower case, and their positions."""
     places = [place for place, character in enumerate(text) if character.isalnum()]
     return "".join(text[place].lower()[0] for place in places), places
 
 
 def gold_of(questions: Sequence[Question], articles: dict[str, Article]) -> Iterator[Gold]:
-    """The questions with each gold article that is there; without spans where no gold snippet is in its abstract."""
+    """The questions with each available gold article; without spans if no gold snippet is in its abstract."""
     for question in questions:
         for id in dict.fromkeys(snippet.document for snippet in question.snippets):
             if id in articles:
@@ -122,7 +100,7 @@ def gold_of(questions: Sequence[Question], articles: dict[str, Article]) -> Iter
 
 
 def judge(highlight: Sequence[Span], gold: Sequence[Span]) -> Judged:
-    """A highlight of one or more sentences beside the gold spans."""
+    """Compare a highlight of one or more sentences with the gold spans."""
     marked, right = (set().union(*(range(*span) for span in spans)) for spans in (highlight, gold))
     hit = any(
         min(end, to) - max(begin, start) >= min(end - begin, to - start) / 2
@@ -133,30 +111,29 @@ def judge(highlight: Sequence[Span], gold: Sequence[Span]) -> Judged:
 
 
 def by_search(reranker: Reranker | None, pairs: Sequence[Gold]) -> list[list[Span]]:
-    """The sentences that a search with or without the reranker highlights, best first."""
-    made = []
+    """The sentences that a pipeline with or without the reranker highlights, best first."""
+    found = []
     for question, article, _ in pairs:
-        engine = SearchEngine(GivenArticles([article]), reranker, sentences=max(HIGHLIGHTED))
-        (hit,) = engine.search(question.body, 1)
-        made.append([(snippet.begin, snippet.end) for snippet in hit.snippets])
-    return made
+        (snippets,) = best_sentences(reranker, question.body, [article], per_article=max(HIGHLIGHTED))
+        found.append([(snippet.begin, snippet.end) for snippet in snippets])
+    return found
 
 
 def in_order(pairs: Sequence[Gold]) -> list[list[Span]]:
-    """All sentences of each abstract, as they follow each other."""
+    """All sentences of each abstract, in order."""
     return [
         [(one.begin, one.end) for one in sentences(article) if one.section == "abstract"] for _, article, _ in pairs
     ]
 
 
 def at_random(found: Sequence[Span], gold: Sequence[Span], shown: int) -> Judged:
-    """What ``shown`` of the sentences can expect when they are drawn at random."""
+    """The expected values of ``shown`` random sentences."""
     drawn = [judge(some, gold) for some in combinations(found, min(shown, len(found)))]
     return Judged(mean(one.hit for one in drawn), mean(one.f1 for one in drawn))
 
 
 def interval(values: np.ndarray, groups: np.ndarray) -> list[float]:
-    """The middle 95% of the means over samples, with replacement, of the groups (questions) that the values belong to."""
+    """The middle 95% of the means over bootstrap samples of the groups (questions) that the values belong to."""
     _, group = np.unique(groups, return_inverse=True)
     sums, counts = np.bincount(group, weights=values), np.bincount(group)
     drawn = np.random.default_rng(42).integers(len(sums), size=(SAMPLES, len(sums)))
@@ -223,7 +200,7 @@ def main() -> None:
         "f1": "of the highlighted characters and those of all gold snippets in the abstract",
         "model": {
             "name": reranker.name,
-            "sha256": digest(reranker.folder / "model.safetensors"),
+            "sha256": file_sha256(reranker.folder / "model.safetensors"),
             "engine": reranker.engine,
             "device": reranker.device,
         },

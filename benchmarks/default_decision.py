@@ -1,9 +1,9 @@
-"""What goes beside the default reranker's weights, chosen on the BioASQ dev split: threshold, calibration, weight of BM25.
+"""Choose the default reranker's settings on the BioASQ dev split: threshold, calibration, first-stage weight.
 
     python -m benchmarks.default_decision
 
-Runs the suite ``bioasq-snippets`` on the dev questions (going on where a killed run was). The weight of BM25 is the one of a grid
-with the highest nDCG@10; threshold (highest F1) and Platt scaling are fitted to gold snippets against BM25's hard negatives. Writes
+Runs the suite ``bioasq-snippets`` on the dev questions (an interrupted run resumes). The first-stage weight is the one of a grid
+with the highest nDCG@10; the threshold (highest F1) and Platt scaling are fitted on gold snippets and BM25's hard negatives. Writes
 ``bioqa/rerank/default/bioqa.json``, or that of the folder ``--model``.
 """
 
@@ -18,10 +18,10 @@ from scipy.special import logit as log_odds
 
 from benchmarks.machine import DATA, environment
 from bioqa.bench.collection import read_collection
-from bioqa.bench.run_cache import RerankRun, Work, run_collection
+from bioqa.bench.run_collection import BenchOptions, RerankRun, run_collection
 from bioqa.bench.suite import read_suite
-from bioqa.evaluate.classification import best_threshold, calibration_error, classify
-from bioqa.evaluate.ranking import evaluate
+from bioqa.evaluate.classification import best_threshold, calibration_error, classification_measures
+from bioqa.evaluate.ranking import evaluate_run
 from bioqa.rerank.activations import probabilities
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 from bioqa.train.calibration import fit
@@ -32,16 +32,16 @@ MEASURE = "ndcg@10"
 
 
 def ndcg(run: RerankRun, qrels: dict[str, dict[str, int]], logit: float, bm25: float) -> dict[str, float]:
-    """nDCG@10 of each question by the sum of so many times the logit and so many times the BM25 score."""
+    """nDCG@10 of each question when passages are ranked by ``logit`` × the logit + ``bm25`` × the BM25 score."""
     scores = {
-        id: {passage: logit * found + bm25 * first for passage, first, found in one.passages}
-        for id, one in run.reranked.items()
+        id: {passage: logit * reranked + bm25 * first_stage for passage, first_stage, reranked in one.passages}
+        for id, one in run.records.items()
     }
-    return evaluate(qrels, scores, [MEASURE])[MEASURE]
+    return evaluate_run(qrels, scores, [MEASURE])[MEASURE]
 
 
 def weights(run: RerankRun, qrels: dict[str, dict[str, int]]) -> dict[float, float]:
-    """Mean nDCG@10 with each weight of BM25."""
+    """Mean nDCG@10 with each first-stage weight."""
     return {weight: round(mean(ndcg(run, qrels, 1, weight).values()), 4) for weight in GRID}
 
 
@@ -49,7 +49,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=DATA / "suites")
     parser.add_argument(
-        "--model", type=Path, help="a folder in place of the shipped weights; what is chosen is written to it"
+        "--model",
+        type=Path,
+        help="model folder to evaluate and to write the settings to, instead of the default reranker",
     )
     options = parser.parse_args()
     model = options.model.expanduser().resolve() if options.model else DEFAULT_FOLDER
@@ -59,7 +61,7 @@ def main() -> None:
         settings.append(f"reranker.model={model}")
     suite = read_suite(SUITE, settings)
     collection = read_collection(suite.collections[0])
-    runs = run_collection(suite, collection, Work(options.cache, note=print))
+    runs = run_collection(suite, collection, BenchOptions(options.cache, note=print))
     run = next(iter(runs.reranked.values()))
     tried = weights(run, collection.qrels)
     best = max(tried, key=lambda weight: tried[weight])
@@ -68,11 +70,11 @@ def main() -> None:
     logits = log_odds(np.clip(pairs.scores.astype(np.float64), 1e-7, 1 - 1e-7))
     calibration = fit(logits, pairs.labels, "platt")
     threshold = best_threshold(pairs.labels, pairs.scores)[1]
-    likely = probabilities(logits.astype(np.float32), calibration.a, calibration.b)
-    measures = classify(pairs.labels, pairs.scores, threshold, probabilities=likely)
+    calibrated = probabilities(logits.astype(np.float32), calibration.a, calibration.b)
+    measures = classification_measures(pairs.labels, pairs.scores, threshold, probabilities=calibrated)
     settings: dict[str, Any] = {
         "threshold": threshold,
-        "threshold_chosen_by": "highest F1 on dev: gold snippets against BM25's hard negatives",
+        "threshold_chosen_by": "highest F1 on dev: gold snippets and BM25's hard negatives",
         "calibration": {"method": "platt", "a": calibration.a, "b": calibration.b},
         "ece_before": calibration_error(pairs.labels, probabilities(logits.astype(np.float32))),
         "ece_after": measures.calibration_error,
@@ -85,7 +87,7 @@ def main() -> None:
             "f1": measures.f1,
             "mcc": measures.mcc,
         },
-        "engine": run.setting["engine"],
+        "engine": run.facts["engine"],
         "date": environment()["date"],
     }
     text = json.dumps(settings, indent=1) + "\n"

@@ -1,15 +1,16 @@
-"""What else was tried for the default reranker: small trainings of equal size that go on from its weights, judged on dev.
+"""Alternatives tried for the default reranker: small training runs from its weights, evaluated on dev.
 
     python -m benchmarks.default_tries
 
-Each try trains for an epoch (two where negatives are narrowed) on the pairs of 400 train questions, on 1,600 of MedQuAD's or on
-those of 300 articles' titles, with other negatives, another loss or labels half of which are a larger model's (that of
-``grown_bert_base.py``); one averages two models' weights. Judged are ``bioasq-snippets`` on 150 dev questions and, as PubMedQA's
-questions are titles, 60 titles that are questions and train nothing, over the 175,166 abstracts without titles: nDCG@10 of the
-reranker alone and with BM25 at the weight that is best on the dev questions, over the first 50 and 30 candidates.
+Each run trains for one epoch (two with a curriculum) on the pairs of 400 train questions, on 1,600 pairs of MedQuAD or on the
+titles of 300 articles, with different negatives, another loss, or labels averaged with the probabilities of a larger model (see
+``grown_bert_base.py``); one model is the average of two models' weights. Each is evaluated on 150 dev questions of
+``bioasq-snippets`` and, since PubMedQA's questions are titles, on 60 titles that are questions and not in any training pair,
+over the 175,166 abstracts without titles: nDCG@10 of the reranker alone, and combined with BM25 at the weight that is best on
+the dev questions, over BM25's first 50 and 30 candidates.
 
-`make default-reranker` makes the index build/indexes/abstracts that the titles' pairs need. A try takes 2 to 17 minutes on 2 CPU
-cores; what is done is not done again. The result goes to ``benchmarks/results/default_tries.json``.
+`make default-reranker` builds the index build/indexes/abstracts that the title pairs need. A run takes 2 to 17 minutes on 2 CPU
+cores; finished work is reused. The result is written to ``benchmarks/results/default_tries.json``.
 """
 
 import argparse
@@ -25,12 +26,13 @@ from typing import Any
 from benchmarks.default_decision import ndcg, weights
 from benchmarks.machine import DATA, RESULTS, environment, shared_data, write_result
 from bioqa.bench.collection import read_collection
-from bioqa.bench.run_cache import Work, run_collection
+from bioqa.bench.run_collection import BenchOptions, run_collection
 from bioqa.bench.suite import read_suite
-from bioqa.cli import main as bioqa
+from bioqa.cli.main import main as bioqa
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
-from bioqa.evaluate.significance import compare
+from bioqa.evaluate.significance import paired_test
+from bioqa.io.output import replacing
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 
 FOLDER = DATA / "tries"
@@ -41,8 +43,8 @@ QUESTIONS, ARTICLES, TITLES = 400, 300, 60
 
 @dataclass(frozen=True)
 class Try:
-    """``pairs``: arguments of ``bioqa pairs``; ``settings``: of the recipe's stage; ``source``: what the pairs are made of;
-    ``distilled``: whether labels are the mean of the pairs' own and a larger model's probabilities.
+    """``pairs``: arguments of ``bioqa pairs``. ``settings``: changes to the recipe. ``source``: what the pairs are built from.
+    ``distilled``: labels are averaged with the probabilities of a larger model.
     """
 
     pairs: tuple[str, ...]
@@ -51,13 +53,13 @@ class Try:
     distilled: bool = False
 
 
-DRAWN = ("--max-positives", "2", "--negatives", "bm25:2", "--negatives", "random:0.25")
-MINED = ("--max-positives", "2", "--negatives", "bm25:2:1-30", "--mine", "default", "--skip-above", "0.5")
+SAMPLED = ("--max-positives", "2", "--negatives", "bm25:2", "--negatives", "random:0.25")
+MINED = ("--max-positives", "2", "--negatives", "bm25:2:1-30", "--mine-with", "default", "--skip-above", "0.5")
 MANY = ("--max-positives", "1", "--negatives", "bm25:6")
-ABSTRACTS = ("--articles", str(ARTICLES), "--negatives", "bm25:3:1-40")
+ABSTRACTS = ("--limit", str(ARTICLES), "--negatives", "bm25:3:1-40")
 WHOLE = {"model": {"max_length": 384}, "export": {"max_length": 384}}
 TRIES = {
-    "BCE, BM25 and random negatives (as shipped)": Try(DRAWN),
+    "BCE, BM25 and random negatives (as shipped)": Try(SAMPLED),
     "BCE, model-mined negatives": Try(MINED),
     "BCE, six negatives per question": Try(MANY),
     "BCE, six negatives, curriculum of the hardest": Try(
@@ -66,7 +68,7 @@ TRIES = {
     "ListNet, lists of 7": Try(MANY, {"loss": {"name": "listnet", "list_size": 7}, "training": {"batch_size": 5}}),
     "RankNet, lists of 7": Try(MANY, {"loss": {"name": "ranknet", "list_size": 7}, "training": {"batch_size": 5}}),
     "LambdaLoss, lists of 7": Try(MANY, {"loss": {"name": "lambda", "list_size": 7}, "training": {"batch_size": 5}}),
-    "BCE, labels averaged with a larger model's probabilities": Try(DRAWN, distilled=True),
+    "BCE, labels averaged with a larger model's probabilities": Try(SAMPLED, distilled=True),
     "BCE, MedQuAD question-answer pairs": Try(
         ("--max-positives", "1", "--negatives", "bm25:3"), {"data": {"max_rows": 1600}}, "medquad"
     ),
@@ -78,41 +80,41 @@ SHIPPED = "shipped"
 
 
 def run(*arguments: object) -> None:
-    """A command of bioqa, which must succeed."""
-    code = bioqa([str(one) for one in arguments])
+    """Run a bioqa command; exit if it fails."""
+    code = bioqa([str(argument) for argument in arguments])
     if code:
         raise SystemExit(code)
 
 
 def train_questions() -> Path:
-    """Some of BioASQ's train questions, in a file of their own."""
+    """A file with a sample of BioASQ's train questions."""
     path = FOLDER / "train.json"
     if not path.exists():
         with gzip.open(BIOASQ / "train.json.gz", "rt", encoding="utf-8") as file:
-            asked = json.load(file)["questions"]
-        path.write_text(json.dumps({"questions": random.Random(0).sample(asked, QUESTIONS)}), encoding="utf-8")
+            questions = json.load(file)["questions"]
+        path.write_text(json.dumps({"questions": random.Random(0).sample(questions, QUESTIONS)}), encoding="utf-8")
     return path
 
 
 def title_questions() -> Path:
-    """Titles that are questions, as PubMedQA's JSON: of abstracts-2 and -3, whose titles train nothing, and none of PubMedQA's."""
+    """Titles that are questions, in PubMedQA's format: from abstracts-2 and -3, not trained on, without PubMedQA's own."""
     path = FOLDER / "titles.json"
     if not path.exists():
         known = json.loads((shared_data() / "pubmedqa" / "pubmedqa.json").read_text(encoding="utf-8"))
         files = [str(shared_data() / "abstracts" / f"abstracts-{number}.jsonl.gz") for number in (2, 3)]
-        asked = {
+        questions = {
             article.id: {"QUESTION": article.title, "CONTEXTS": [article.abstract]}
             for source in expand_sources(files)
             for article in read_source(source)
             if article.title.endswith("?") and article.abstract and article.id not in known
         }
-        chosen = random.Random(0).sample(sorted(asked), TITLES)
-        path.write_text(json.dumps({id: asked[id] for id in chosen}), encoding="utf-8")
+        chosen = random.Random(0).sample(sorted(questions), TITLES)
+        path.write_text(json.dumps({id: questions[id] for id in chosen}), encoding="utf-8")
     return path
 
 
 def pairs_file(one: Try) -> Path:
-    """The training pairs of a try, shared with others of the same."""
+    """The training pairs of a run, shared by runs with the same arguments."""
     path = FOLDER / "pairs" / f"{'-'.join((one.source, *one.pairs)).replace('--', '').replace(':', '')}.parquet"
     if path.exists():
         return path
@@ -130,7 +132,7 @@ def pairs_file(one: Try) -> Path:
 
 
 def distilled(path: Path) -> Path:
-    """The pairs of a file with labels half of which are the larger model's probabilities."""
+    """The pairs of a file, with labels averaged with the larger model's probabilities."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -142,11 +144,11 @@ def distilled(path: Path) -> Path:
         table = parquet.read_table(path)
         question, passage, label = (table.column(name).to_pylist() for name in ("question", "passage", "label"))
         larger = TUNED if (TUNED / "model.safetensors").is_file() else tuned()
-        taught = Reranker(larger).score_pairs(list(zip(question, passage, strict=True))).probabilities
-        labels = [(own + float(other)) / 2 for own, other in zip(label, taught, strict=True)]
-        part = out.with_suffix(".part")
-        parquet.write_table(table.set_column(table.schema.get_field_index("label"), "label", pa.array(labels)), part)
-        part.replace(out)
+        teacher = Reranker(larger).score_pairs(list(zip(question, passage, strict=True))).probabilities
+        labels = [(own + float(other)) / 2 for own, other in zip(label, teacher, strict=True)]
+        with replacing(out) as part:
+            column = table.schema.get_field_index("label")
+            parquet.write_table(table.set_column(column, "label", pa.array(labels)), part)
     return out
 
 
@@ -154,13 +156,13 @@ SETS: Mapping[str, tuple[str, Callable[[], Path], int, int]] = {
     DEV: ("bioasq-snippets", lambda: BIOASQ / "dev.json.gz", 150, 50),
     "titles": ("pubmedqa", title_questions, TITLES, 30),
 }
-"""Suite, questions, how many of them, and how many candidates of each are reranked."""
+"""Suite, question file, number of questions, rerank depth."""
 
 
 def train_try(name: str, one: Try) -> tuple[Path, dict[str, Any]]:
-    """The folder of the model that a try makes, and what the training was."""
+    """Train a model; its folder, and the size of the training run."""
     from bioqa.train.recipe import parse_recipe
-    from bioqa.train.trainer import train
+    from bioqa.train.train_recipe import train_recipe
 
     training = {"batch_size": 32, "learning_rate": 3e-5, "warmup": 0.1, "precision": "bf16"}
     pairs = pairs_file(one)
@@ -174,13 +176,13 @@ def train_try(name: str, one: Try) -> tuple[Path, dict[str, Any]]:
     for section, values in one.settings.items():
         recipe[section] = recipe.get(section, {}) | values
     out = FOLDER / "models" / "".join(letter if letter.isalnum() else "-" for letter in name)
-    folder = train(parse_recipe(recipe, name), out, progress=True).folder
-    (facts,) = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    return folder, {"pairs": facts["train_pairs"], "steps": facts["steps"], "seconds": round(facts["seconds"])}
+    folder = train_recipe(parse_recipe(recipe, name), out, progress=True).folder
+    (stage,) = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    return folder, {"pairs": stage["train_pairs"], "steps": stage["steps"], "seconds": round(stage["seconds"])}
 
 
 def averaged(folder: Path) -> Path:
-    """The mean of a model's weights and the shipped ones."""
+    """A model with the mean of the weights in ``folder`` and the shipped ones."""
     import shutil
 
     import torch
@@ -194,13 +196,13 @@ def averaged(folder: Path) -> Path:
     return out
 
 
-def judged(model: str | Path) -> tuple[float, dict[str, dict[str, dict[str, float]]]]:
-    """The weight of BM25 that is best on the dev questions, and each question's nDCG@10 on both sets."""
+def evaluate_model(model: str | Path) -> tuple[float, dict[str, dict[str, dict[str, float]]]]:
+    """The first-stage weight that is best on the dev questions, and nDCG@10 of each question of both sets."""
     runs = {}
-    for name, (suite, asked, questions, depth) in SETS.items():
-        settings = {"collection.questions": asked(), "reranker.model": model, "reranker.depth": depth}
+    for name, (suite, question_file, questions, depth) in SETS.items():
+        settings = {"collection.questions": question_file(), "reranker.model": model, "reranker.rerank-depth": depth}
         made = read_suite(SUITES / f"{suite}.toml", [f"{key}={value}" for key, value in settings.items()])
-        found = run_collection(made, read_collection(made.collections[0]), Work(FOLDER / "cache", questions))
+        found = run_collection(made, read_collection(made.collections[0]), BenchOptions(FOLDER / "cache", questions))
         runs[name] = next(iter(found.reranked.values())), found.collection.qrels
     by_weight = weights(*runs[DEV])
     best = max(by_weight, key=lambda weight: by_weight[weight])
@@ -211,28 +213,26 @@ def judged(model: str | Path) -> tuple[float, dict[str, dict[str, dict[str, floa
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    shipped = judged("default")
+    shipped = evaluate_model("default")
     tries: dict[str, Any] = {}
 
-    def tell(name: str, model: str | Path, training: dict[str, Any] | None = None) -> None:
-        weight, found = judged(model) if tries else shipped
+    def report(name: str, model: str | Path, training: dict[str, Any] | None = None) -> None:
+        weight, found = evaluate_model(model) if tries else shipped
         tries[name] = {"first_stage_weight": weight, "training": training}
         for questions, ways in found.items():
             tries[name][questions] = {
-                way: {"ndcg@10": round(mean(values.values()), 4), "p": compare(shipped[1][questions][way], values)}
+                way: {"ndcg@10": round(mean(values.values()), 4), "p": paired_test(shipped[1][questions][way], values)}
                 for way, values in ways.items()
             }
-        result = {
-            "what": "nDCG@10 after a small training more from the shipped weights; p against these, paired t-test"
-        }
+        result = {"what": "nDCG@10 after a small training run from the shipped weights; p against these, paired t-test"}
         write_result(RESULTS / "default_tries.json", result | {"tries": tries, "environment": environment()})
 
-    tell(SHIPPED, "default")
+    report(SHIPPED, "default")
     for name, one in TRIES.items():
-        folder, facts = train_try(name, one)
-        tell(name, folder, facts)
+        folder, training = train_try(name, one)
+        report(name, folder, training)
         if one.pairs == MINED:
-            tell(AVERAGE, averaged(folder))
+            report(AVERAGE, averaged(folder))
 
 
 if __name__ == "__main__":

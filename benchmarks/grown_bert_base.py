@@ -1,11 +1,11 @@
-"""A fine-tuned reranker of BERT-base's size (12 layers, 768 wide) where no pretrained weights of that size can be had.
+"""A fine-tuned reranker of BERT-base's size (12 layers, 768 wide), for machines without access to pretrained weights of that size.
 
     python -m benchmarks.grown_bert_base
 
-The default reranker is grown and trained on: each channel is doubled, its outgoing weights split at random between the two so that
-they learn apart (Net2Net, Chen and others, 2016), and after each layer comes one that at first passes its input on. The grown model
-scores nearly as the small one does. Then it is fine-tuned on BioASQ question-snippet pairs (`make default-reranker` says how
-build/pairs is made), about a quarter of an hour on 2 CPU cores; a killed run goes on. The folder is
+The default reranker is grown and then trained further. Each channel is doubled, its outgoing weights split at random between the
+two copies so that they diverge (Net2Net, Chen and others, 2016), and each layer is followed by a new one that at first passes its
+input on. The grown model scores almost like the small one. It is then fine-tuned on BioASQ question-snippet pairs
+(`make default-reranker` creates build/pairs), for about a quarter of an hour on 2 CPU cores; interrupted runs resume. The folder is
 ``build/benchmarks/models/bert-base-tuned``.
 """
 
@@ -20,11 +20,11 @@ from benchmarks.machine import DATA
 TUNED = DATA / "models" / "bert-base-tuned"
 PAIRS = 3200
 BLOCK = 32
-"""Width of a head of the small model: a channel and its double stand so far apart, within one head of the grown model."""
+"""Width of a head of the small model: the distance between a channel and its copy, which are in one head of the grown model."""
 
 
 def doubled(size: int) -> Any:
-    """For each channel of the grown model, the channel of the small one that it comes from: shape (2 size,)."""
+    """For each channel of the grown model, the index of the small model's channel that it copies: int64 (2 · size,)."""
     import torch
 
     wide = torch.arange(2 * size)
@@ -32,7 +32,7 @@ def doubled(size: int) -> Any:
 
 
 def widened(name: str, small: Any) -> Any:
-    """A weight of twice the width, in and out, that computes the same of doubled channels."""
+    """A weight of twice the width, in and out, that computes the same for doubled channels."""
     import torch
 
     if small.dim() == 1:
@@ -45,12 +45,12 @@ def widened(name: str, small: Any) -> Any:
         share = 0.3 * (2 * torch.rand(rows.shape) - 1)
         sign = torch.where(torch.arange(len(source)) // BLOCK % 2 == 0, 1.0, -1.0)
         wide = rows[:, source] * (0.5 + sign * share[:, source])
-    # Twice as many products under a root of twice the head's width.
+    # Attention sums twice as many products, and divides them by the square root of twice the head's width.
     return wide / math.sqrt(2) if ".query." in name else wide
 
 
 def grow(small: str, folder: Path) -> None:
-    """Save the grown model with its tokenizer."""
+    """Grow the model in the folder ``small`` and save it with its tokenizer to ``folder``."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
@@ -78,10 +78,10 @@ def grow(small: str, folder: Path) -> None:
 
 
 def tuned(pairs: int = PAIRS) -> Path:
-    """The folder of the fine-tuned model, made on the first call."""
+    """The folder of the fine-tuned model, created on the first call."""
     from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
     from bioqa.train.recipe import parse_recipe
-    from bioqa.train.trainer import train
+    from bioqa.train.train_recipe import train_recipe
 
     grown = TUNED.with_name("bert-base-grown")
     if not (grown / "model.safetensors").is_file():
@@ -100,12 +100,12 @@ def tuned(pairs: int = PAIRS) -> Path:
         },
         "export": {"max_length": 192},
     }
-    return train(parse_recipe(recipe, "bert-base-tuned"), TUNED, progress=True).folder
+    return train_recipe(parse_recipe(recipe, "bert-base-tuned"), TUNED, progress=True).folder
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=PAIRS, help="to train on")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="Number of pairs to train on.")
     print(tuned(parser.parse_args().pairs))
 
 

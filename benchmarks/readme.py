@@ -21,7 +21,7 @@ RESULTS = REPOSITORY / "benchmarks" / "results"
 
 def commands() -> str:
     """The output of ``bioqa --help``."""
-    from bioqa.cli import cli
+    from bioqa.cli.main import cli
 
     settings = {"max_content_width": 100, "terminal_width": 100, "help_option_names": ["-h", "--help"]}
     with click.Context(cli, info_name="bioqa", **settings) as context:

@@ -1,20 +1,21 @@
-"""Reranking on a CPU: bioqa's engines beside sentence-transformers, and beside what the processor can do.
+"""Reranking on a CPU: bioqa's engines compared with sentence-transformers and with the processor's limit.
 
     python -m benchmarks.rerank_cpu
 
-Two models: ``minilm`` is the default reranker (6 layers, 384 wide), ``bert-base`` has its tokenizer and random weights (12 layers,
-768 wide), as time does not depend on the weights. Each question comes with 100 of its own kind of passages: real abstracts with
-their titles, or BioASQ snippets, cut to 512 tokens. Contenders take turns in one process, several rounds over several questions:
+There are two models: ``minilm`` is the default reranker (6 layers, 384 wide); ``bert-base`` has its tokenizer and random weights
+(12 layers, 768 wide), as time does not depend on the weights. Each question has 100 passages of its own, real abstracts with their
+titles or BioASQ snippets, truncated to 512 tokens. The contenders take turns in one process, for several rounds over several
+questions:
 
 - ``bioqa, cpu-int8`` and ``bioqa, exact``;
-- ``sentence-transformers``: ``CrossEncoder.predict`` as it comes, fp32 in batches of 32;
-- ``sentence-transformers, bf16``: its documented setting for processors with bfloat16 instructions. (Its ONNX and OpenVINO back
-  ends cannot be installed beside the versions that bioqa is tested with.)
+- ``sentence-transformers``: ``CrossEncoder.predict`` with default settings, fp32 in batches of 32;
+- ``sentence-transformers, bf16``: its documented setting for processors with bfloat16 instructions. (Its ONNX and OpenVINO
+  backends cannot be installed beside the versions that bioqa is tested with.)
 
-The floor is what all multiplications of the model would take at the highest rate that onnxruntime's 8-bit matrix product reaches
-here on matrices of the model's own shapes. It counts attention too, which cpu-int8 computes in fp32, and all of the last layer, of
-which cpu-int8 computes little but the first position: 7% of bert-base's multiplications and 14% of minilm's are never made.
-Cold start and peak memory are of whole processes that score ten passages, with the graph in the cache.
+The floor is the time of all multiplications of the model at the highest rate that onnxruntime's 8-bit matrix product reaches here
+on matrices of the model's own shapes. It includes attention, which cpu-int8 computes in fp32, and all of the last layer, of which
+cpu-int8 computes little but the first position: 7% of bert-base's multiplications and 14% of minilm's are skipped.
+Cold start and peak memory are those of whole processes that score ten passages, with the graph in the cache.
 The result goes to ``benchmarks/results/rerank_cpu.json``: medians, and ratios of medians.
 """
 
@@ -31,6 +32,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from tqdm import tqdm
@@ -56,7 +58,7 @@ Score = Callable[[str, Sequence[str]], Any]
 
 
 def model_folder(name: str) -> Path:
-    """The default reranker, or a model of one of ``SHAPES`` that is made on the first call."""
+    """The default reranker, or a model of one of ``SHAPES``, created on the first call."""
     from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 
     if name == "minilm":
@@ -74,10 +76,10 @@ def model_folder(name: str) -> Path:
 
 
 def passages(kind: str, count: int) -> list[str]:
-    """So many abstracts with their titles, or so many snippets of the BioASQ test split (of the others too where it has fewer)."""
+    """``count`` abstracts with their titles, or snippets of the BioASQ test split (and of the others if it has fewer)."""
     if kind == "snippets":
-        splits = (bioasq(split) for split in ("test", "dev", "train"))
-        texts = (snippet["text"] for asked in splits for question in asked for snippet in question["snippets"])
+        splits = (bioasq(name) for name in ("test", "dev", "train"))
+        texts = (snippet["text"] for split in splits for question in split for snippet in question["snippets"])
         return list(islice(texts, count))
     with gzip.open(shared_data() / "abstracts" / "abstracts-1.jsonl.gz", "rt", encoding="utf-8") as file:
         records = (json.loads(line) for line in file)
@@ -86,21 +88,21 @@ def passages(kind: str, count: int) -> list[str]:
 
 
 def bioasq(split: str) -> list[dict[str, Any]]:
-    """The questions of a split."""
+    """The questions of a BioASQ split."""
     with gzip.open(shared_data() / "bioasq" / f"{split}.json.gz", "rt", encoding="utf-8") as file:
         questions: list[dict[str, Any]] = json.load(file)["questions"]
     return questions
 
 
-def work(kind: str, questions: int) -> list[tuple[str, list[str]]]:
+def questions_with_passages(kind: str, questions: int) -> list[tuple[str, list[str]]]:
     """Questions of the BioASQ test split, each with its own passages."""
-    asked = [question["body"] for question in bioasq("test")[:questions]]
+    bodies = [question["body"] for question in bioasq("test")[:questions]]
     texts = passages(kind, questions * PASSAGES)
-    return [(body, texts[number * PASSAGES : (number + 1) * PASSAGES]) for number, body in enumerate(asked)]
+    return [(body, texts[number * PASSAGES : (number + 1) * PASSAGES]) for number, body in enumerate(bodies)]
 
 
 def contender(name: str, folder: Path) -> Score:
-    """What scores a question's passages."""
+    """The function with which a contender scores the passages of a question."""
     if name in (OURS, EXACT):
         from bioqa import Reranker
 
@@ -114,8 +116,8 @@ def contender(name: str, folder: Path) -> Score:
     return lambda question, texts: model.predict([(question, text) for text in texts], show_progress_bar=False)
 
 
-def multiplications(folder: Path, lengths: Sequence[int]) -> float:
-    """Multiplications and additions for passages of so many tokens, of linear layers and attention; 2 for each product."""
+def operations(folder: Path, lengths: Sequence[int]) -> float:
+    """Floating-point operations of linear layers and attention for pairs of these lengths; 2 per multiplication."""
     config = json.loads((folder / "config.json").read_text())
     width, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
     linear = 2 * (4 * width * width + 2 * width * inner)
@@ -123,7 +125,7 @@ def multiplications(folder: Path, lengths: Sequence[int]) -> float:
 
 
 def peak(folder: Path, seconds: float = 2.0) -> float:
-    """The highest rate, operations a second over all cores, of onnxruntime's uint8 x int8 product at the model's widest layer."""
+    """The highest rate of onnxruntime's uint8 x int8 product at the model's widest layer, in operations per second on all cores."""
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
@@ -162,10 +164,10 @@ def peak(folder: Path, seconds: float = 2.0) -> float:
 
 
 def measure(model: str, kind: str, options: argparse.Namespace) -> dict[str, Any]:
-    """All contenders on one model and one kind of passages."""
+    """Time all contenders with one model on one kind of passages."""
     folder = model_folder(model)
     scorers = {name: contender(name, folder) for name in CONTENDERS}
-    items = work(kind, options.questions)
+    items = questions_with_passages(kind, options.limit)
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for score in scorers.values():
         score(items[0][0], items[0][1][:16])
@@ -177,7 +179,7 @@ def measure(model: str, kind: str, options: argparse.Namespace) -> dict[str, Any
                 seconds[name].append(time.perf_counter() - started)
     lengths = token_counts(folder, items)
     rate = peak(folder)
-    floor = multiplications(folder, lengths) / len(items) / rate
+    floor = operations(folder, lengths) / len(items) / rate
     figures = {name: round(statistics.median(values), 3) for name, values in seconds.items()}
     return {
         "tokens_per_pair": round(statistics.mean(lengths)),
@@ -192,7 +194,7 @@ def measure(model: str, kind: str, options: argparse.Namespace) -> dict[str, Any
 
 
 def token_counts(folder: Path, items: Sequence[tuple[str, Sequence[str]]]) -> list[int]:
-    """Tokens of every pair, as they are scored."""
+    """The number of tokens of every pair, as it is scored."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -202,35 +204,38 @@ def token_counts(folder: Path, items: Sequence[tuple[str, Sequence[str]]]) -> li
     return [len(found.ids) for found in tokenizer.encode_batch(pairs)]
 
 
-def cold(model: str, name: str, rounds: int) -> dict[str, float]:
-    """Whole processes that load the model and score one question's abstracts."""
+def cold_start(model: str, name: str, rounds: int) -> dict[str, float]:
+    """Time and memory of whole processes that load the model and score ten abstracts."""
     command = [sys.executable, "-m", "benchmarks.rerank_cpu", "--once", model, name]
     time_process(command)
     return medians([time_process(command) for _ in range(rounds)])
 
 
 def profile(model: str) -> dict[str, float]:
-    """Share of cpu-int8's time by kind of operation on one question's abstracts, as onnxruntime's profiler has it."""
+    """Shares of cpu-int8's time by kind of operation on one question's abstracts, by onnxruntime's profiler."""
     import onnxruntime
 
     from bioqa import Reranker
-    from bioqa.rerank.engines.cpu_int8 import graph_path, read_graph
-    from bioqa.rerank.model_folder.architectures import Weights
-    from bioqa.rerank.model_folder.config import read_config
 
-    folder = model_folder(model)
-    reranker = Reranker(folder, device="cpu", max_length=TOKENS, engine="cpu-int8")  # the graph is in the cache now
-    settings = read_config(model, folder)
-    graph = read_graph(graph_path(Weights(settings), settings))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.enable_profiling = True
-    options.profile_file_prefix = str(DATA / "profile")
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    reranker._model.networks[0]._session = session
-    ((question, texts),) = work("abstracts", 1)
+    sessions = []
+
+    class ProfiledSession(onnxruntime.InferenceSession):
+        """A session that writes a profile."""
+
+        def __init__(self, graph: bytes, options: Any, **settings: Any) -> None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(DATA / "profile")
+            super().__init__(graph, options, **settings)
+            sessions.append(self)
+
+    DATA.mkdir(parents=True, exist_ok=True)
+    with patch.object(onnxruntime, "InferenceSession", ProfiledSession):
+        reranker = Reranker(model_folder(model), device="cpu", max_length=TOKENS, engine="cpu-int8")
+    ((question, texts),) = questions_with_passages("abstracts", 1)
     reranker.logits(question, texts)
-    report = Path(session.end_profiling())
+    report = Path(sessions[-1].end_profiling())
+    for session in sessions[:-1]:  # those that built the graph
+        Path(session.end_profiling()).unlink()
     spent: dict[str, float] = defaultdict(float)
     for event in json.loads(report.read_text()):
         if event.get("cat") == "Node" and event["name"].endswith("kernel_time") and event["args"]["op_name"] != "If":
@@ -243,22 +248,22 @@ def profile(model: str) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--questions", type=int, default=2)
+    parser.add_argument("--limit", type=int, default=2, help="Number of questions.  [default: 2]")
     parser.add_argument("--models", nargs="+", default=["minilm", "bert-base"])
     parser.add_argument("--out", type=Path, default=RESULTS / "rerank_cpu.json")
     parser.add_argument("--once", nargs=2, metavar=("MODEL", "CONTENDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
         model, name = options.once
-        ((question, texts),) = work("abstracts", 1)
+        ((question, texts),) = questions_with_passages("abstracts", 1)
         contender(name, model_folder(model))(question, texts[:10])
         return
-    # Before the models are in this process: a child's peak memory counts what its parent held when it was started.
-    starts = {m: {name: cold(m, name, 3) for name in (OURS, EXACT, THEIRS)} for m in options.models}
+    # Before models are loaded into this process: a child's peak memory includes its parent's at the time of the fork.
+    starts = {m: {name: cold_start(m, name, 3) for name in (OURS, EXACT, THEIRS)} for m in options.models}
     result = {
         "what": f"one question with {PASSAGES} passages, from strings to scores; medians of rounds x questions",
         "rounds": options.rounds,
-        "questions": options.questions,
+        "questions": options.limit,
         "results": {m: {kind: measure(m, kind, options) for kind in ("abstracts", "snippets")} for m in options.models},
         "cold_start_with_10_abstracts": starts,
         "share_of_cpu_int8_time": {m: profile(m) for m in options.models},

@@ -1,24 +1,24 @@
-"""Reranking on a GPU: bioqa's engine gpu beside sentence-transformers, and beside what the GPU can do.
+"""Reranking on a GPU: bioqa's engine gpu compared with sentence-transformers and with the GPU's limit.
 
     python -m benchmarks.rerank_gpu
-    python -m benchmarks.rerank_gpu --models bert-large --kinds snippets    # a part; the others stay in the result as they are
-    python -m benchmarks.rerank_gpu --trial                                 # does the script work? a tiny model, on the CPU
+    python -m benchmarks.rerank_gpu --models bert-large --kinds snippets    # one part; the others in the result are kept
+    python -m benchmarks.rerank_gpu --trial                                 # check the script: a tiny model, on the CPU
 
-Models of the shapes of BERT-base and BERT-large, with random weights, as time does not depend on the weights. 10,000 real abstracts
-with their titles and 100,000 BioASQ snippets (each of some 53,000 with one or two questions), cut to 512 tokens; every time is from
-strings to scores, tokenizing and all. Each question stands before 100 passages. Contenders take turns, several rounds:
+The models have the shapes of BERT-base and BERT-large and random weights, as time does not depend on the weights. They score 10,000
+real abstracts with their titles and 100,000 BioASQ snippets (each of some 53,000 with one or two questions), truncated to 512
+tokens; all times are from strings to scores, including tokenizing. Each question comes before 100 passages. The contenders take
+turns, for several rounds:
 
-- ``bioqa, gpu`` as it comes;
-- ``sentence-transformers``: ``CrossEncoder.predict`` in bf16 and in fp16, with PyTorch's attention (sdpa) and, where the package
-  flash_attn is installed, FlashAttention 2. The best of these in batches of ``THEIR_BATCHES`` pairs, as found on a part of the
-  passages, takes part in the rounds.
+- ``bioqa, gpu`` with default settings;
+- ``sentence-transformers``: ``CrossEncoder.predict`` in bf16 and in fp16, with PyTorch's attention (sdpa) and, if the package
+  flash_attn is installed, FlashAttention 2, in batches of ``THEIR_BATCHES`` pairs. The fastest of these settings on a part of the
+  passages takes part in the rounds.
 
-The peak is the highest rate of PyTorch's bf16 matrix product, of random numbers, over a large square matrix and the model's own
-shapes. ``share_of_peak`` counts what bioqa computes: of the last layer only what the first position needs; ``whole_model`` all
-that the model's layers have, as is usual elsewhere, for both. ``latency`` is of one question with 100 abstracts, a call after
-another. ``profile`` says what of the GPU's time goes where during one run over the part, in kinds of kernels, and ``idle`` what
-of the wall time the GPU had nothing to do. The result goes to ``benchmarks/results/rerank_gpu.json``: medians, and ratios of
-medians.
+The peak is the highest rate of PyTorch's bf16 matrix product, of random numbers, for a large square matrix and the model's own
+shapes. ``share_of_peak`` counts only what bioqa computes, the last layer at the first position; ``whole_model`` counts all layers
+for both contenders, as is usual elsewhere. ``latency`` is that of one question with 100 abstracts per call, one call after another.
+``profile`` has the shares of the GPU's time by kind of kernel during one run on the part, and ``idle`` the share of the wall time
+in which the GPU was idle. The result goes to ``benchmarks/results/rerank_gpu.json``: medians, and ratios of medians.
 """
 
 import argparse
@@ -37,7 +37,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.machine import RESULTS, environment, write_result
-from benchmarks.rerank_cpu import PASSAGES, TOKENS, bioasq, model_folder, multiplications, passages, token_counts
+from benchmarks.rerank_cpu import PASSAGES, TOKENS, bioasq, model_folder, operations, passages, token_counts
 
 COUNTS = {"abstracts": 10_000, "snippets": 100_000}
 PARTS = {"abstracts": 2_000, "snippets": 10_000}
@@ -52,17 +52,17 @@ KERNELS = {
     "embedding and rows": r"embedding|index|gather",
     "other element by element": r"elementwise|add|mul|arange",
 }
-"""Kind → what the names of its kernels (on a CPU, operations) hold; the first that fits counts."""
+"""Kind → pattern in the names of its kernels (on a CPU, operations); the first match counts."""
 
 Pairs = Sequence[tuple[str, str]]
 Score = Callable[[Pairs], Any]
 
 
 def pairs(kind: str, count: int) -> list[tuple[str, str]]:
-    """So many questions with passages; where there are fewer passages, they come again with other questions."""
-    asked = [question["body"] for question in bioasq("test")]
+    """``count`` pairs of question and passage; if there are fewer passages, they are repeated with other questions."""
+    questions = [question["body"] for question in bioasq("test")]
     texts = passages(kind, count)
-    return [(asked[n // PASSAGES % len(asked)], texts[n % len(texts)]) for n in range(count)]
+    return [(questions[n // PASSAGES % len(questions)], texts[n % len(texts)]) for n in range(count)]
 
 
 def ours(folder: Path, device: str, batch_size: int = 32) -> Score:
@@ -87,12 +87,12 @@ def timed(score: Score, texts: Pairs) -> float:
     found = np.asarray(score(texts))
     seconds = time.perf_counter() - started
     if found.shape != (len(texts),) or not np.isfinite(found).all():
-        raise RuntimeError(f"{found.shape} scores, some of them no numbers, for {len(texts)} pairs")
+        raise RuntimeError(f"{found.shape} scores for {len(texts)} pairs, or scores that are not finite")
     return seconds
 
 
-def settings_tried(folder: Path, device: str, part: Pairs, batches: Sequence[int]) -> dict[str, float]:
-    """Seconds of sentence-transformers on a part of the pairs, by its settings as ``theirs`` takes them; those that run."""
+def time_settings(folder: Path, device: str, part: Pairs, batches: Sequence[int]) -> dict[str, float]:
+    """Seconds of sentence-transformers on a part of the pairs by setting (arguments of ``theirs``), without those that fail."""
     kinds = ["sdpa", *(["flash_attention_2"] if importlib.util.find_spec("flash_attn") else [])]
     found = {}
     for dtype, attention, batch_size in tqdm(list(product(("bfloat16", "float16"), kinds, batches)), desc="settings"):
@@ -100,14 +100,14 @@ def settings_tried(folder: Path, device: str, part: Pairs, batches: Sequence[int
             score = theirs(folder, device, dtype, attention, batch_size)
             score(part[:batch_size])
             found[f"{dtype} {attention} {batch_size}"] = timed(score, part)
-        except (ImportError, RuntimeError, ValueError) as error:  # an attention that does not take the model, no memory
+        except (ImportError, RuntimeError, ValueError) as error:  # out of memory, or the attention lacks the model
             why = str(error).partition("\n")[0] or type(error).__name__
             print(f"{dtype} {attention} {batch_size}: {why}", file=sys.stderr)
     return dict(sorted(found.items(), key=lambda one: one[1]))
 
 
 def peak(folder: Path, device: str, square: int, rows: int) -> float:
-    """The highest rate of bf16 matrix products, operations a second."""
+    """The highest rate of bf16 matrix products, in operations per second."""
     import torch
 
     config = json.loads((folder / "config.json").read_text())
@@ -140,30 +140,30 @@ def wait(device: str) -> None:
 
 
 def computed(folder: Path, lengths: Sequence[int]) -> float:
-    """Of ``multiplications``, those that bioqa computes: the last layer's keys and values whole, the rest at one position."""
+    """The part of ``operations`` that bioqa computes: in the last layer only keys and values, and the rest at one position."""
     config = json.loads((folder / "config.json").read_text())
     width, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
-    others = multiplications(folder, lengths) * (layers - 1) / layers
+    others = operations(folder, lengths) * (layers - 1) / layers
     first = 2 * (2 * width * width + 2 * width * inner)
     return others + sum(4 * n * width * width + 4 * n * width + first for n in lengths)
 
 
-def latency(score: Score, asked: Sequence[Pairs], calls: int) -> dict[str, float]:
-    """Milliseconds of calls with one question each: median, 99th percentile, least and most."""
-    for texts in asked[:3]:
+def latency(score: Score, questions: Sequence[Pairs], calls: int) -> dict[str, float]:
+    """Milliseconds of calls with one question each: median, 99th percentile, minimum and maximum."""
+    for texts in questions[:3]:
         timed(score, texts)
-    seconds = [timed(score, asked[call % len(asked)]) for call in range(calls)]
+    seconds = [timed(score, questions[call % len(questions)]) for call in range(calls)]
     values = {"p50": np.percentile(seconds, 50), "p99": np.percentile(seconds, 99)}
     values |= {"least": min(seconds), "most": max(seconds)}
     return {name: round(float(value) * 1e3, 2) for name, value in values.items()}
 
 
 def profile(score: Score, texts: Pairs, device: str) -> dict[str, Any]:
-    """Shares of the device's time by kind of kernel, the longest kernels, and the share of wall time without any."""
+    """Shares of the device's time by kind of kernel, the longest kernels, and the idle share of the wall time."""
     from torch.profiler import ProfilerActivity, profile
 
     on_gpu = device.startswith("cuda")
-    wall = timed(score, texts)  # without the profiler, which slows the launches down
+    wall = timed(score, texts)  # without the profiler, which slows down launches
     with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as found:
         score(texts)
         wait(device)
@@ -185,11 +185,11 @@ def profile(score: Score, texts: Pairs, device: str) -> dict[str, Any]:
 
 
 def measure(model: str, kind: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Both contenders on one model and one kind of passages."""
+    """Time both contenders with one model on one kind of passages."""
     folder, device = model_folder(model), options.device
     texts = pairs(kind, options.counts[kind])
     part = texts[: options.parts[kind]]
-    tried = settings_tried(folder, device, part, options.batches)
+    tried = time_settings(folder, device, part, options.batches)
     dtype, attention, batch_size = next(iter(tried)).split()
     scorers = {
         "bioqa, gpu": ours(folder, device),
@@ -215,34 +215,30 @@ def measure(model: str, kind: str, options: argparse.Namespace) -> dict[str, Any
         "times_sentence_transformers": round(figures["sentence-transformers"] / mine, 2),
         "bf16_peak_tflops": round(rate / 1e12, 1),
         "share_of_peak": round(computed(folder, lengths) / mine / rate, 3),
-        "whole_model": {
-            name: round(multiplications(folder, lengths) / value / rate, 3) for name, value in figures.items()
-        },
+        "whole_model": {name: round(operations(folder, lengths) / value / rate, 3) for name, value in figures.items()},
         "tokenizing_alone_s": round(tokenizing(folder, texts), 3),
         "sentence_transformers_settings": {name: round(value, 3) for name, value in tried.items()},
         "our_batches": {f"{size} x 1024": round(batched(folder, device, size, part), 3) for size in OUR_BATCHES},
         "profile": profile(scorers["bioqa, gpu"], part, device),
     }
     if kind == "abstracts":
-        asked = [texts[start : start + PASSAGES] for start in range(0, len(part), PASSAGES)]
-        found["latency_ms"] = {name: latency(score, asked, options.calls) for name, score in scorers.items()}
+        calls = [texts[start : start + PASSAGES] for start in range(0, len(part), PASSAGES)]
+        found["latency_ms"] = {name: latency(score, calls, options.calls) for name, score in scorers.items()}
     return found | {"rounds": options.rounds, "environment": environment() | hardware(device)}
 
 
 def batched(folder: Path, device: str, batch_size: int, part: Pairs) -> float:
-    """Our seconds on a part with another batch size, the better of two."""
+    """Seconds of bioqa on a part with another batch size, the better of two."""
     score = ours(folder, device, batch_size)
     return min(timed(score, part) for _ in range(2))
 
 
 def tokenizing(folder: Path, texts: Pairs) -> float:
-    """Seconds of tokenizing alone, which a GPU's work hides where it takes longer."""
+    """Seconds of tokenizing alone, which overlaps with the GPU's work."""
     from bioqa.rerank.model_folder.config import read_config
     from bioqa.rerank.model_folder.tokenizer import load_tokenizer
-    from bioqa.rerank.tokens import PairTokenizer
 
-    source = load_tokenizer(read_config(folder.name, folder))
-    tokenizer = PairTokenizer(source.backend, TOKENS, source.padding, segments=source.segments)
+    tokenizer = load_tokenizer(read_config(folder.name, folder)).for_pairs(TOKENS)
     started = time.perf_counter()
     for _ in tokenizer.encode_chunks(texts):
         pass
@@ -250,7 +246,7 @@ def tokenizing(folder: Path, texts: Pairs) -> float:
 
 
 def hardware(device: str) -> dict[str, Any]:
-    """The GPU, and the versions that matter on one."""
+    """The GPU, and the version of CUDA."""
     import torch
 
     if not device.startswith("cuda"):
@@ -265,7 +261,7 @@ def hardware(device: str) -> dict[str, Any]:
 
 
 def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options; exits with a sentence where there is no GPU to measure."""
+    """The options; exits with a message if there is no GPU to measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", nargs="+", default=["bert-base", "bert-large"])
@@ -273,7 +269,9 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--out", type=Path, default=RESULTS / "rerank_gpu.json")
     parser.add_argument(
-        "--trial", action="store_true", help="a tiny model and few pairs, on the CPU; prints the result only"
+        "--trial",
+        action="store_true",
+        help="check the script: a tiny model and few pairs on the CPU; only prints the result",
     )
     options = parser.parse_args(arguments)
     options.counts, options.parts, options.batches = COUNTS, PARTS, THEIR_BATCHES
@@ -287,7 +285,8 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
     if not torch.cuda.is_available():
         parser.exit(
-            1, "PyTorch sees no CUDA GPU here, and this script measures one; --trial tries it out on the CPU.\n"
+            1,
+            "PyTorch sees no CUDA GPU here, and this script measures one; use --trial to check the script on the CPU.\n",
         )
     return options
 

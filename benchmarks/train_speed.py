@@ -1,18 +1,18 @@
-"""Training speed: bioqa's trainer beside sentence-transformers' with its default settings, on the same pairs, model and precision.
+"""Training speed of bioqa's trainer and of sentence-transformers' with default settings, on the same pairs, model and precision.
 
     python -m benchmarks.train_speed
 
-The default reranker is trained on with pairs that ``make default-reranker`` builds. Each side trains in a process of its own on the
-same pairs, drawn once from ``--train``. On a CPU both are under way together and take turns of ``--turn`` seconds, the other
-standing still meanwhile, so that a machine that is slower for a while is so for both; on a GPU (``--turn 0``) one trains after the
-other. ``--repeats`` says how often all this is done, each time with the next seed.
+The default reranker is trained further with pairs that ``make default-reranker`` builds. Each trainer runs in its own process
+on the same pairs, sampled once from ``--train``. On a CPU the two processes take turns of ``--turn`` seconds, one being stopped
+while the other runs, so that a temporarily slow machine slows both; on a GPU (``--turn 0``) one runs after the other.
+``--repeats`` is the number of repetitions, each with the next seed.
 
-Time runs from the pairs and the base model in memory to the trained model, in a side's own turns: it holds the making of the
-trainer (where bioqa counts tokens) and the training itself, with the checkpoints that both write every 500 steps. Peak memory is
-that of the GPU where there is one, else of the process up to the end of training; the processor time of the same span hardly
-depends on what else the machine does. The speeds compare like with like only where the median dev average precisions lie within
-0.005 of each other; the result says whether they do. It goes to ``benchmarks/results/train_speed.json``: about a quarter of an hour
-on 2 CPU cores that do nothing else.
+The time is that of a trainer's own turns, from pairs and base model in memory to the trained model: it includes creating the
+trainer (where bioqa counts tokens) and training, with the checkpoints that both write every 500 steps. Peak memory is GPU
+memory on a GPU, and otherwise the memory of the process up to the end of training; CPU time, of the same span, hardly depends
+on the load of the machine. The speeds are comparable only if the median dev average precisions differ by at most 0.005; the
+result says whether they do. It is written to ``benchmarks/results/train_speed.json``, after about a quarter of an hour on 2
+idle CPU cores.
 """
 
 import argparse
@@ -34,11 +34,11 @@ from benchmarks.machine import RESULTS, environment, write_result
 SIDES = ("bioqa", "sentence-transformers")
 TOLERANCE = 0.005
 POLL = 0.005
-"""Seconds between looks at whether a side has come to its end."""
+"""Seconds between checks whether a process has finished."""
 
 
 def stage(options: argparse.Namespace):
-    """What both sides train, as a recipe's only stage."""
+    """What both trainers train, as the only stage of a recipe."""
     from bioqa.train.recipe import parse_recipe
 
     raw = {
@@ -58,35 +58,34 @@ def stage(options: argparse.Namespace):
     return parse_recipe(raw, "train_speed").stages[0]
 
 
-def training_pairs(options: argparse.Namespace, wanted):
-    """The pairs that both sides train on, whatever the seed of the training."""
+def training_pairs(options: argparse.Namespace, settings):
+    """The pairs that both trainers train on, independent of the seed."""
     import numpy as np
 
     from bioqa.train.datasets import read_train
 
-    table = read_train(wanted)
+    table = read_train(settings)
     if not 0 < options.rows < len(table):
         return table
     return table.take(np.sort(np.random.default_rng(0).choice(len(table), options.rows, replace=False)))
 
 
-def library_trainer(wanted, model, folder: Path, train):
-    """The library's trainer; what is not set here has its default."""
+def library_trainer(training, model, folder: Path, train):
+    """The library's trainer; settings that are not passed here have their defaults."""
     import torch
     from datasets import Dataset
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
-    settings = wanted.training
     arguments = CrossEncoderTrainingArguments(
         output_dir=str(folder),
-        per_device_train_batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        warmup_steps=settings.warmup,
-        num_train_epochs=settings.epochs,
-        fp16=settings.precision == "fp16",
-        bf16=settings.precision == "bf16",
-        seed=settings.seed,
+        per_device_train_batch_size=training.batch_size,
+        learning_rate=training.learning_rate,
+        warmup_steps=training.warmup,
+        num_train_epochs=training.epochs,
+        fp16=training.precision == "fp16",
+        bf16=training.precision == "bf16",
+        seed=training.seed,
         use_cpu=not torch.cuda.is_available(),
         report_to="none",
         disable_tqdm=True,
@@ -100,33 +99,35 @@ def library_trainer(wanted, model, folder: Path, train):
 
 
 def run_side(options: argparse.Namespace) -> None:
-    """One training in this process, which stands still before it and after it; prints its figures as JSON."""
+    """One training in this process, which stops itself before and after it; prints the measurements as JSON."""
     import torch
     from transformers import TrainerCallback, set_seed
 
-    from bioqa.train.base import load_base
+    from bioqa.train.base_model import load_base_model
     from bioqa.train.datasets import read_dev
-    from bioqa.train.stage import DEV, check_precision, evaluator, make_trainer
+    from bioqa.train.pair_trainer import dev_evaluator, make_trainer
+    from bioqa.train.train_stage import check_precision
+    from bioqa.train.training_result import DEV
 
     class CountSteps(TrainerCallback):
-        """Tells the process that gives the turns how far this one is."""
+        """Writes the number of steps for the process that gives the turns."""
 
         def on_step_end(self, args, state, control, **_) -> None:
             options.steps.write_text(str(state.global_step))
 
-    wanted = stage(options)
-    check_precision(wanted.training)
-    train, dev = training_pairs(options, wanted), read_dev(wanted.data)
-    set_seed(wanted.training.seed)
-    model = load_base(wanted.model)
+    settings = stage(options)
+    check_precision(settings.training)
+    train, dev = training_pairs(options, settings), read_dev(settings.data)
+    set_seed(settings.training.seed)
+    model = load_base_model(settings.model)
     gpu = torch.cuda.is_available()
     with tempfile.TemporaryDirectory() as folder:
         os.kill(os.getpid(), signal.SIGSTOP)
         before = time.process_time()
         if options.side == SIDES[0]:
-            trainer = make_trainer(wanted, model, Path(folder), (train, None))
+            trainer = make_trainer(settings, model, Path(folder), (train, None))
         else:
-            trainer = library_trainer(wanted, model, Path(folder), train)
+            trainer = library_trainer(settings.training, model, Path(folder), train)
         trainer.add_callback(CountSteps())
         trainer.train()
         if gpu:
@@ -135,7 +136,7 @@ def run_side(options: argparse.Namespace) -> None:
         peak = torch.cuda.max_memory_allocated() if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         options.steps.write_text("done")
         os.kill(os.getpid(), signal.SIGSTOP)
-    precision = evaluator(dev, wanted.training.eval_batch_size)(model)[f"{DEV}_average_precision"]
+    precision = dev_evaluator(dev, settings.training.eval_batch_size)(model)[f"{DEV}_average_precision"]
     figures = {"steps": trainer.state.global_step, "peak_mib": peak / 2**20, "average_precision": float(precision)}
     figures |= {"processor_seconds": processor, "pairs": len(train), "dev_pairs": len(dev)}
     print(json.dumps(figures | {"device": torch.cuda.get_device_name() if gpu else "CPU"}))
@@ -143,7 +144,7 @@ def run_side(options: argparse.Namespace) -> None:
 
 @dataclass
 class Side:
-    """A training in a process of its own. ``turns``: (seconds, steps) of each of its turns."""
+    """A trainer in its own process. ``turns``: (seconds, steps) of each of its turns."""
 
     name: str
     process: subprocess.Popen
@@ -154,7 +155,7 @@ class Side:
     done: bool = False
 
     def wait(self, seconds: float = float("inf")) -> bool:
-        """Whether the process came to a stop within so many seconds; an end that is none ends the benchmark."""
+        """Whether the process stopped itself within ``seconds``; exits if the process fails."""
         until = time.perf_counter() + seconds
         while time.perf_counter() < until:
             pid, status = os.waitpid(self.process.pid, os.WUNTRACED | os.WNOHANG)
@@ -168,7 +169,7 @@ class Side:
         return False
 
     def turn(self, seconds: float) -> None:
-        """Let it train for so many seconds, or to its end."""
+        """Let it train for ``seconds``, or until it has finished."""
         started = time.perf_counter()
         self.process.send_signal(signal.SIGCONT)
         if not self.wait(seconds):
@@ -184,7 +185,7 @@ class Side:
             self.steps = int(text)
 
     def finish(self) -> dict:
-        """Let it evaluate and end; the figures of the training."""
+        """Let it evaluate and exit; the measurements of the training."""
         self.process.send_signal(signal.SIGCONT)
         code = self.process.wait()
         self.output.seek(0)
@@ -198,7 +199,7 @@ class Side:
 
 
 def start(side: str, options: argparse.Namespace, folder: Path) -> Side:
-    """Start one side; it stands still once pairs and base model are in memory."""
+    """Start a trainer; it stops once pairs and base model are in memory."""
     steps = folder / side
     steps.write_text("")
     command = [sys.executable, "-m", "benchmarks.train_speed", "--side", side, "--steps", str(steps)]
@@ -211,7 +212,7 @@ def start(side: str, options: argparse.Namespace, folder: Path) -> Side:
 
 
 def train_both(options: argparse.Namespace) -> dict[str, dict]:
-    """The figures of one training of each side."""
+    """The measurements of one training by each trainer."""
     with tempfile.TemporaryDirectory() as folder:
         sides: list[Side] = []
         try:
@@ -230,7 +231,7 @@ def train_both(options: argparse.Namespace) -> dict[str, dict]:
 
 
 def summary(runs: list[dict], batch_size: int) -> dict:
-    """Medians over the runs; ``turns`` are the whole turns of all of them."""
+    """Medians over the runs; ``turns`` are the complete turns of all runs."""
     speeds = [run["steps"] * batch_size / run["seconds"] for run in runs]
     turns = [steps * batch_size / seconds for run in runs for seconds, steps in run["turns"]]
     found = {
@@ -264,7 +265,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--train", default="build/pairs/snippets-train.parquet")
     parser.add_argument("--dev", default="build/pairs/snippets-dev.parquet")
     parser.add_argument("--base", default="default")
-    parser.add_argument("--rows", type=int, default=1280, help="training pairs; 0: all")
+    parser.add_argument("--rows", type=int, default=1280, help="number of training pairs; 0: all")
     parser.add_argument("--max-length", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
@@ -273,7 +274,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--turn", type=float, default=10.0, help="seconds; 0: one training after the other")
+    parser.add_argument(
+        "--turn", type=float, default=10.0, help="length of a turn in seconds; 0: one trainer after the other"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS / "train_speed.json")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--steps", type=Path, help=argparse.SUPPRESS)
@@ -285,7 +288,7 @@ def main() -> None:
     if options.side:
         run_side(options)
         return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no side is left behind, standing still
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no stopped process is left behind
     runs: dict[str, list[dict]] = {side: [] for side in SIDES}
     first_seed = options.seed
     for repeat in range(options.repeats):
@@ -314,9 +317,7 @@ def main() -> None:
     }
     write_result(options.out, result)
     if abs(apart) > TOLERANCE:
-        raise SystemExit(
-            f"The average precisions lie {abs(apart):.4f} apart: the speeds do not compare like with like."
-        )
+        raise SystemExit(f"The average precisions differ by {abs(apart):.4f}: the speeds are not comparable.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""bioqa: biomedical question answering retrieval. PubMed → BM25 index → cross-encoder reranking → answer sentences.
+"""bioqa: biomedical question answering over PubMed with BM25, cross-encoder reranking and answer sentences.
 
-The public names are loaded on first use, so that ``import bioqa`` costs next to nothing.
+Public names are imported on first use, so ``import bioqa`` is fast.
 """
 
 from importlib import import_module
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Answer": "bioqa.pipeline.answer",
     "Article": "bioqa.types",
+    "BM25Retriever": "bioqa.retrieve.bm25",
     "BioqaError": "bioqa.errors",
     "Candidate": "bioqa.types",
     "Candidates": "bioqa.types",
@@ -35,13 +37,11 @@ _HOME = {
     "Hit": "bioqa.types",
     "Index": "bioqa.index.reader",
     "MemoryRetriever": "bioqa.retrieve.memory",
-    "Question": "bioqa.types",
-    "Reranker": "bioqa.rerank.reranker",
     "Pipeline": "bioqa.pipeline.pipeline",
     "PipelineOptions": "bioqa.pipeline.options",
+    "Question": "bioqa.types",
+    "Reranker": "bioqa.rerank.reranker",
     "SearchOptions": "bioqa.retrieve.options",
-    "BM25Retriever": "bioqa.retrieve.bm25",
-    "Answer": "bioqa.pipeline.answer",
     "Section": "bioqa.types",
     "Snippet": "bioqa.types",
     "build_index": "bioqa.index.build",

@@ -4,8 +4,8 @@ import sys
 
 
 def run() -> None:
-    """Run the command line and leave with its exit code."""
-    from bioqa.cli import main
+    """Run the command line and exit with its exit code."""
+    from bioqa.cli.main import main
 
     sys.exit(main())
 

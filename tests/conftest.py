@@ -58,7 +58,7 @@ class Outcome:
 @pytest.fixture
 def bioqa(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Run a bioqa command in this process and return its exit code, standard output and standard error."""
-    from bioqa.cli import main
+    from bioqa.cli.main import main
 
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()

@@ -1,7 +1,7 @@
-"""Tiny cross-encoders with random weights, of the architectures that rerankers come in, built without a network.
+"""Tiny cross-encoders with random weights, of the architectures that rerankers have, built without network access.
 
-Each is a folder of some 100 kB that transformers, sentence-transformers and bioqa load like any other. The weights are drawn
-wide, so that passages get clearly different scores.
+Each is a folder of some 100 kB that transformers, sentence-transformers and bioqa load like any other. The weights have a large
+variance, so that passages get clearly different scores.
 """
 
 import json
@@ -13,37 +13,12 @@ from typing import Any
 
 import pytest
 
-WORDS = (
-    *(
-        "malaria",
-        "is",
-        "caused",
-        "by",
-        "Plasmodium",
-        "parasites",
-        "transmitted",
-        "mosquitoes",
-        "which",
-        "gene",
-        "mutated",
-    ),
-    *(
-        "in",
-        "cystic",
-        "fibrosis",
-        "CFTR",
-        "the",
-        "of",
-        "patients",
-        "treatment",
-        "protein",
-        "cell",
-        "cancer",
-        "what",
-        "are",
-    ),
-    *("drugs", "used", "to", "treat", "children", "aspirin", "inhibits", "inflammation", "and", "pain"),
+_TEXT = (
+    "malaria is caused by Plasmodium parasites transmitted mosquitoes which gene mutated in cystic fibrosis CFTR "
+    "the of patients treatment protein cell cancer what are drugs used to treat children aspirin inhibits "
+    "inflammation and pain"
 )
+WORDS = tuple(_TEXT.split())
 CHARACTERS = string.ascii_letters + string.digits + string.punctuation + "éα"
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 POSITIONS = 64
@@ -118,7 +93,7 @@ ARCHITECTURES: dict[str, tuple[str, Callable[[], Any], dict[str, Any]]] = {
         {"pad_token_id": 3, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2},
     ),
 }
-"""Name → (prefix of the transformers classes, its tokenizer, settings beside SIZES)."""
+"""Name → (prefix of the transformers classes, function that makes its tokenizer, settings added to SIZES)."""
 
 
 def build(
@@ -129,9 +104,9 @@ def build(
     labels: int = 1,
     **sizes: Any,
 ) -> Path:
-    """Write a model of ``architecture`` to ``folder`` in plain transformers layout; ``head`` "" leaves the head out.
+    """Write a model of ``architecture`` to ``folder`` in plain transformers layout; without a head if ``head`` is "".
 
-    ``sizes`` are settings of its config beside or in place of the usual ones.
+    ``sizes`` are settings that extend or replace those of ``SIZES`` in its config.
     """
     import torch
     import transformers
@@ -156,7 +131,7 @@ def save_as_cross_encoder(source: Path, folder: Path, **options: Any) -> Path:
 
 
 def edit_json(path: Path, **values: Any) -> None:
-    """Set keys of the object in a JSON file (which need not exist); None takes a key out."""
+    """Set keys of the object in a JSON file (which need not exist); None removes a key."""
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     content = {key: value for key, value in (content | values).items() if value is not None}
     path.write_text(json.dumps(content), encoding="utf-8")
@@ -164,7 +139,7 @@ def edit_json(path: Path, **values: Any) -> None:
 
 @contextmanager
 def on_one_thread() -> Iterator[None]:
-    """Models this small are slower on several threads, and very slow where other programs want the cores too."""
+    """Limit torch to one thread: models this small are slower on several, and very slow if other programs use the cores too."""
     import torch
 
     threads = torch.get_num_threads()
@@ -177,7 +152,7 @@ def on_one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """All tests of the folder or file that imports this are ``on_one_thread``."""
+    """Run all tests of the folder or file that imports this ``on_one_thread``."""
     with on_one_thread():
         yield
 

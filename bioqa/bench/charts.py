@@ -1,11 +1,11 @@
-"""The charts of a suite's page, as SVG that needs nothing beside it."""
+"""The charts of a suite's HTML report, as self-contained SVG."""
 
 import base64
 from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from bioqa.bench.results import Labelled
+from bioqa.bench.results import LabelledScores
 from bioqa.evaluate import plots
 from bioqa.evaluate.plots import BLUE, ORANGE
 
@@ -34,15 +34,15 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def gains(differences: Sequence[float], measure: str) -> str:
-    """Each question's difference from the baseline, largest first."""
+def difference_chart(differences: Sequence[float], measure: str) -> str:
+    """Each question's difference from the baseline, largest first, as a data URI."""
     ordered = sorted(differences, reverse=True)
 
     def draw(axes: "Axes") -> None:
         import numpy as np
 
         places, values = np.arange(len(ordered)), np.asarray(ordered)
-        axes.set_title("Questions, by difference")
+        axes.set_title("Questions by difference")
         axes.bar(places, values, width=1.0, color=np.where(values >= 0, BLUE, ORANGE), linewidth=0)
         axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.set_xlim(-0.5, len(ordered) - 0.5)
@@ -53,8 +53,8 @@ def gains(differences: Sequence[float], measure: str) -> str:
     return _svg(draw)
 
 
-def distribution(candidates: Labelled) -> str:
-    """How the probabilities of relevant passages and of others are spread, each as shares of its own kind."""
+def probability_chart(candidates: LabelledScores) -> str:
+    """Histograms of the probabilities of relevant and other candidates, each in percent of its class, as a data URI."""
 
     def draw(axes: "Axes") -> None:
         import numpy as np
@@ -74,18 +74,18 @@ def distribution(candidates: Labelled) -> str:
     return _svg(draw)
 
 
-def precision_recall(pairs: Labelled, threshold: float) -> str:
-    """Precision against recall over all thresholds of the score, the frozen one marked."""
+def precision_recall_chart(pairs: LabelledScores, threshold: float) -> str:
+    """Precision against recall over all thresholds of the score, with the frozen one marked, as a data URI."""
     return _svg(lambda axes: plots.precision_recall(axes, pairs.labels, pairs.scores, threshold))
 
 
-def reliability(pairs: Labelled) -> str:
-    """The share of relevant passages among those of like probability; a calibrated model lies on the diagonal."""
+def reliability_chart(pairs: LabelledScores) -> str:
+    """The share of relevant passages by probability, as a data URI; a calibrated model is on the diagonal."""
     return _svg(lambda axes: plots.reliability(axes, pairs.labels, pairs.probabilities))
 
 
 def _svg(draw: Any) -> str:
-    """The SVG that ``draw`` makes on one pair of axes, as a data URI."""
+    """The SVG that ``draw`` draws on one pair of axes, as a data URI."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure

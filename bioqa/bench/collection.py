@@ -1,20 +1,19 @@
-"""Kinds of test collections: what is searched, what is asked, what is relevant.
+"""Kinds of test collections: their passages, their questions, and which passages are relevant.
 
 articles          ``corpus`` (files, folders, globs) or an ``index``; ``questions`` of any known format. Passages are articles,
-                  title and abstract. Relevant: what ``qrels`` (TREC or BEIR) says, else the gold documents of BioASQ questions.
+                  title and abstract. Relevant: as in ``qrels`` (TREC or BEIR), else the gold documents of BioASQ questions.
 beir              ``folder`` with corpus.jsonl, queries.jsonl and qrels/``split``.tsv.
-bioasq-snippets   ``passages``: BioASQ files, all of whose distinct snippet texts (stripped) are the passages; ``questions``: one of
+bioasq-snippets   ``passages``: BioASQ files; the passages are all their distinct snippet texts (stripped). ``questions``: one of
                   them. Relevant to a question: its own snippets.
-pubmedqa          ``questions``: PubMedQA's JSON, {PMID: {"QUESTION": …}}; ``corpus`` holds the abstracts. Passages are abstracts
+pubmedqa          ``questions``: PubMedQA's JSON, {PMID: {"QUESTION": …}}; ``corpus`` has the abstracts. Passages are abstracts
                   without titles, as PubMedQA's questions are titles. Relevant to a question: the abstract it was made from.
 
 Only questions with a relevant passage count, as in trec_eval.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,12 @@ from bioqa.types import Article, Question
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
-    """A collection ready to be indexed and asked.
+class TestCollection:
+    """A test collection, ready to be indexed and searched.
 
-    ``definition`` says in a sentence what a passage is and what is relevant. ``questions`` are those with a relevant passage;
-    ``qrels`` holds only these, {question id: {passage id: grade}}. ``sources`` are corpus files to index as they are; where there
-    are none, ``passages`` gives the passages, or ``index`` is the index. ``inputs`` are the files that the passages come from.
+    ``definition`` says in a sentence what a passage is and which are relevant. ``questions`` are those with a relevant passage;
+    ``qrels`` has only these, {question id: {passage id: grade}}. The passages come from corpus files to index as they are
+    (``sources``), from ``passages``, or from an ``index``. ``inputs`` are the files that the passages come from.
     """
 
     name: str
@@ -46,9 +45,19 @@ class Collection:
     passages: Callable[[], Iterator[Article]] | None = None
     index: Path | None = None
 
+    @property
+    def relevant(self) -> dict[str, set[str]]:
+        """Question id → ids of its relevant passages (grade 1 or more)."""
+        return {id: {name for name, grade in grades.items() if grade > 0} for id, grades in self.qrels.items()}
 
-def read_collection(spec: CollectionSpec) -> Collection:
-    """Read the questions and judgements of a collection, and find its corpus.
+    def first(self, count: int) -> "TestCollection":
+        """The collection with its first ``count`` questions only."""
+        questions = self.questions[:count]
+        return replace(self, questions=questions, qrels={one.id: self.qrels[one.id] for one in questions})
+
+
+def read_collection(spec: CollectionSpec) -> TestCollection:
+    """Read the questions and relevance judgements of a collection, and find its corpus.
 
     Raises:
         UsageError: the kind is unknown, or a key that it needs is missing.
@@ -56,46 +65,46 @@ def read_collection(spec: CollectionSpec) -> Collection:
         SourceError: a corpus or judgement file cannot be used.
     """
     if spec.kind not in _KINDS:
-        raise UsageError(f"Collection {spec.name}: there is no kind {spec.kind!r}. There are {', '.join(_KINDS)}.")
+        raise UsageError(f"Collection {spec.name}: unknown kind {spec.kind!r}. Kinds: {', '.join(_KINDS)}.")
     collection = _KINDS[spec.kind](spec)
     if not collection.questions:
-        raise QuestionError(f"Collection {spec.name}: no question has a relevant passage, so nothing can be measured.")
+        raise QuestionError(f"Collection {spec.name}: no question has a relevant passage.")
     return collection
 
 
-def judged(questions: Iterable[Question], qrels: Qrels) -> tuple[tuple[Question, ...], Qrels]:
-    """The questions with a relevant passage (grade 1 or more), and their judgements."""
+def _with_relevant(questions: Iterable[Question], qrels: Qrels) -> tuple[tuple[Question, ...], Qrels]:
+    """The questions with a relevant passage (grade 1 or more), and their relevance judgements."""
     kept = tuple(one for one in questions if any(grade > 0 for grade in qrels.get(one.id, {}).values()))
     return kept, {one.id: qrels[one.id] for one in kept}
 
 
-def _articles(spec: CollectionSpec) -> Collection:
+def _articles(spec: CollectionSpec) -> TestCollection:
     _need(spec, "questions")
     if bool(spec.corpus) == bool(spec.index):
-        raise UsageError(f"Collection {spec.name}: a collection of articles needs either a corpus or an index.")
+        raise UsageError(f"Collection {spec.name}: a collection of articles needs a corpus or an index, not both.")
     asked = read_questions(spec.questions)
-    questions, qrels = judged(asked, read_qrels(spec.qrels or spec.questions))
-    relevant = f"what {Path(spec.qrels).name} says" if spec.qrels else "the gold documents of the questions"
+    questions, qrels = _with_relevant(asked, read_qrels(spec.qrels or spec.questions))
+    relevant = f"as in {Path(spec.qrels).name}" if spec.qrels else "the gold documents of the questions"
     definition = f"Passages are articles, title and abstract. Relevant: {relevant}."
     if spec.index:
-        return Collection(spec.name, definition, questions, qrels, index=Path(spec.index))
+        return TestCollection(spec.name, definition, questions, qrels, index=Path(spec.index))
     sources = expand_sources(spec.corpus)
     files = tuple(source.file for source in sources)
-    return Collection(spec.name, definition, questions, qrels, files, tuple(source.path for source in sources))
+    return TestCollection(spec.name, definition, questions, qrels, files, tuple(source.path for source in sources))
 
 
-def _beir(spec: CollectionSpec) -> Collection:
+def _beir(spec: CollectionSpec) -> TestCollection:
     _need(spec, "folder")
     folder = Path(spec.folder)
     qrels_file = folder / "qrels" / f"{spec.split}.tsv"
-    questions, qrels = judged(read_questions(folder), read_qrels(qrels_file))
-    definition = f"The BEIR folder {folder.name}, its {spec.split} split. Relevant: what qrels/{qrels_file.name} says."
-    return Collection(
+    questions, qrels = _with_relevant(read_questions(folder), read_qrels(qrels_file))
+    definition = f"The BEIR folder {folder.name}, {spec.split} split. Relevant: as in qrels/{qrels_file.name}."
+    return TestCollection(
         spec.name, definition, questions, qrels, tuple(source.file for source in expand_sources([folder])), (folder,)
     )
 
 
-def _bioasq_snippets(spec: CollectionSpec) -> Collection:
+def _bioasq_snippets(spec: CollectionSpec) -> TestCollection:
     _need(spec, "passages")
     _need(spec, "questions")
     ids: dict[str, str] = {}
@@ -107,11 +116,11 @@ def _bioasq_snippets(spec: CollectionSpec) -> Collection:
     unknown = [one.id for one in asked if any(text not in ids for text in _snippet_texts(one))]
     if unknown:
         raise QuestionError(
-            f"Collection {spec.name}: question {unknown[0]} of {spec.questions} has a snippet that is no passage. Name its file "
-            "among the passages."
+            f"Collection {spec.name}: question {unknown[0]} of {spec.questions} has a snippet that is not a passage. Add its file "
+            "to the passages."
         )
     qrels = {one.id: {ids[text]: 1 for text in _snippet_texts(one)} for one in asked}
-    questions, qrels = judged(asked, qrels)
+    questions, qrels = _with_relevant(asked, qrels)
     definition = (
         f"Passages are all distinct snippet texts of {_names(spec.passages)}. Relevant to a question of "
         f"{Path(spec.questions).name}: its own snippets."
@@ -120,7 +129,7 @@ def _bioasq_snippets(spec: CollectionSpec) -> Collection:
     def passages() -> Iterator[Article]:
         return (Article(id, "", text) for text, id in ids.items())
 
-    return Collection(
+    return TestCollection(
         spec.name, definition, questions, qrels, tuple(Path(file) for file in spec.passages), passages=passages
     )
 
@@ -130,11 +139,11 @@ def _snippet_texts(question: Question) -> list[str]:
     return [text for text in dict.fromkeys(texts) if text]
 
 
-def _pubmedqa(spec: CollectionSpec) -> Collection:
+def _pubmedqa(spec: CollectionSpec) -> TestCollection:
     _need(spec, "questions")
     _need(spec, "corpus")
     asked = _pubmedqa_questions(Path(spec.questions))
-    questions, qrels = judged(asked, {one.id: {one.id: 1} for one in asked})
+    questions, qrels = _with_relevant(asked, {one.id: {one.id: 1} for one in asked})
     sources = expand_sources(spec.corpus)
 
     def passages() -> Iterator[Article]:
@@ -144,11 +153,11 @@ def _pubmedqa(spec: CollectionSpec) -> Collection:
                     yield Article(record.id, "", record.abstract, record.sections, record.version)
 
     definition = (
-        "Passages are abstracts without titles (PubMedQA's questions are titles). Relevant to a question: the abstract that it "
-        "was made from."
+        "Passages are abstracts without titles (PubMedQA's questions are titles). Relevant to a question: the abstract that "
+        "it was made from."
     )
     files = tuple(source.file for source in sources)
-    return Collection(spec.name, definition, questions, qrels, files, passages=passages)
+    return TestCollection(spec.name, definition, questions, qrels, files, passages=passages)
 
 
 def _pubmedqa_questions(path: Path) -> list[Question]:
@@ -166,7 +175,7 @@ def _pubmedqa_questions(path: Path) -> list[Question]:
 def _pubmedqa_question(path: Path, id: str, record: Any) -> str:
     text = record.get("QUESTION") if isinstance(record, dict) else None
     if not isinstance(text, str):
-        raise QuestionError(f"{path}, {id}: no text QUESTION.")
+        raise QuestionError(f"{path}, {id}: QUESTION is missing or not text.")
     try:
         return check_question(text)
     except QuestionError as problem:
@@ -175,28 +184,16 @@ def _pubmedqa_question(path: Path, id: str, record: Any) -> str:
 
 def _need(spec: CollectionSpec, key: str) -> None:
     if not getattr(spec, key):
-        raise UsageError(f"Collection {spec.name}: the kind {spec.kind} needs {key}.")
+        raise UsageError(f"Collection {spec.name}: kind {spec.kind} needs {key}.")
 
 
 def _names(paths: Sequence[str]) -> str:
     return ", ".join(Path(path).name for path in paths)
 
 
-_KINDS: dict[str, Callable[[CollectionSpec], Collection]] = {
+_KINDS: dict[str, Callable[[CollectionSpec], TestCollection]] = {
     "articles": _articles,
     "beir": _beir,
     "bioasq-snippets": _bioasq_snippets,
     "pubmedqa": _pubmedqa,
 }
-
-
-def fingerprint(*parts: Any) -> str:
-    """16 hex digits that stand for values that JSON can hold."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def digest(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

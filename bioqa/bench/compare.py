@@ -1,4 +1,4 @@
-"""Two results of a suite side by side."""
+"""Compare two results of a suite."""
 
 import json
 from collections.abc import Mapping
@@ -6,21 +6,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bioqa.bench.report import flat
-from bioqa.bench.results import FORMAT
+from bioqa.bench.results import FORMAT, flatten
 from bioqa.errors import QuestionError
-from bioqa.evaluate.significance import compare, correct
+from bioqa.evaluate.significance import correct_p_values, paired_test
 
-UNTOLD = ("made", "environment.date")
-"""Settings that differ between any two results."""
+IGNORED = ("made", "environment.date")
+"""Settings that always differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """A measure of a system in both results, over the questions that they share.
 
-    ``p`` is that of the paired two-sided t-test, ``corrected`` (Holm) for all changes of the collection; both None where the
-    values of the questions are not there.
+    ``p`` is that of the paired two-sided t-test, ``corrected`` (Holm) for all changes of the collection; both are None if the
+    values of the single questions are missing.
     """
 
     collection: str
@@ -34,13 +33,13 @@ class Change:
 
     @property
     def difference(self) -> float:
-        """What the second has more."""
+        """The second result minus the first."""
         return self.second - self.first
 
 
 @dataclass(frozen=True, slots=True)
-class Differences:
-    """``settings`` that differ, as (name, first, second); ``unpaired`` says what only one of the results has."""
+class ResultComparison:
+    """``settings`` that differ, as (name, first, second); ``unpaired`` lists what only one of the results has."""
 
     changes: list[Change]
     settings: list[tuple[str, Any, Any]]
@@ -60,26 +59,26 @@ class _Result:
         }
 
     def settings(self) -> dict[str, Any]:
-        found = dict(flat(self.report["settings"])) | dict(flat(self.report["environment"], "environment"))
+        found = dict(flatten(self.report["settings"])) | dict(flatten(self.report["environment"], "environment"))
         found["questions"] = self.report["questions"]
         for (collection, system), one in self.systems().items():
             if one["rerank"]:
-                found |= dict(flat(one["rerank"]["setting"], f"{collection}.{system}"))
+                found |= dict(flatten(one["rerank"]["setting"], f"{collection}.{system}"))
                 found[f"{collection}.{system}.first_stage_weight"] = one["first_stage_weight"]
         return found
 
 
-def compare_results(first: str | Path, second: str | Path) -> Differences:
-    """What differs between two results of ``bioqa bench run``: folders, or their report.json.
+def compare_results(first: str | Path, second: str | Path) -> ResultComparison:
+    """The differences between two results of ``bioqa bench run``, given as folders or report.json files.
 
     Raises:
-        QuestionError: one of them is no such result, or they have no system on one collection in common.
+        QuestionError: one of them is not such a result, or they have no system on the same collection in common.
     """
     one, other = _read(Path(first)), _read(Path(second))
     systems, others = one.systems(), other.systems()
     shared = [key for key in systems if key in others]
     if not shared:
-        raise QuestionError(f"{first} and {second} have no system on one collection in common: nothing to compare.")
+        raise QuestionError(f"{first} and {second} have no system on the same collection in common.")
     changes: list[Change] = []
     for collection in dict.fromkeys(name for name, _ in shared):
         found = [
@@ -91,10 +90,10 @@ def compare_results(first: str | Path, second: str | Path) -> Differences:
         ]
         changes += _corrected(found)
     settings, more = one.settings(), other.settings()
-    names = [name for name in {**settings, **more} if settings.get(name) != more.get(name) and name not in UNTOLD]
-    unpaired = [f"{name} on {collection} is in {first} alone" for collection, name in systems.keys() - others.keys()]
-    unpaired += [f"{name} on {collection} is in {second} alone" for collection, name in others.keys() - systems.keys()]
-    return Differences(changes, [(name, settings.get(name), more.get(name)) for name in names], sorted(unpaired))
+    names = [name for name in {**settings, **more} if settings.get(name) != more.get(name) and name not in IGNORED]
+    unpaired = [f"{name} on {collection} is only in {first}" for collection, name in systems.keys() - others.keys()]
+    unpaired += [f"{name} on {collection} is only in {second}" for collection, name in others.keys() - systems.keys()]
+    return ResultComparison(changes, [(name, settings.get(name), more.get(name)) for name in names], sorted(unpaired))
 
 
 def _read(path: Path) -> _Result:
@@ -106,7 +105,7 @@ def _read(path: Path) -> _Result:
     except (OSError, ValueError) as problem:
         raise QuestionError(f"{path} cannot be read as JSON: {problem}.") from problem
     if not isinstance(report, dict) or report.get("format") != FORMAT or "collections" not in report:
-        raise QuestionError(f"{path} is no report of `bioqa bench run` of format {FORMAT}.")
+        raise QuestionError(f"{path} is not a report of `bioqa bench run` (format {FORMAT}).")
     values = path.with_name("measures.json")
     try:
         found = _Result(report, json.loads(values.read_text(encoding="utf-8")) if values.is_file() else {})
@@ -117,7 +116,7 @@ def _read(path: Path) -> _Result:
 
 
 def _check(path: Path, result: _Result) -> None:
-    """Raise QuestionError where a report lacks what is compared."""
+    """Raise QuestionError if parts of a report are missing."""
     try:
         result.settings()
         sound = all(isinstance(system["measures"], dict) for system in result.systems().values())
@@ -126,7 +125,9 @@ def _check(path: Path, result: _Result) -> None:
     if not sound:
         raise QuestionError(f"{path} is damaged: parts of a report are missing. Run `bioqa bench run` again.")
     if not isinstance(result.values, dict):
-        raise QuestionError(f"{path.with_name('measures.json')} is damaged: it is no JSON object. Run it again.")
+        raise QuestionError(
+            f"{path.with_name('measures.json')} is damaged: it is not a JSON object. Run `bioqa bench run` again."
+        )
 
 
 def _change(results: tuple[_Result, _Result], key: tuple[str, str], measure: str) -> Change:
@@ -143,7 +144,7 @@ def _change(results: tuple[_Result, _Result], key: tuple[str, str], measure: str
         first=sum(mine.values()) / len(asked),
         second=sum(theirs.values()) / len(asked),
         questions=len(asked),
-        p=float(compare(mine, theirs)),
+        p=float(paired_test(mine, theirs)),
     )
 
 
@@ -153,5 +154,5 @@ def _of(values: Mapping[str, float], asked: list[str]) -> dict[str, float]:
 
 def _corrected(changes: list[Change]) -> list[Change]:
     p_values = [one.p for one in changes if one.p is not None]
-    corrected = iter(correct(p_values, "holm") if p_values else [])
+    corrected = iter(correct_p_values(p_values, "holm") if p_values else [])
     return [one if one.p is None else replace(one, corrected=float(next(corrected))) for one in changes]

@@ -1,4 +1,4 @@
-"""The machine and the versions that a result was made with."""
+"""The machine and the package versions behind a result."""
 
 import datetime
 import os
@@ -11,7 +11,7 @@ PACKAGES = ("bioqa", "torch", "transformers", "sentence-transformers", "pyserini
 
 
 def processor() -> str:
-    """The processor's name."""
+    """The name of the processor."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
@@ -21,7 +21,7 @@ def processor() -> str:
 
 
 def _version(package: str) -> str | None:
-    """The version of a package, None where it is not installed."""
+    """The version of a package, or None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -29,7 +29,7 @@ def _version(package: str) -> str | None:
 
 
 def environment() -> dict[str, Any]:
-    """Date, processor, cores, memory in GiB, system, versions of Python and of installed packages, as a result file holds them."""
+    """Date, processor, cores, memory in GiB, system, versions of Python and of installed packages, as in result files."""
     return {
         "date": datetime.date.today().isoformat(),
         "processor": processor(),

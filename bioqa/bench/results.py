@@ -1,6 +1,6 @@
-"""What a suite found out, as ``report.json`` holds it."""
+"""The results of a suite, as in ``report.json``, and the details that only the HTML report shows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Wall time of a stage for one question at a time: median and 95th percentile in milliseconds, over ``questions``."""
+    """Wall time of a stage, one question at a time: median and 95th percentile in milliseconds, over ``questions`` questions."""
 
     questions: int
     p50_ms: float
@@ -21,7 +21,7 @@ class Latency:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> "Latency":
-        """From the seconds of each question."""
+        """The latency from the seconds of each question."""
         import numpy as np
 
         p50, p95 = np.percentile(np.asarray(seconds), [50, 95]) * 1000
@@ -30,10 +30,10 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class RerankCost:
-    """What reranking took, and on what.
+    """The cost of reranking.
 
-    ``candidates`` were scored in ``texts`` (an article longer than the model reads takes several); ``cut`` of them have text that
-    was not read. ``made`` is the day, ``setting`` the model's name, device, engine, dtype, batch size and maximum length.
+    ``candidates`` were scored in ``texts`` texts (an article longer than the model's maximum length has several); ``cut`` of them
+    were not read in full. ``made`` is the day, ``setting`` the model's name, device, engine, dtype, batch size and maximum length.
     """
 
     latency: Latency
@@ -47,8 +47,8 @@ class RerankCost:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """A system's mean less the baseline's; ``p`` of the paired two-sided t-test, and ``corrected`` for all comparisons beside."""
+class BaselineComparison:
+    """A system's mean minus the baseline's; ``p`` of the paired two-sided t-test, and ``corrected`` for all comparisons."""
 
     difference: float
     p: float
@@ -59,9 +59,9 @@ class Comparison:
 class PairClassification:
     """Gold passages against hard negatives as binary classification, on the model's own scores.
 
-    ``frozen`` has the measures at ``threshold``, which was chosen before (``origin`` says where); ``published`` those at the best
-    threshold of these same pairs, as published model cards have them. ``calibration`` says how probabilities, which the calibration
-    error is of, are made of logits.
+    ``frozen`` has the measures at ``threshold``, which was chosen beforehand (``origin`` says where); ``published`` those at the
+    best threshold of these same pairs, as published model cards report them. ``calibration`` is the method that turns logits into
+    the probabilities whose calibration error is given.
     """
 
     positives: int
@@ -75,16 +75,16 @@ class PairClassification:
 
 @dataclass(frozen=True, slots=True)
 class SystemResult:
-    """One system on one collection. ``comparisons`` with the baseline are empty for the baseline itself.
+    """One system on one collection. ``comparisons`` with the baseline is empty for the baseline itself.
 
-    ``optimistic`` holds the measures with the relevant passages that the first stage missed added to the candidates: what no
-    search would give. ``first_stage_weight`` is None where nothing was reranked.
+    ``optimistic`` has the measures after adding the relevant passages that the first stage missed to the candidates: an upper
+    bound that no search reaches. ``first_stage_weight`` is None without a reranker.
     """
 
     name: str
     run: str
     measures: dict[str, float]
-    comparisons: dict[str, Comparison]
+    comparisons: dict[str, BaselineComparison]
     first_stage: Latency
     rerank: RerankCost | None = None
     first_stage_weight: float | None = None
@@ -96,8 +96,8 @@ class SystemResult:
 class CollectionResult:
     """All systems on one collection.
 
-    ``relevant`` counts relevant passages over all questions; ``absent`` of them are not in the collection, and stay in the
-    measures.
+    ``relevant`` counts relevant passages over all questions; ``absent`` of them are not in the collection, and still count in
+    the measures.
     """
 
     name: str
@@ -112,7 +112,7 @@ class CollectionResult:
 
 @dataclass(frozen=True, slots=True)
 class SuiteResult:
-    """A suite's results; ``questions`` is the limit that was set on each collection, None for none."""
+    """A suite's results; ``questions`` is the limit of questions per collection, or None."""
 
     suite: str
     description: str
@@ -124,16 +124,27 @@ class SuiteResult:
     collections: list[CollectionResult]
     format: int = FORMAT
 
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``report.json``."""
+        return asdict(self)
 
-def as_json(result: SuiteResult) -> dict[str, Any]:
-    """The result as ``report.json`` holds it."""
-    return asdict(result)
+
+def flatten(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The single values in nested dictionaries and lists, with dotted names; an entry of a list goes by its "name"."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from flatten(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+        for number, inner in enumerate(value, start=1):
+            yield from flatten(inner, f"{name}.{inner.get('name', number)}")
+    else:
+        yield name, value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Labelled:
-    """n passages: ``labels`` int64 (1 relevant, 0 not), ``scores`` float32 on the model's own scale, and ``probabilities`` float32,
-    calibrated where the model is; arrays of shape (n,).
+class LabelledScores:
+    """Scores of n passages, each array of shape (n,): ``labels`` int64 (1 relevant, 0 not), ``scores`` float32 on the model's own
+    scale, and ``probabilities`` float32, calibrated if the model is.
     """
 
     labels: "NDArray[np.int64]"
@@ -143,7 +154,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class ShownPassage:
-    """A passage of an example: ``text`` shortened, ``gold`` whether it is relevant."""
+    """A passage of an example: ``text`` is shortened, ``gold`` says whether it is relevant."""
 
     id: str
     title: str
@@ -153,7 +164,7 @@ class ShownPassage:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A question on which a system and the baseline differ: values of the first measure, and the first passages of both."""
+    """A question on which a system and the baseline differ: both values of the first measure, and both systems' top passages."""
 
     question: str
     baseline: float
@@ -164,14 +175,15 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Details:
-    """What the page shows of a system beside its result; not in ``report.json``.
+class SystemDetails:
+    """What the HTML report shows of a system besides its result; not in ``report.json``.
 
-    ``differences`` of the first measure, question by question; ``candidates`` are the reranked ones, ``pairs`` the classified.
+    ``differences`` from the baseline in the first measure, question by question; ``candidates`` are those reranked, ``pairs``
+    those classified.
     """
 
     differences: list[float] = field(default_factory=list)
-    candidates: Labelled | None = None
-    pairs: Labelled | None = None
+    candidates: LabelledScores | None = None
+    pairs: LabelledScores | None = None
     best: list[Example] = field(default_factory=list)
     worst: list[Example] = field(default_factory=list)

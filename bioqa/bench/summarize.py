@@ -1,49 +1,49 @@
-"""Runs of a collection → measures, significance, cost, classification and examples."""
+"""Runs on a collection → measures, significance, cost, classification and examples."""
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from bioqa.bench.results import (
+    BaselineComparison,
     CollectionResult,
-    Comparison,
-    Details,
     Example,
-    Labelled,
+    LabelledScores,
     Latency,
     PairClassification,
     RerankCost,
     ShownPassage,
+    SystemDetails,
     SystemResult,
 )
-from bioqa.bench.run_cache import CollectionRuns, RerankRun
+from bioqa.bench.run_collection import CollectionRuns, RerankRun
 from bioqa.bench.suite import Suite, System
-from bioqa.evaluate.classification import classify, published
+from bioqa.evaluate.classification import classification_measures, published_measures
 from bioqa.evaluate.measures import measure_runs
 from bioqa.evaluate.ranking import means
-from bioqa.evaluate.significance import compare, correct
+from bioqa.evaluate.significance import correct_p_values, paired_test
 from bioqa.io.trec import RunScores
 from bioqa.types import Article
 
-Values = dict[str, dict[str, dict[str, float]]]
+SystemValues = dict[str, dict[str, dict[str, float]]]
 """System → measure → question id → value."""
-SHOWN = 5
-"""Passages of each system that an example shows."""
-SHOWN_CHARACTERS = 280
+PASSAGES_SHOWN = 5
+"""Passages of each system in an example."""
+CHARACTERS_SHOWN = 280
 
 
 def run_of(runs: CollectionRuns, system: System) -> RunScores:
     """The run of a system."""
-    return runs.first[system.first_stage.name].run() if system.reranker is None else reranked(runs, system).run()
+    return runs.first[system.first_stage.name].run() if system.reranker is None else rerank_run_of(runs, system).run()
 
 
-def reranked(runs: CollectionRuns, system: System) -> RerankRun:
-    """What the reranker of a system made of the candidates."""
+def rerank_run_of(runs: CollectionRuns, system: System) -> RerankRun:
+    """The run of a system's reranker with its records."""
     assert system.reranker is not None
     return runs.reranked[system.first_stage.name, system.reranker.name]
 
 
-def assess(suite: Suite, runs: CollectionRuns, *, optimistic: bool = False) -> tuple[CollectionResult, Values]:
+def summarize(suite: Suite, runs: CollectionRuns, *, optimistic: bool = False) -> tuple[CollectionResult, SystemValues]:
     """The results of all systems on a collection, and the measures question by question."""
     qrels = runs.collection.qrels
     values = {one.name: measure_runs(qrels, run_of(runs, one), suite.measures) for one in suite.systems}
@@ -66,18 +66,18 @@ def assess(suite: Suite, runs: CollectionRuns, *, optimistic: bool = False) -> t
     return result, values
 
 
-def _comparisons(suite: Suite, values: Values) -> dict[str, dict[str, Comparison]]:
-    """Each system against the baseline by each measure, corrected for all of them together."""
+def _comparisons(suite: Suite, values: SystemValues) -> dict[str, dict[str, BaselineComparison]]:
+    """Each system compared with the baseline in each measure, corrected for all these tests."""
     base = values[suite.baseline]
     pairs = [(name, measure) for name in values if name != suite.baseline for measure in suite.measures]
     if not pairs or len(next(iter(base.values()))) < 2:
         return {}
-    p_values = [compare(base[measure], values[name][measure]) for name, measure in pairs]
-    corrected = p_values if suite.correction == "none" else correct(p_values, suite.correction)
-    found: dict[str, dict[str, Comparison]] = {}
+    p_values = [paired_test(base[measure], values[name][measure]) for name, measure in pairs]
+    corrected = p_values if suite.correction == "none" else correct_p_values(p_values, suite.correction)
+    found: dict[str, dict[str, BaselineComparison]] = {}
     for (name, measure), p, q in zip(pairs, p_values, corrected, strict=True):
         difference = statistics.fmean(values[name][measure].values()) - statistics.fmean(base[measure].values())
-        found.setdefault(name, {})[measure] = Comparison(round(difference, 6), float(p), float(q))
+        found.setdefault(name, {})[measure] = BaselineComparison(round(difference, 6), float(p), float(q))
     return found
 
 
@@ -90,16 +90,16 @@ def _system(
     runs: CollectionRuns,
     system: System,
     values: Mapping[str, Mapping[str, float]],
-    comparisons: dict[str, Comparison],
+    comparisons: dict[str, BaselineComparison],
     *,
     optimistic: bool,
 ) -> SystemResult:
     first = runs.first[system.first_stage.name]
-    latency = Latency.of([one.seconds for one in first.found.values()])
+    latency = Latency.of([one.seconds for one in first.records.values()])
     name = f"runs/{runs.collection.name}/{system.file_name}.run"
     if system.reranker is None:
         return SystemResult(system.name, name, _rounded(means(values)), comparisons, latency)
-    scored = reranked(runs, system)
+    scored = rerank_run_of(runs, system)
     added = None
     if optimistic:
         added = means(measure_runs(runs.collection.qrels, scored.run(optimistic=True), suite.measures))
@@ -110,7 +110,7 @@ def _system(
         comparisons=comparisons,
         first_stage=latency,
         rerank=_cost(scored),
-        first_stage_weight=scored.weight,
+        first_stage_weight=scored.first_stage_weight,
         classification=_classification(scored, runs.relevant)
         if suite.classification and _is_first(runs, scored)
         else None,
@@ -119,7 +119,7 @@ def _system(
 
 
 def _cost(scored: RerankRun) -> RerankCost:
-    records = list(scored.reranked.values())
+    records = list(scored.records.values())
     seconds = sum(one.seconds for one in records)
     candidates, texts = sum(len(one.passages) for one in records), sum(one.texts for one in records)
     return RerankCost(
@@ -130,25 +130,25 @@ def _cost(scored: RerankRun) -> RerankCost:
         candidates_per_second=round(candidates / seconds, 1) if seconds else 0.0,
         texts_per_second=round(texts / seconds, 1) if seconds else 0.0,
         made=scored.made,
-        setting=scored.setting,
+        setting=scored.facts,
     )
 
 
 def _is_first(runs: CollectionRuns, scored: RerankRun) -> bool:
-    """Whether no system before it has the same scores: one that differs in BM25's weight alone classifies the same."""
+    """Whether no earlier system has the same logits; systems that differ only in the first-stage weight classify the same."""
     return next(one for one in runs.reranked.values() if one.key == scored.key) is scored
 
 
-def _pairs(scored: RerankRun, relevant: Mapping[str, set[str]]) -> tuple[Labelled, float, str]:
-    """What is classified, the threshold and where it is from; by probability where the model has no threshold."""
+def _pairs(scored: RerankRun, relevant: Mapping[str, set[str]]) -> tuple[LabelledScores, float, str]:
+    """The pairs to classify, the threshold and its origin; probability 0.5 if the model has no threshold."""
     pairs, threshold = scored.pairs(relevant), scored.settings.threshold
     if threshold is not None:
         return pairs, threshold, "from the model"
-    return replace(pairs, scores=pairs.probabilities), 0.5, "the model carries none"
+    return replace(pairs, scores=pairs.probabilities), 0.5, "the model has none"
 
 
 def _classification(scored: RerankRun, relevant: Mapping[str, set[str]]) -> PairClassification | None:
-    """Gold passages against hard negatives; None where there are only the ones or only the others."""
+    """Gold passages against hard negatives; None if one of the two is missing."""
     pairs, threshold, origin = _pairs(scored, relevant)
     positives = int(pairs.labels.sum())
     if not 0 < positives < len(pairs.labels):
@@ -159,15 +159,17 @@ def _classification(scored: RerankRun, relevant: Mapping[str, set[str]]) -> Pair
         threshold=threshold,
         origin=origin,
         calibration=scored.settings.calibration.method,
-        frozen=asdict(classify(pairs.labels, pairs.scores, threshold, probabilities=pairs.probabilities)),
-        published=published(pairs.labels, pairs.scores)._asdict(),
+        frozen=asdict(
+            classification_measures(pairs.labels, pairs.scores, threshold, probabilities=pairs.probabilities)
+        ),
+        published=published_measures(pairs.labels, pairs.scores)._asdict(),
     )
 
 
-def details(
-    suite: Suite, runs: CollectionRuns, values: Values, articles: Callable[[Iterable[str]], dict[str, Article]]
-) -> dict[str, Details]:
-    """What the page shows of each system; ``articles`` gives the articles with certain ids."""
+def system_details(
+    suite: Suite, runs: CollectionRuns, values: SystemValues, articles: Callable[[Iterable[str]], dict[str, Article]]
+) -> dict[str, SystemDetails]:
+    """The details of each system; ``articles`` looks up articles by id."""
     measure = suite.measures[0]
     base = values[suite.baseline][measure]
     baseline = next(one for one in suite.systems if one.name == suite.baseline)
@@ -179,10 +181,10 @@ def details(
         worst = [id for id in order if differences[id] < 0][: suite.examples]
         best = [id for id in reversed(order) if differences[id] > 0][: suite.examples]
         example = _Examples(runs, (run_of(runs, baseline), run_of(runs, system)), (base, own), articles)
-        scored = reranked(runs, system) if system.reranker is not None else None
+        scored = rerank_run_of(runs, system) if system.reranker is not None else None
         if scored is not None and not _is_first(runs, scored):
             scored = None
-        found[system.name] = Details(
+        found[system.name] = SystemDetails(
             differences=list(differences.values()) if system.name != suite.baseline else [],
             candidates=scored.candidates(runs.relevant) if scored else None,
             pairs=_pairs(scored, runs.relevant)[0] if scored and suite.classification else None,
@@ -194,7 +196,7 @@ def details(
 
 @dataclass(frozen=True, slots=True)
 class _Examples:
-    """Makes examples of questions from the runs of the baseline and of a system, and their values of a measure."""
+    """Makes examples from the runs of the baseline and of a system, and both systems' values of a measure."""
 
     collection: CollectionRuns
     runs: tuple[RunScores, RunScores]
@@ -202,11 +204,11 @@ class _Examples:
     articles: Callable[[Iterable[str]], dict[str, Article]]
 
     def make(self, ids: Sequence[str]) -> list[Example]:
-        """An example for each question."""
+        """An example for each of these questions."""
         return [self._example(id) for id in ids]
 
     def _example(self, id: str) -> Example:
-        first = [list(run[id])[:SHOWN] for run in self.runs]
+        first = [list(run[id])[:PASSAGES_SHOWN] for run in self.runs]
         known = self.articles({name for names in first for name in names})
         relevant = self.collection.relevant[id]
         shown = [[_passage(known[name], name in relevant) for name in names] for names in first]
@@ -222,6 +224,6 @@ class _Examples:
 
 def _passage(article: Article, gold: bool) -> ShownPassage:
     text = replace(article, title="").default_text().replace("\n", " ")
-    if len(text) > SHOWN_CHARACTERS:
-        text = text[:SHOWN_CHARACTERS].rsplit(" ", 1)[0] + " …"
+    if len(text) > CHARACTERS_SHOWN:
+        text = text[:CHARACTERS_SHOWN].rsplit(" ", 1)[0] + " …"
     return ShownPassage(article.id, article.title, text, gold)

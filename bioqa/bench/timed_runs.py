@@ -1,4 +1,4 @@
-"""What each stage makes of a question, with the seconds it took."""
+"""The pipeline's stages on one question after another, with the seconds that each takes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from bioqa.rerank.reranker import Reranker
 
 WARM_UP = 50
-"""Searches before the clock starts: Java compiles what it runs often."""
+"""Searches before timing starts: Java compiles what runs often."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What the first stage found for a question: (passage id, BM25 score), best first, and the seconds of the search."""
+class FirstStageRecord:
+    """The first stage's result for a question: (passage id, first-stage score), best first, and the seconds of the search."""
 
     id: str
     seconds: float
@@ -26,11 +26,11 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Reranked:
-    """What a reranker made of a question's candidates, in the first stage's order: (passage id, BM25 score, logit).
+class RerankRecord:
+    """A question's candidates in the first stage's order: (passage id, first-stage score, logit).
 
-    ``seconds`` are those of reading the candidates and scoring them, ``texts`` how many texts they were scored in (a long article
-    in several), ``cut`` how many candidates have text that was not read.
+    ``seconds`` is the time of reading the candidates and scoring them, ``texts`` the number of texts scored (a long article has
+    several), ``cut`` the number of candidates that were not read in full.
     """
 
     id: str
@@ -41,11 +41,11 @@ class Reranked:
 
 
 @dataclass(frozen=True, slots=True)
-class GoldScores:
-    """What a reranker makes of the relevant passages that are not among its candidates: (passage id, logit).
+class GoldRecord:
+    """Scores of a question's relevant passages that are not among its candidates: (passage id, logit).
 
-    ``absent`` are relevant passages that the collection does not hold. ``negatives`` are the ids of the hard negatives: the best
-    candidates that are not relevant, and neither hold the text of a relevant passage nor are held by one.
+    ``absent`` are relevant passages that are not in the collection. ``negatives`` are the ids of the hard negatives: the best
+    candidates that are not relevant, and neither contain the text of a relevant passage nor are contained in one.
     """
 
     id: str
@@ -54,29 +54,29 @@ class GoldScores:
     negatives: list[str]
 
 
-def find(pipeline: Pipeline, questions: Sequence[Question]) -> Iterator[Found]:
-    """The first stage for one question after another, each timed; the pipeline has no reranker."""
+def time_first_stage(pipeline: Pipeline, questions: Sequence[Question]) -> Iterator[FirstStageRecord]:
+    """Time the first stage on one question after another; the pipeline has no reranker."""
     for question in islice(cycle(questions), WARM_UP):
         pipeline.rank(question)
     for question in questions:
         ranked = pipeline.rank(question)
         passages = [(one.id, round(one.score, 6)) for one in ranked.candidates]
-        yield Found(question.id, round(ranked.timings["retrieve"], 7), passages)
+        yield FirstStageRecord(question.id, round(ranked.timings["retrieve"], 7), passages)
 
 
-def rerank(pipeline: Pipeline, questions: Sequence[Question]) -> Iterator[Reranked]:
-    """The reranked candidates of one question after another, each timed.
+def time_reranking(pipeline: Pipeline, questions: Sequence[Question]) -> Iterator[RerankRecord]:
+    """Time the reranking of one question's candidates after another.
 
-    The pipeline's ``top`` is the first stage's depth, with which equal scores come in the order that it gives them.
+    The pipeline's ``top`` is the first stage's depth, so that equal scores keep its order.
     """
     for question in questions[:1]:
         pipeline.rank(question, replace(pipeline.options, top=1, rerank_depth=10))
     for question in questions:
         ranked = pipeline.rank(question)
-        scored = sorted((one for one in ranked.candidates if one.logit is not None), key=lambda one: one.place)
+        scored = sorted((one for one in ranked.candidates if one.logit is not None), key=lambda one: one.position)
         passages = [(one.id, round(one.first_stage_score, 6), round(one.logit or 0.0, 6)) for one in scored]
-        seconds, cut = round(ranked.timings["rerank"], 6), ranked.coverage.cut
-        yield Reranked(question.id, seconds, ranked.windows, cut, passages)
+        seconds, cut = round(ranked.timings["rerank"], 6), ranked.coverage.truncated
+        yield RerankRecord(question.id, seconds, ranked.windows, cut, passages)
 
 
 def score_gold(
@@ -85,10 +85,10 @@ def score_gold(
     questions: Sequence[Question],
     *,
     relevant: dict[str, set[str]],
-    reranked: dict[str, Reranked],
+    reranked: dict[str, RerankRecord],
     negatives: int,
-) -> Iterator[GoldScores]:
-    """Scores of the relevant passages that are not among the candidates, and ``negatives`` hard negatives to each relevant one."""
+) -> Iterator[GoldRecord]:
+    """Score the relevant passages that are not among the candidates, and choose ``negatives`` hard negatives per relevant one."""
     from bioqa.pipeline.windows import score_articles
 
     for question in questions:
@@ -98,13 +98,12 @@ def score_gold(
         missed = [article for id, article in present.items() if id not in set(candidates)]
         scores = score_articles(reranker, question.body, missed)
         rows = zip(missed, scores.logits.tolist(), strict=True)
-        yield GoldScores(
+        others = [id for id in candidates if id not in gold]
+        yield GoldRecord(
             question.id,
             [(article.id, round(logit, 6)) for article, logit in rows],
             [id for id, article in gold.items() if article is None],
-            _hard_negatives(
-                index, [id for id in candidates if id not in gold], list(present.values()), negatives * len(present)
-            ),
+            _hard_negatives(index, others, list(present.values()), negatives * len(present)),
         )
 
 

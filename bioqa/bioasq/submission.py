@@ -1,4 +1,4 @@
-"""Questions → a phase A file of BioASQ task B: for each the best documents and snippets."""
+"""Questions → a submission to BioASQ task B, phase A: the best documents and snippets for each."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, TextIO
 
-from bioqa.bioasq.measures import LIMIT
+from bioqa.bioasq.official_measures import LIMIT
 from bioqa.corpus.questions import TYPES, document_url, is_pmid
 from bioqa.errors import QuestionError, UsageError
 from bioqa.pipeline.answer import Coverage
@@ -16,7 +16,7 @@ from bioqa.types import Hit, Question
 
 @dataclass(frozen=True, slots=True)
 class SubmissionReport:
-    """The ids of questions that no article was found for, and how much of the reranked articles was read."""
+    """The ids of the questions that match no article, and how much of the reranked articles was read."""
 
     empty: list[str]
     coverage: Coverage
@@ -25,22 +25,21 @@ class SubmissionReport:
 def write_submission(
     out: TextIO, pipeline: Pipeline, questions: Sequence[Question], advance: Callable[[], object] = lambda: None
 ) -> SubmissionReport:
-    """Answer the questions into ``out``, one at a time.
+    """Answer the questions one by one and write the submission to ``out``.
 
-    Each question has its 10 best documents and, of their answer sentences (the pipeline's ``sentences`` for each), the 10 most
-    probable.
-    Letting all sentences of an article stand, and not its best two, raised the F1 of snippets on the demo questions.
-    ``advance`` is called after each question.
+    Each question gets its 10 best documents and the 10 most probable of their answer sentences. The pipeline's option
+    ``sentences`` limits these per document: 10 gave a higher snippet F1 on the demo questions than 2. ``advance`` is called after
+    each question.
 
     Raises:
-        QuestionError: a question has no type; known before anything is searched.
-        UsageError: an article's id is no PMID.
+        QuestionError: a question has no type (checked before anything is searched), or cannot be answered.
+        UsageError: an article's id is not a PMID.
     """
     for question in questions:
         if question.type not in TYPES:
             raise QuestionError(
-                f"The question {question.id} has no type. A submission needs one of {', '.join(TYPES)}: give the questions as "
-                "BioASQ JSON."
+                f"Question {question.id} has no type. A submission needs one of {', '.join(TYPES)}: use a question file in "
+                "BioASQ's JSON format."
             )
     empty = []
     coverage = Coverage()
@@ -59,18 +58,19 @@ def write_submission(
 
 
 def submission_record(question: Question, hits: Iterable[Hit]) -> dict[str, Any]:
-    """A question as a phase A file has it: of the hits the first 10, of their snippets the 10 most probable, best first.
+    """A question of a submission as a JSON object: the first 10 hits, and the 10 most probable of their snippets, best first.
 
     Snippets without a probability: the best of each hit, then the second best of each, and so on.
 
     Raises:
-        UsageError: an article's id is no PMID.
+        UsageError: an article's id is not a PMID.
+        ValueError: a snippet's offsets are wrong.
     """
     hits = list(hits)[:LIMIT]
     for hit in hits:
         if not is_pmid(hit.article.id):
             raise UsageError(
-                f"BioASQ names articles by PMID, and {hit.article.id!r} is none. Search an index of PubMed."
+                f"BioASQ identifies articles by PMID, and {hit.article.id!r} is not a PMID. Search an index of PubMed."
             )
     ranks = zip_longest(*(hit.snippets for hit in hits))
     snippets = sorted((s for rank in ranks for s in rank if s), key=lambda s: -(s.probability or 0.0))[:LIMIT]

@@ -1,4 +1,4 @@
-"""Is a file a valid phase A submission, or a sound gold file, of BioASQ task B?"""
+"""Validation of submissions and gold files of BioASQ task B, phase A."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from bioqa.bioasq.measures import LIMIT
+from bioqa.bioasq.official_measures import LIMIT
 from bioqa.corpus.questions import TYPES, check_question, document_id, is_pmid, read_json
 from bioqa.errors import QuestionError
 from bioqa.types import BIOASQ_URL, Article
@@ -17,8 +17,8 @@ _TEXTS = ("document", "text", "beginSection", "endSection")
 _OFFSETS = ("offsetInBeginSection", "offsetInEndSection")
 
 
-class Articles(Protocol):
-    """Where articles are looked up; ``Index`` and ``MemoryIndex`` have it."""
+class ArticleLookup(Protocol):
+    """Articles by id, such as an ``Index`` or a ``MemoryRetriever``."""
 
     def get(self, id: str) -> Article | None:
         """The article with that id, or None."""
@@ -27,15 +27,15 @@ class Articles(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, and where: "question 3 (5e30f6…), snippet 2"."""
+    """What is wrong and where, such as "question 3 (5e30f6…), snippet 2"."""
 
     where: str
     what: str
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a file holds and all that is wrong with it; it is valid if that is nothing."""
+class ValidationReport:
+    """The number of questions, documents and snippets in a file, and its problems; a valid file has none."""
 
     questions: int
     documents: int
@@ -43,12 +43,12 @@ class Verdict:
     problems: tuple[Problem, ...]
 
 
-def validate(path: str | Path, *, gold: bool = False, articles: Articles | None = None) -> Verdict:
-    """Check a submission: ids, bodies, types, URLs, at most 10 documents and 10 snippets, offsets, duplicates.
+def validate(path: str | Path, *, gold: bool = False, articles: ArticleLookup | None = None) -> ValidationReport:
+    """Check a submission: ids, bodies, types, URLs, duplicates, offsets, at most 10 documents and 10 snippets.
 
-    A ``gold`` or training file may have more, and snippets of the early years' "sections.0". A snippet's text must be as long as
-    its offsets are apart; with ``articles`` it must also be the text of the title or abstract there, and all articles must be
-    among them. What is in "sections.0" is not compared.
+    A ``gold`` or training file can have more, and snippets in the "sections.0" of early years. The offsets of a snippet must match
+    the length of its text. With ``articles``, all documents must be among them, and the offsets must give the snippet's text in
+    the title or abstract; "sections.0" is not compared.
 
     Raises:
         QuestionError: the file cannot be read or is not JSON.
@@ -56,10 +56,10 @@ def validate(path: str | Path, *, gold: bool = False, articles: Articles | None 
     data = read_json(Path(path))
     records = data.get("questions") if isinstance(data, dict) else None
     if not isinstance(records, list) or not records:
-        return Verdict(0, 0, 0, (Problem("the file", 'it has no questions: the form is {"questions": [{…}, …]}'),))
+        return ValidationReport(0, 0, 0, (Problem("the file", 'no questions: the format is {"questions": [{…}, …]}'),))
     checker = _Checker(gold, lru_cache(maxsize=100)(articles.get) if articles else None)
     problems = tuple(checker.file(records))
-    return Verdict(len(records), _count(records, "documents"), _count(records, "snippets"), problems)
+    return ValidationReport(len(records), _count(records, "documents"), _count(records, "snippets"), problems)
 
 
 def _count(records: list[Any], name: str) -> int:
@@ -91,14 +91,14 @@ class _Checker:
     def _question(self, where: str, record: dict[str, Any]) -> Iterator[Problem]:
         yield from (Problem(where, what) for what in _body(record.get("body")))
         if record.get("type") not in TYPES:
-            yield Problem(where, f"the type is {record.get('type')!r}, which is none of {', '.join(TYPES)}")
+            yield Problem(where, f"the type is {record.get('type')!r}, not one of {', '.join(TYPES)}")
         for name, check in (("document", self._document), ("snippet", self._snippet)):
             values = record.get(f"{name}s")
             if not isinstance(values, list):
                 yield Problem(where, f"no list of {name}s")
                 continue
             if len(values) > LIMIT and not self.gold:
-                yield Problem(where, f"{len(values)} {name}s; {LIMIT} are allowed")
+                yield Problem(where, f"{len(values)} {name}s, more than the {LIMIT} allowed")
             keys = [_key(value) for value in values]
             for place, value in enumerate(values):
                 there = f"{where}, {name} {place + 1}"
@@ -108,7 +108,7 @@ class _Checker:
 
     def _document(self, url: Any) -> Iterator[str]:
         if not isinstance(url, str) or not url.startswith(BIOASQ_URL) or not is_pmid(url[len(BIOASQ_URL) :]):
-            yield f"{url!r} is not of the form {BIOASQ_URL}PMID"
+            yield f"{url!r} does not have the form {BIOASQ_URL}PMID"
         elif self.get is not None and self.get(document_id(url)) is None:
             yield f"the index has no article {document_id(url)}"
 
@@ -126,20 +126,20 @@ class _Checker:
             yield from self._place(record)
 
     def _place(self, record: dict[str, Any]) -> Iterator[str]:
-        """What is wrong with the section and offsets of a snippet whose fields are all there."""
+        """The problems with the section and offsets of a snippet that has all fields."""
         section, end_section = record["beginSection"], record["endSection"]
         begin, end = (record[name] for name in _OFFSETS)
         known = ("title", "abstract")
         if section not in known and not (self.gold and _OLD_SECTION.fullmatch(section)):
             yield f"the section {section!r} is neither title nor abstract"
         if section != end_section:
-            yield f"it begins in {section!r} and ends in {end_section!r}: a snippet lies in one section"
+            yield f"it begins in {section!r} and ends in {end_section!r}; it must be in one section"
             return
         if begin < 0 or end <= begin:
-            yield f"the offsets {begin} to {end} are no range of text"
+            yield f"the offsets {begin} to {end} are not a valid range"
             return
         if end - begin != len(record["text"]):
-            yield f"the text has {len(record['text']):,} characters, and the offsets {begin} to {end} span {end - begin:,}"
+            yield f"the text has {len(record['text']):,} characters, but the offsets {begin} to {end} span {end - begin:,}"
         article = self.get(document_id(record["document"])) if self.get is not None else None
         if article is not None and section in known:
             text = article.title if section == "title" else article.abstract
@@ -157,24 +157,24 @@ def _body(body: Any) -> Iterator[str]:
 
 
 def _key(value: Any) -> Any:
-    """What two documents or snippets must not have in common; the text of a snippet follows from the rest."""
+    """What identifies a document or snippet; the text of a snippet follows from the rest."""
     return {name: one for name, one in value.items() if name != "text"} if isinstance(value, dict) else value
 
 
 def _form(record: dict[str, Any]) -> Iterator[str]:
-    """Which fields of a snippet are missing or of another type."""
+    """The fields of a snippet that are missing or have the wrong type."""
     for name in _TEXTS:
         if not isinstance(record.get(name), str) or not record[name]:
-            yield f"{name} must be a text, and not empty"
+            yield f"{name} must be a non-empty text"
     for name in _OFFSETS:
         if not isinstance(record.get(name), int) or isinstance(record[name], bool):
-            yield f"{name} must be a whole number"
+            yield f"{name} must be an integer"
 
 
 def _text(section: str, text: str, begin: int, end: int, claimed: str) -> Iterator[str]:
-    """What is wrong with a snippet's offsets in the text of its section."""
+    """The problems with a snippet's offsets in the text of its section."""
     if end > len(text):
-        yield f"the offsets {begin} to {end} lie outside the {section}, which has {len(text):,} characters"
+        yield f"the offsets {begin} to {end} are outside the {section}, which has {len(text):,} characters"
     elif text[begin:end] != claimed:
         found = text[begin:end] if end - begin <= 60 else f"{text[begin : begin + 60]}…"
-        yield f"the text is not the {section}'s from {begin} to {end}, which reads {found!r}"
+        yield f"the text differs from the {section} at {begin} to {end}: {found!r}"

@@ -1,4 +1,4 @@
-"""``bioqa bench``: run a benchmark suite, compare two results."""
+"""``bioqa bench``: run a benchmark suite, or compare two results."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -9,67 +9,76 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bioqa.cli.commands import Group
 from bioqa.cli.output import note, progress_bar
 
 if TYPE_CHECKING:
-    from bioqa.bench.compare import Differences
+    from bioqa.bench.compare import ResultComparison
     from bioqa.bench.results import SuiteResult, SystemResult
 
 
-@click.group(name="bench")
+@click.group(name="bench", cls=Group, example="bioqa bench run benchmarks/suites/demo.toml --out results/demo")
 def command() -> None:
-    """Run a benchmark suite, compare two results."""
+    """Run a benchmark suite, or compare two results."""
 
 
 @contextmanager
-def _bar(label: str, total: int) -> Iterator[Callable[[], object]]:
+def _progress(label: str, total: int) -> Iterator[Callable[[], object]]:
     with progress_bar("questions", total) as bar:
         bar.set_description(label)
         yield bar.update
 
 
-@command.command()
+@command.command(example="bioqa bench run benchmarks/suites/demo.toml --set reranker.rerank-depth=10")
 @click.argument("suite", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/SUITE]")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting: reranker.depth=50.")
-@click.option("--questions", type=int, help="Only the first so many questions of each collection.")
-@click.option("--no-rerank", is_flag=True, help="First stages alone.")
 @click.option(
-    "--cache", type=click.Path(path_type=Path), help="Where indexes and scores are kept.  [default: OUT/cache]"
+    "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write the results here.  [default: results/SUITE]"
 )
 @click.option(
-    "--optimistic", is_flag=True, help="Also report measures with the relevant passages that BM25 missed added."
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting, such as reranker.rerank-depth=50."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.option("--limit", metavar="N", type=int, help="Use only the first N questions of each collection.")
+@click.option("--no-rerank", is_flag=True, help="Run the first stages only.")
+@click.option(
+    "--cache",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Keep indexes and scores here.  [default: OUT/cache]",
+)
+@click.option(
+    "--optimistic",
+    is_flag=True,
+    help="Also report an upper bound, labelled as such, with the positives that BM25 missed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def run(
     suite: Path,
     out: Path | None,
     overrides: tuple[str, ...],
-    questions: int | None,
+    limit: int | None,
     no_rerank: bool,
     cache: Path | None,
     optimistic: bool,
     as_json: bool,
 ) -> None:
-    """Run the first stages and rerankers of SUITE, a TOML file, on its collections.
+    """Run the first stages and rerankers of SUITE.
 
-    The results are runs, qrels, measures, report.json and report.html. What was killed goes on where it was when the same command
-    is given again, and what has not changed since is not done again.
+    SUITE is a TOML file with collections, first stages and rerankers.
+    The results are runs, qrels, measures.json, report.json and report.html. Interrupted runs resume; unchanged results are reused.
     """
-    from bioqa.bench.results import as_json as to_json
-    from bioqa.bench.run_cache import Work
+    from bioqa.bench.run_collection import BenchOptions
     from bioqa.bench.run_suite import run_suite
     from bioqa.bench.suite import read_suite, without_rerankers
 
     out = out or Path("results") / suite.stem
-    work = Work(cache or out / "cache", questions, optimistic, note, _bar)
+    options = BenchOptions(cache or out / "cache", limit, optimistic, note, _progress)
     chosen = read_suite(suite, overrides)
-    result = run_suite(without_rerankers(chosen) if no_rerank else chosen, out, work)
+    result = run_suite(without_rerankers(chosen) if no_rerank else chosen, out, options)
     if as_json:
-        click.echo(json.dumps(to_json(result), ensure_ascii=False))
+        click.echo(json.dumps(result.to_dict(), ensure_ascii=False))
         return
     _print(result)
-    click.echo(f"Written: {out / 'report.html'}")
+    click.echo(f"Wrote {out / 'report.html'}.")
 
 
 def _print(result: "SuiteResult") -> None:
@@ -85,19 +94,20 @@ def _print(result: "SuiteResult") -> None:
 
 
 def _comparison(system: "SystemResult", measure: str) -> str:
-    from bioqa.bench.report import p_text
+    from bioqa.evaluate.significance import format_p_value
 
-    return f"{p_text(system.comparisons[measure].corrected):>15}"
+    return f"{format_p_value(system.comparisons[measure].corrected):>15}"
 
 
-@command.command()
+@command.command(example="bioqa bench compare results/before results/after")
 @click.argument("first", metavar="A", type=click.Path(path_type=Path))
 @click.argument("second", metavar="B", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(first: Path, second: Path, as_json: bool) -> None:
-    """Compare two results of `bioqa bench run`, folders or their report.json: what B changes.
+    """Compare two results of `bioqa bench run`.
 
-    Systems are paired by collection and name, and tested question by question; settings that differ are listed.
+    A and B are folders or report.json files.
+    Systems are matched by collection and name, and tested over the same questions. Settings that differ are listed.
     """
     from bioqa.bench.compare import compare_results
 
@@ -108,8 +118,8 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
     _print_differences(found)
 
 
-def _print_differences(found: "Differences") -> None:
-    from bioqa.bench.report import p_text
+def _print_differences(found: "ResultComparison") -> None:
+    from bioqa.evaluate.significance import format_p_value
 
     group = None
     for change in found.changes:
@@ -117,7 +127,7 @@ def _print_differences(found: "Differences") -> None:
             group = change.collection, change.system
             asked = f" ({change.questions:,} questions)" if change.questions is not None else ""
             click.echo(f"{change.collection}: {change.system}{asked}")
-        p = p_text(change.corrected) if change.corrected is not None else "not tested: no measures.json"
+        p = format_p_value(change.corrected) if change.corrected is not None else "not tested: measures.json is missing"
         figures = f"{change.first:.4f} → {change.second:.4f}  {change.difference:+.4f}"
         click.echo(f"  {change.measure:<16} {figures}  {p}")
     for line in found.unpaired:
@@ -125,7 +135,7 @@ def _print_differences(found: "Differences") -> None:
     for name, first, second in found.settings:
         click.echo(f"Setting {name}: {_value(first)} → {_value(second)}")
     if not found.settings:
-        click.echo("No setting differs.")
+        click.echo("The settings are the same.")
 
 
 def _value(value: object) -> str:

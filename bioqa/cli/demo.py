@@ -1,9 +1,10 @@
-"""``bioqa demo``: the whole path on the demo collection."""
+"""``bioqa demo``: build an index and search it, with the demo collection."""
 
 from pathlib import Path
 
 import click
 
+from bioqa.cli.commands import Command
 from bioqa.cli.output import console, note, print_hits
 from bioqa.errors import SetupError
 
@@ -20,20 +21,23 @@ def demo_folder() -> Path:
     for folder in (package / "data" / "demo", package.parent / "data" / "demo"):
         if (folder / "questions.json").is_file():
             return folder
-    raise SetupError("The demo collection is missing from this installation. Install bioqa again.")
+    raise SetupError("The demo collection is missing from this installation. Reinstall bioqa.")
 
 
-@click.command(name="demo")
+@click.command(name="demo", cls=Command, example="bioqa demo")
 @click.option(
     "--index",
     type=click.Path(path_type=Path),
     default=Path("indexes/demo"),
     show_default=True,
-    help="Where to build it.",
+    help="Where to build the index.",
 )
-@click.option("--no-rerank", is_flag=True, help="BM25 alone.")
+@click.option("--no-rerank", is_flag=True, help="Rank by BM25 only.")
 def command(index: Path, no_rerank: bool) -> None:
-    """Build the demo index from PubMed XML (a baseline and an update file) and answer three questions."""
+    """Build the demo index and answer three questions.
+
+    The demo collection is in PubMed's XML: a baseline file and an update file. An existing index is replaced.
+    """
     from bioqa.corpus.questions import read_questions
     from bioqa.index.build import build_index
     from bioqa.index.reader import Index
@@ -43,7 +47,7 @@ def command(index: Path, no_rerank: bool) -> None:
 
     folder = demo_folder()
     report = build_index(index, [folder / "demo26n0001.xml", folder / "demo26n0002.xml"], overwrite=True)
-    note(f"Built {index} from {folder}: {report.documents} articles written for the demo, in {report.seconds:.1f} s.")
+    note(f"Built {index} from {folder}: {report.documents} articles, written for the demo, in {report.seconds:.1f} s.")
     reranker = None
     if not no_rerank:
         from bioqa.rerank.reranker import Reranker

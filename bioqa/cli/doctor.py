@@ -1,4 +1,4 @@
-"""``bioqa doctor``: is this machine ready, and if not, what to do."""
+"""``bioqa doctor``: check this machine, and suggest fixes."""
 
 import json
 import platform
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from bioqa.cli.commands import Command
 from bioqa.cli.output import console
 from bioqa.errors import BioqaError, SetupError
 
@@ -29,12 +30,12 @@ PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at: whether it is sound, what was found, and what to do where it is not."""
+    """The result of one check: what was found, and if that is not ok, a suggested fix."""
 
     name: str
-    sound: bool
+    ok: bool
     found: str
-    remedy: str = ""
+    fix: str = ""
 
 
 def _python() -> Iterator[Check]:
@@ -76,15 +77,15 @@ def _java() -> Iterator[Check]:
 
 
 def _model(name: str) -> Iterator[Check]:
-    from bioqa.rerank.load_model import unavailable
+    from bioqa.rerank.load_model import engine_problems
     from bioqa.rerank.model_folder.config import read_config
     from bioqa.rerank.reranker import Reranker
 
     reranker = Reranker(name)
-    reranker.logits("Is the reranker sound?", ["It gives a score."])
+    reranker.logits("Does the reranker work?", ["It gives a score."])
     yield Check("Reranker", True, f"{reranker.label}: up to {reranker.max_length} tokens")
-    engines = unavailable(read_config(name, reranker.folder))
-    yield Check("Engines", True, "; ".join(f"{one} not: {why}" if why else one for one, why in engines.items()))
+    engines = engine_problems(read_config(name, reranker.folder))
+    yield Check("Engines", True, "; ".join(f"not {one}: {why}" if why else one for one, why in engines.items()))
 
 
 def _index(path: Path) -> Iterator[Check]:
@@ -95,19 +96,22 @@ def _index(path: Path) -> Iterator[Check]:
 
 
 def _checked(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    """The checks of ``look``; a failure of bioqa's becomes a check that is not sound."""
+    """The checks that ``look`` yields; a BioqaError becomes a failed check."""
     try:
         yield from look()
     except BioqaError as problem:
         yield Check(name, False, str(problem))
 
 
-@click.command(name="doctor")
+@click.command(name="doctor", cls=Command, example="bioqa doctor indexes/demo")
 @click.argument("index", type=click.Path(path_type=Path), required=False)
-@click.option("--reranker", default="default", show_default=True, help="The reranker to try.")
+@click.option("--reranker", metavar="MODEL", default="default", show_default=True, help="Reranker to check.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(index: Path | None, reranker: str, as_json: bool) -> None:
-    """Check Python, packages, devices, Java, the reranker and, where given, INDEX. The exit code is 0 only if all is sound."""
+    """Check Python, packages, devices, Java, a reranker and INDEX.
+
+    The exit code is 0 if all checks pass. INDEX is optional.
+    """
     checks = [*_python(), *_packages()]
     checks += _checked("Devices", _devices)
     checks += _checked("Java", _java)
@@ -118,9 +122,9 @@ def command(index: Path | None, reranker: str, as_json: bool) -> None:
         click.echo(json.dumps([asdict(check) for check in checks], ensure_ascii=False, indent=1))
     else:
         _print(checks)
-    problems = sum(not check.sound for check in checks)
+    problems = sum(not check.ok for check in checks)
     if problems:
-        raise SetupError(f"{problems} {'problem' if problems == 1 else 'problems'} found; the remedy stands with each.")
+        raise SetupError(f"{problems} problem{'s' * (problems > 1)} found; see the suggested fixes.")
 
 
 def _print(checks: list[Check]) -> None:
@@ -128,7 +132,7 @@ def _print(checks: list[Check]) -> None:
 
     out = console()
     for check in checks:
-        mark = ("ok   ", "green") if check.sound else ("FAIL ", "bold red")
+        mark = ("ok   ", "green") if check.ok else ("FAIL ", "bold red")
         out.print(Text.assemble(mark, (f"{check.name:<22}", "bold"), check.found), soft_wrap=True)
-        if not check.sound and check.remedy:
-            out.print(Text.assemble("     ", (f"{'remedy':<22}", "dim"), check.remedy), soft_wrap=True)
+        if not check.ok and check.fix:
+            out.print(Text.assemble("     ", (f"{'Suggested fix':<22}", "dim"), check.fix), soft_wrap=True)

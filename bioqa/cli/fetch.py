@@ -1,4 +1,4 @@
-"""``bioqa fetch``: PubMed's files from NLM's server."""
+"""``bioqa fetch``: download PubMed's files from NLM's server."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bioqa.cli.commands import Group
 from bioqa.cli.output import human_bytes, note, progress_bar
 
 if TYPE_CHECKING:
@@ -16,18 +17,16 @@ if TYPE_CHECKING:
 MAX_SHOWN_FAILED = 10
 
 
-@click.group(name="fetch")
+@click.group(name="fetch", cls=Group, example="bioqa fetch pubmed --updates --into pubmed")
 def command() -> None:
-    """Fetch PubMed's baseline and update files."""
+    """Download PubMed's baseline and update files."""
 
 
-@command.command()
-@click.option("--baseline", is_flag=True, help="Fetch the yearly baseline, into DIR/baseline.")
-@click.option("--updates", is_flag=True, help="Fetch the daily update files, into DIR/updatefiles.")
-@click.option("--into", metavar="DIR", type=click.Path(path_type=Path), required=True, help="Folder to fetch into.")
-@click.option(
-    "--files", metavar="WHICH", help="Only these: 1-20, 1300-, 7 or 'pubmed26n00*'; several parted by commas."
-)
+@command.command(example="bioqa fetch pubmed --baseline --updates --into pubmed")
+@click.option("--baseline", is_flag=True, help="Download the yearly baseline into DIR/baseline.")
+@click.option("--updates", is_flag=True, help="Download the daily update files into DIR/updatefiles.")
+@click.option("--into", metavar="DIR", type=click.Path(path_type=Path), required=True, help="Folder for the files.")
+@click.option("--files", metavar="WHICH", help="Only these files, comma-separated: 1-20, 1300-, 7 or 'pubmed26n00*'.")
 @click.option(
     "--base-url",
     metavar="URL",
@@ -35,11 +34,17 @@ def command() -> None:
     default="https://ftp.ncbi.nlm.nih.gov/pubmed/",
     show_default=True,
     show_envvar=True,
-    help="Folder of a server that holds baseline/ and updatefiles/.",
+    help="Server folder with baseline/ and updatefiles/.",
 )
-@click.option("--jobs", type=click.IntRange(1, 16), default=4, show_default=True, help="Files fetched at a time.")
-@click.option("--retries", type=click.IntRange(0), default=5, show_default=True, help="Further attempts at a file.")
-@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds a server may send nothing.")
+@click.option("--jobs", type=click.IntRange(1, 16), default=4, show_default=True, help="Files downloaded at a time.")
+@click.option("--retries", type=click.IntRange(0), default=5, show_default=True, help="Retries per file.")
+@click.option(
+    "--timeout",
+    type=float,
+    default=60.0,
+    show_default=True,
+    help="Seconds without data after which a connection is given up.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def pubmed(
     *,
@@ -53,11 +58,11 @@ def pubmed(
     timeout: float,
     as_json: bool,
 ) -> None:
-    """Fetch PubMed's --baseline, its --updates or both, each file checked against its MD5 checksum.
+    """Download PubMed's --baseline, --updates or both.
 
-    Files that are there already are skipped, and what was interrupted is gone on with: run the same command again. The data
-    comes courtesy of the U.S. National Library of Medicine; a copy may not be the most current that NLM has, and the result
-    names the snapshot: the latest file on the server.
+    Every file is checked against its MD5 checksum. Existing files are skipped; an interrupted download resumes when the same
+    command is given again. The data comes courtesy of the U.S. National Library of Medicine; a copy may not be the most current
+    that NLM has. The result names the snapshot: the latest file on the server.
     """
     from bioqa.errors import SourceError
     from bioqa.fetch.pubmed import fetch_pubmed
@@ -82,25 +87,25 @@ def pubmed(
             progress=progress,
             note=lambda text: bar.write(text, file=sys.stderr),
         )
-    _tell(report, as_json)
+    _print_report(report, as_json)
     if report.failed:
         raise SourceError(_failure(report))
 
 
-def _tell(report: "FetchReport", as_json: bool) -> None:
-    """The result on standard output; a warning about files that do not belong there on standard error."""
+def _print_report(report: "FetchReport", as_json: bool) -> None:
+    """Print the result to standard output, and a warning about stray files to standard error."""
     if as_json:
         click.echo(json.dumps(asdict(report)))
     else:
         date = f" of {report.snapshot_date}" if report.snapshot_date else ""
         click.echo(
-            f"{report.into}: {_files(report.fetched)} fetched ({human_bytes(report.bytes)}), {report.skipped:,} skipped "
-            f"(there already) in {report.seconds:.1f} s; snapshot {report.snapshot}{date}"
+            f"{report.into}: {_files(report.fetched)} downloaded ({human_bytes(report.bytes)}), {report.skipped:,} skipped "
+            f"(already there) in {report.seconds:.1f} s; snapshot {report.snapshot}{date}"
         )
-    if report.strays:
+    if report.unlisted:
         note(
-            f"{report.into} also holds {_files(len(report.strays))} that the server no longer lists, the first "
-            f"{report.strays[0]}. Remove them before you build an index: an older year's updates would replace newer citations."
+            f"{report.into} also contains {_files(len(report.unlisted))} that the server no longer lists, the first "
+            f"{report.unlisted[0]}. Remove them before you build an index: an older year's updates would replace newer citations."
         )
 
 
@@ -109,11 +114,11 @@ def _files(number: int) -> str:
 
 
 def _failure(report: "FetchReport") -> str:
-    """The sentence that names the files that could not be fetched."""
+    """An error message that names the failed files."""
     total = report.fetched + report.skipped + len(report.failed)
     shown = ", ".join(f"{failure.name} ({failure.reason})" for failure in report.failed[:MAX_SHOWN_FAILED])
     more = f" and {len(report.failed) - MAX_SHOWN_FAILED:,} more" if len(report.failed) > MAX_SHOWN_FAILED else ""
     return (
-        f"{len(report.failed):,} of {_files(total)} could not be fetched: {shown}{more}. "
-        "Run the same command again: it goes on where it stopped."
+        f"{len(report.failed):,} of {_files(total)} could not be downloaded: {shown}{more}. "
+        "Run the same command again to resume."
     )

@@ -1,7 +1,7 @@
-"""What people read: results on standard output, everything else on standard error."""
+"""Output for people: results on standard output, everything else on standard error."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
@@ -15,26 +15,55 @@ if TYPE_CHECKING:
 
     from bioqa.evaluate.tables import Table
     from bioqa.pipeline.answer import Coverage
+    from bioqa.retrieve.retriever import MissingField
+
+# Fields that articles can be filtered on → what they are called.
+_FIELDS = {
+    "date": "publication date",
+    "journal": "journal",
+    "mesh": "MeSH heading",
+    "type": "publication type",
+    "language": "language",
+}
 
 
 def note(text: str) -> None:
-    """A line for the person at the screen, on standard error."""
+    """Write a line to standard error."""
     click.echo(text, err=True)
 
 
 def coverage_text(coverage: "Coverage", max_length: int | None) -> str:
-    """How many of the articles scored were longer than the reranker reads, and how much of them it did not read."""
-    if not coverage.split and not coverage.cut:
-        return "all read whole"
+    """How many of the articles scored exceeded the reranker's maximum length, and how much of them it did not read."""
+    if not coverage.split and not coverage.truncated:
+        return "all read in full"
     share = coverage.unread / max(coverage.characters, 1)
     return (
-        f"longer than its {max_length} tokens: {coverage.split:,} split into windows, {coverage.cut:,} cut; "
-        f"{coverage.unread:,} characters ({share:.2%}) of text not read"
+        f"longer than its {max_length} tokens: {coverage.split:,} split into windows, {coverage.truncated:,} truncated; "
+        f"{coverage.unread:,} characters ({share:.2%}) not read"
     )
 
 
+def report_missing_fields(
+    missing: Iterable["MissingField"], unknown: Iterable[tuple[str, str]], *, all_articles: bool
+) -> None:
+    """Report how many articles filters excluded only because a field is missing, and which filter values no article has.
+
+    ``all_articles``: the counts are of the whole index, not of the articles that match a question.
+    """
+    for field, value in unknown:
+        note(
+            f"No article in the index has the {_FIELDS[field]} {value!r}. A value must match as a whole, ignoring case."
+        )
+    for field, count in missing:
+        articles = ("article" if all_articles else "matching article") + "s" * (count != 1)
+        have, were = ("has", "was") if count == 1 else ("have", "were")
+        options = "--since and --until" if field == "date" else f"--{field}"
+        remark = "; the newest articles often have none yet" if field == "mesh" else ""
+        note(f"{count:,} {articles} {have} no {_FIELDS[field]} and {were} excluded by {options}{remark}.")
+
+
 def progress_bar(unit: str, total: int | None, done: int = 0) -> "tqdm[Any]":
-    """A tqdm bar on standard error, silent where that is no terminal; ``done`` of them were done before."""
+    """A tqdm bar on standard error, hidden if that is not a terminal; ``done`` units were done before."""
     from tqdm import tqdm
 
     return tqdm(
@@ -43,10 +72,7 @@ def progress_bar(unit: str, total: int | None, done: int = 0) -> "tqdm[Any]":
 
 
 def console(file: TextIO | None = None) -> "Console":
-    """A rich console on ``file``, else standard output.
-
-    It colours no words of its own accord, and leaves a closed pipe to the caller.
-    """
+    """A rich console on ``file`` (None: standard output) without automatic highlighting. Broken pipes raise BrokenPipeError."""
     from rich.console import Console
 
     class PipeConsole(Console):
@@ -57,7 +83,7 @@ def console(file: TextIO | None = None) -> "Console":
 
 
 def first_few(names: Sequence[str]) -> str:
-    """The first five of them, in one line."""
+    """The first five names, on one line."""
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
@@ -72,14 +98,14 @@ def human_bytes(size: int) -> str:
 
 
 def _facts(article: Article) -> str:
-    """Journal, year and link of a citation, in one line."""
+    """Journal, year and link of an article, on one line."""
     return " · ".join(
         part for part in (article.journal.rstrip("."), article.date[:4], article.url or article.id) if part
     )
 
 
 def _print_indented(out: "Console", text: "Text", indent: int = 4, first: str = "") -> None:
-    """The text wrapped to the screen, each line indented; ``first`` stands in the indent of the first line."""
+    """Print the text wrapped to the screen and indented; ``first`` goes into the indent of the first line."""
     from rich.text import Text
 
     margin = Text(first.rjust(indent), style="bold cyan")
@@ -90,25 +116,25 @@ def _print_indented(out: "Console", text: "Text", indent: int = 4, first: str = 
 
 
 def print_hits(
-    out: "Console", question: Question, hits: Sequence[Hit], *, abstracts: bool = False, selected: bool = False
+    out: "Console", question: Question, hits: Sequence[Hit], *, abstracts: bool = False, selective: bool = False
 ) -> None:
-    """The ranked articles of one question, their answer sentences highlighted; ``abstracts`` shows them where they stand.
+    """Print the ranked articles of a question with their answer sentences; ``abstracts``: marked in the whole abstract.
 
-    ``selected`` says that filters or a query's own conditions may be why there are none.
+    ``selective``: filters or the query's syntax can exclude articles that have a word of the question.
     """
     from rich.text import Text
 
     out.print(Text(question.body, style="bold"), soft_wrap=True)
     if not hits:
-        reason = "passes the filters and the query" if selected else "holds a word of the question that is searched for"
-        out.print(f"No article matches: none {reason}.")
+        reason = "matches the query and the filters" if selective else "contains a search term of the question"
+        out.print(f"No article {reason}.")
     for hit in hits:
-        belief = (
+        confidence = (
             f"probability {hit.probability:.2f}" if hit.probability is not None else f"BM25 {hit.first_stage_score:.2f}"
         )
         out.print()
         _print_indented(out, Text(hit.article.title or "(no title)", style="bold"), first=f"{hit.rank}. ")
-        _print_indented(out, Text.assemble((f"{_facts(hit.article)} · ", "dim"), (belief, "magenta")))
+        _print_indented(out, Text.assemble((f"{_facts(hit.article)} · ", "dim"), (confidence, "magenta")))
         if abstracts:
             _print_indented(out, highlighted_abstract(hit.article, hit.snippets))
         else:
@@ -120,7 +146,7 @@ def print_hits(
 
 
 def highlighted_abstract(article: Article, snippets: Sequence[Snippet] = ()) -> "Text":
-    """The abstract with the snippets marked, labelled sections on lines of their own."""
+    """The abstract with the snippets marked, and each labelled section on a line of its own."""
     from rich.text import Text
 
     text = Text(article.abstract)
@@ -134,7 +160,7 @@ def highlighted_abstract(article: Article, snippets: Sequence[Snippet] = ()) -> 
 
 
 def print_table(out: "Console", table: "Table", title: str = "") -> None:
-    """A table of results as people read it."""
+    """Print a table of results."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
 

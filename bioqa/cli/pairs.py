@@ -1,4 +1,4 @@
-"""``bioqa pairs``: training pairs from questions, articles and the Cell Ontology; what is in them; whether splits leak."""
+"""``bioqa pairs``: build training pairs from questions, articles and the Cell Ontology, describe them, check splits for leaks."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.options import add_options
+from bioqa.cli.commands import Group, add_options
 from bioqa.cli.output import note, progress_bar
 from bioqa.errors import LeakError, UsageError
 
@@ -17,32 +17,36 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from bioqa.index.reader import Index
-    from bioqa.pairs.build_pairs import BuildReport
+    from bioqa.pairs.build_pairs import PairsReport
     from bioqa.pairs.leaks import Leak
-    from bioqa.pairs.negatives import Mining, Negatives
-    from bioqa.pairs.statistics import Statistics
+    from bioqa.pairs.negatives import Mining, NegativeSpec
+    from bioqa.pairs.pair_statistics import PairStatistics
 
 _PATH = click.Path(path_type=Path)
 _WIDTH = 110
 
 
-@click.group(name="pairs")
+@click.group(
+    name="pairs", cls=Group, example="bioqa pairs build questions.json --negatives random:1 --out pairs.parquet"
+)
 def command() -> None:
-    """Build training pairs with hard negatives, describe them, check that splits do not leak."""
+    """Build training pairs with hard negatives, describe them, check splits for leaks."""
 
 
 _out_option = click.option("--out", type=_PATH, required=True, help="Parquet file to write.")
+_jaccard_option = click.option(
+    "--jaccard",
+    type=float,
+    metavar="SIMILARITY",
+    help="Jaccard similarity from which two questions count as near-duplicates.  [default: 0.75]",
+)
 
 
-def _drawing_options(negatives: str) -> Callable[[Any], Any]:
-    """How negatives are drawn; ``negatives`` is the help on their kinds."""
+def _sampling_options(negatives: str) -> Callable[[Any], Any]:
+    """How negatives are sampled; ``negatives`` is the help on their kinds."""
     return add_options(
         click.option("--negatives", multiple=True, metavar="KIND:NUMBER", help=negatives),
-        click.option(
-            "--threshold",
-            type=float,
-            help="Questions with so much of their words in common (Jaccard) are near-duplicates.  [default: 0.75]",
-        ),
+        _jaccard_option,
         click.option("--seed", default=42, show_default=True, help="The same seed gives the same pairs."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
     )
@@ -54,23 +58,28 @@ _mining_options = add_options(
         type=_PATH,
         multiple=True,
         metavar="FILE",
-        help="Keep the questions, passages and documents of this file out: dev and test.",
+        help="Exclude the questions, passages and documents of this file (dev, test). Repeatable.",
     ),
     click.option(
-        "--mine", metavar="MODEL", help="Take the bm25 negatives that this reranker scores highest, not at random."
+        "--mine-with",
+        metavar="MODEL",
+        help="Mine hard negatives: take the bm25 candidates that this reranker scores highest, not random ones.",
     ),
     click.option(
         "--skip-above",
         type=float,
         metavar="QUANTILE",
-        help="With --mine: leave out candidates scored above this quantile of the question's gold passages.",
+        help="With --mine-with: skip candidates scored above this quantile of the question's gold passages.",
     ),
-    click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N or mps, for --mine."),
-    click.option("--batch-size", default=32, show_default=True, help="Pairs scored at a time under --mine."),
+    click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N or mps, for --mine-with."),
+    click.option("--batch-size", default=32, show_default=True, help="Pairs scored per batch, for --mine-with."),
 )
 
 
-@command.command()
+@command.command(
+    example="bioqa pairs build questions.json --index indexes/pubmed --passages abstracts \\\n"
+    "    --negatives bm25:4 --split train=0.9,dev=0.1 --out pairs.parquet"
+)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=_PATH)
 @_out_option
 @click.option(
@@ -80,25 +89,30 @@ _mining_options = add_options(
     show_default=True,
     help="Pair questions with gold snippets, with abstracts of gold documents, or with their titles and abstracts.",
 )
-@click.option("--index", type=_PATH, help="Index of the articles, for abstracts, articles and sentence negatives.")
-@click.option("--max-positives", type=int, metavar="NUMBER", help="Take at most so many gold passages of a question.")
+@click.option(
+    "--index",
+    type=_PATH,
+    help="Index of the articles, for --passages abstracts or articles and for sentence negatives.",
+)
+@click.option("--max-positives", type=int, metavar="N", help="Maximum number of gold passages per question.")
 @click.option("--share", type=float, help="Scale the numbers of negatives to this share of positives.")
-@click.option("--split", metavar="NAME=SHARE,...", help="Write a file for each split, as train=0.9,dev=0.1.")
+@click.option("--split", metavar="NAME=SHARE,...", help="Write one file per split, such as train=0.9,dev=0.1.")
 @_mining_options
-@_drawing_options(
-    "Negatives for each positive: bm25:4, bm25:4:1-50 (from these ranks without gold; 1-100 unless given), random:1, "
+@_sampling_options(
+    "Negatives per positive: bm25:4, bm25:4:1-50 (from these ranks without gold; 1-100 by default), random:1, "
     "sentence:0.5 (same document, outside gold). Repeatable."
 )
 def build(sources: tuple[Path, ...], out: Path, index: Path | None, **given: Any) -> None:
-    """Build pairs from question SOURCEs: BioASQ JSON, pairs as CSV, TSV, JSON lines or Parquet, BEIR qrels, and others.
+    """Build pairs from question SOURCEs.
 
-    The same question in several files is one question with the passages of all. A split keeps near-duplicate questions, and
-    questions with a passage in common, on one side, and no passage is used in two splits.
+    A SOURCE is BioASQ JSON, pairs as CSV, TSV, JSON lines or Parquet, or BEIR qrels.
+    A question that is in several files is one question with the passages of all. A split keeps near-duplicate questions, and
+    questions that share a passage, together, and no two splits use the same passage.
 
-    JSON lines hold `query`, `pos` and `neg`, or two texts and a label. PubMedQA's JSON and MedQuAD's tar.gz are taken too.
+    JSON lines have `query`, `pos` and `neg`, or two texts and a label. PubMedQA's JSON and MedQuAD's tar.gz are read too.
     """
     from bioqa.pairs.build_pairs import BuildOptions, build_pairs
-    from bioqa.pairs.duplicates import THRESHOLD
+    from bioqa.pairs.duplicates import DEFAULT_JACCARD
     from bioqa.pairs.split import parse_splits
 
     options = BuildOptions(
@@ -108,86 +122,92 @@ def build(sources: tuple[Path, ...], out: Path, index: Path | None, **given: Any
         max_positives=given["max_positives"],
         split=tuple(parse_splits(given["split"])) if given["split"] else (),
         exclude=given["exclude"],
-        threshold=THRESHOLD if given["threshold"] is None else given["threshold"],
+        jaccard=DEFAULT_JACCARD if given["jaccard"] is None else given["jaccard"],
         seed=given["seed"],
     )
-    with _opened(index) as opened, progress_bar("questions", None) as bar:
+    with _open_index(index) as opened, progress_bar("questions", None) as bar:
         report = build_pairs(
             sources,
             out,
             options,
             index=opened,
             mining=_mining(given),
-            made=_made("build", sources, options, given, index),
+            provenance=_provenance("build", sources, options, given, index),
             progress=_advance(bar),
         )
-    _tell(report, given["as_json"])
+    _print_report(report, given["as_json"])
 
 
-@command.command()
+@command.command(
+    example="bioqa pairs titles pubmed/baseline --index indexes/pubmed --limit 10000 \\\n"
+    "    --negatives bm25:4 --out pairs.parquet"
+)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@click.option("--index", type=_PATH, required=True, help="Index of the articles that negatives are drawn from.")
+@click.option("--index", type=_PATH, required=True, help="Index of the articles to sample negatives from.")
 @_out_option
-@click.option("--articles", type=int, help="Stop after so many articles.")
+@click.option("--limit", type=int, metavar="N", help="Use only the first N articles.")
 @click.option(
     "--ask",
     type=click.Choice(["title", "sentence"]),
     multiple=True,
-    help="What stands for the question: the title, a sentence of the abstract, or both.  [default: both]",
+    help="What serves as the question: the title, a sentence of the abstract, or both.  [default: both]",
 )
 @_mining_options
-@_drawing_options("Negatives for each positive: bm25:4, bm25:4:1-50 or random:1. Repeatable.")
+@_sampling_options("Negatives per positive: bm25:4, bm25:4:1-50 or random:1. Repeatable.")
 def titles(sources: tuple[str, ...], index: Path, out: Path, **given: Any) -> None:
-    """Build title-abstract and sentence-abstract pairs from corpus SOURCEs, as `bioqa index build` takes them.
+    """Build title-abstract and sentence-abstract pairs.
 
-    The abstract that a sentence is paired with is without that sentence.
+    SOURCEs are articles, the same as for `bioqa index build`.
+
+    The abstract that a sentence is paired with does not contain that sentence.
     """
-    from bioqa.pairs.duplicates import THRESHOLD
-    from bioqa.pairs.title_pairs import ASKED, TitleOptions, build_titles
+    from bioqa.index.reader import Index
+    from bioqa.pairs.duplicates import DEFAULT_JACCARD
+    from bioqa.pairs.title_pairs import ASKED, TitleOptions, build_title_pairs
 
     options = TitleOptions(
         asked=given["ask"] or ASKED,
         negatives=_negatives(given["negatives"]),
-        articles=given["articles"],
+        limit=given["limit"],
         exclude=given["exclude"],
-        threshold=THRESHOLD if given["threshold"] is None else given["threshold"],
+        jaccard=DEFAULT_JACCARD if given["jaccard"] is None else given["jaccard"],
         seed=given["seed"],
     )
-    from bioqa.index.reader import Index
-
     with Index(index) as opened, progress_bar("questions", None) as bar:
-        report = build_titles(
+        report = build_title_pairs(
             sources,
             opened,
             out,
             options,
             mining=_mining(given),
-            made=_made("titles", sources, options, given, index),
+            provenance=_provenance("titles", sources, options, given, index),
             progress=_advance(bar),
         )
-    _tell(report, given["as_json"])
+    _print_report(report, given["as_json"])
 
 
-@command.command()
+@command.command(example="bioqa pairs cells cl-basic.obo azimuth-crosswalk.csv --out pairs.parquet")
 @click.argument("ontology", type=_PATH)
 @click.argument("crosswalks", metavar="CROSSWALK...", nargs=-1, type=_PATH)
 @_out_option
 @click.option("--share", default=0.07, show_default=True, help="Share of positives.")
-@click.option("--no-synonyms", is_flag=True, help="Ask the labels of the crosswalks alone, not the names of all terms.")
+@click.option("--no-synonyms", is_flag=True, help="Use only the labels of the crosswalks, not the names of all terms.")
 @click.option("--organism", default="Homo sapiens", show_default=True, help="The organism of the labels.")
-@click.option("--split", metavar="NAME=SHARE,...", help="Write a file for each split, as train=0.95,dev=0.05.")
-@_drawing_options(
-    "Kinds of negatives and their weights: bm25:2, bm25:2:1-50, sibling:1 (terms with a parent in common), random:3. "
-    "Repeatable.  [default: these]"
+@click.option("--split", metavar="NAME=SHARE,...", help="Write one file per split, such as train=0.95,dev=0.05.")
+@_sampling_options(
+    "Kinds of negatives and their weights: bm25:2, bm25:2:1-50, sibling:1 (terms that share a parent), random:3. "
+    "Repeatable.  [default: bm25:2, sibling:1, random:3]"
 )
 def cells(ontology: Path, crosswalks: tuple[Path, ...], out: Path, **given: Any) -> None:
-    """Build pairs of cell labels and terms from ONTOLOGY (OBO) and CROSSWALKs (CSV of the Human Reference Atlas).
+    """Build pairs of cell labels and ontology terms.
+
+    ONTOLOGY is the Cell Ontology (OBO), CROSSWALKs are CSV files of the Human Reference Atlas.
 
     Left: "cell_type: …; tissue: …; organism: …". Right: "label: …; synonyms: …; definition: …". A split keeps all tissues of a cell
-    type on one side; the terms are in all.
+    type together; all splits use all terms.
     """
-    from bioqa.pairs.cell_ontology import NEGATIVES, CellOptions, build_cells
-    from bioqa.pairs.duplicates import THRESHOLD
+    from bioqa.pairs.cell_ontology import NEGATIVES, CellOptions, build_cell_pairs
+    from bioqa.pairs.duplicates import DEFAULT_JACCARD
     from bioqa.pairs.split import parse_splits
 
     options = CellOptions(
@@ -196,56 +216,64 @@ def cells(ontology: Path, crosswalks: tuple[Path, ...], out: Path, **given: Any)
         synonyms=not given["no_synonyms"],
         organism=given["organism"],
         split=tuple(parse_splits(given["split"])) if given["split"] else (),
-        threshold=THRESHOLD if given["threshold"] is None else given["threshold"],
+        jaccard=DEFAULT_JACCARD if given["jaccard"] is None else given["jaccard"],
         seed=given["seed"],
     )
     with progress_bar("questions", None) as bar:
-        made = _made("cells", (ontology, *crosswalks), options, given)
-        report = build_cells(ontology, crosswalks, out, options, made=made, progress=_advance(bar))
-    _tell(report, given["as_json"], missing="labels have a term that is not in the ontology")
+        report = build_cell_pairs(
+            ontology,
+            crosswalks,
+            out,
+            options,
+            provenance=_provenance("cells", (ontology, *crosswalks), options, given),
+            progress=_advance(bar),
+        )
+    _print_report(report, given["as_json"], missing="labels were dropped: their term is not in the ontology")
 
 
-@command.command()
+@command.command(example="bioqa pairs stats pairs-train.parquet")
 @click.argument("file", type=_PATH)
 @click.option(
-    "--columns", metavar="QUESTION,PASSAGE,LABEL", help="Names of the columns, where they are not usual ones."
+    "--columns", metavar="QUESTION,PASSAGE,LABEL", help="Names of the columns, if they are not the usual ones."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def stats(file: Path, columns: str | None, as_json: bool) -> None:
-    """Describe the pairs of FILE: rows, share of positives, lengths in characters, three samples."""
-    from bioqa.pairs.pair_file import read_batches, read_made
-    from bioqa.pairs.statistics import describe
+    """Show rows, share of positives, lengths and samples of FILE."""
+    from bioqa.pairs.pair_file import read_provenance
+    from bioqa.pairs.pair_statistics import describe_pairs
+    from bioqa.pairs.read_pairs import read_batches
 
     with progress_bar("pairs", None) as bar:
-        batches = _counted(read_batches(file, columns.split(",") if columns else None), bar.update)
-        found = describe(batches)
+        found = describe_pairs(_counted(read_batches(file, columns.split(",") if columns else None), bar.update))
     if as_json:
-        share = {"positive_share": found.positive_share, "made": read_made(file)}
-        click.echo(json.dumps(asdict(found) | share, ensure_ascii=False))
+        more = {"positive_share": found.positive_share, "provenance": read_provenance(file)}
+        click.echo(json.dumps(asdict(found) | more, ensure_ascii=False))
     else:
         _print_statistics(file, found)
 
 
-@command.command()
+@command.command(example="bioqa pairs check pairs-train.parquet pairs-dev.parquet")
 @click.argument("files", metavar="TRAIN DEV [TEST...]", nargs=-1, required=True, type=_PATH)
-@click.option("--questions-only", is_flag=True, help="Passages may be shared.")
-@click.option("--first-only", is_flag=True, help="Compare the first file with the others, not these among themselves.")
-@click.option("--threshold", type=float, help="Share of common words of near-duplicates.  [default: 0.75]")
+@click.option("--questions-only", is_flag=True, help="Allow shared passages.")
+@click.option("--first-only", is_flag=True, help="Compare only the first file with the others.")
+@_jaccard_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(
-    files: tuple[Path, ...], questions_only: bool, first_only: bool, threshold: float | None, as_json: bool
+    files: tuple[Path, ...], questions_only: bool, first_only: bool, jaccard: float | None, as_json: bool
 ) -> None:
-    """Check that no two files share a question, a near-duplicate of one, or a passage; the exit code is 0 only then.
+    """Check that no two files share questions or passages.
 
-    Files are pairs or question files, in any form that `bioqa pairs build` takes.
+    Near-duplicate questions count as shared. The exit code is 0 only if nothing is shared.
+
+    The files contain pairs or questions, in any format that `bioqa pairs build` reads.
     """
-    from bioqa.pairs.duplicates import THRESHOLD
+    from bioqa.pairs.duplicates import DEFAULT_JACCARD
     from bioqa.pairs.leaks import find_leaks
 
-    limit = THRESHOLD if threshold is None else threshold
+    jaccard = DEFAULT_JACCARD if jaccard is None else jaccard
     with progress_bar("pairs", None) as bar:
         leaks = find_leaks(
-            files, passages=not questions_only, first_only=first_only, threshold=limit, progress=_update(bar)
+            files, passages=not questions_only, first_only=first_only, jaccard=jaccard, progress=bar.update
         )
     if as_json:
         click.echo(json.dumps([asdict(leak) for leak in leaks], ensure_ascii=False, default=str))
@@ -253,33 +281,33 @@ def check(
         _print_leaks(leaks)
     if leaks:
         raise LeakError(
-            "The files leak into each other: see above. Build them with --split or --exclude, or take the rows out."
+            "The files leak into each other (see above). Build them with --split or --exclude, or drop the rows."
         )
     if not as_json:
         what = "question" if questions_only else "question or passage"
         where = f"in {files[0]} and another file" if first_only else f"in two of {len(files)} files"
-        click.echo(f"No {what} stands {where} (near-duplicates: Jaccard {limit:g} or more).")
+        click.echo(f"No {what} is {where} (near-duplicates: Jaccard {jaccard:g} or more).")
 
 
-def _negatives(texts: Sequence[str]) -> "tuple[Negatives, ...]":
+def _negatives(texts: Sequence[str]) -> "tuple[NegativeSpec, ...]":
     from bioqa.pairs.negatives import parse_negatives
 
     return tuple(parse_negatives(part) for text in texts for part in text.replace(",", " ").split())
 
 
 def _mining(given: dict[str, Any]) -> "Mining | None":
-    if given["mine"] is None:
+    if given["mine_with"] is None:
         if given["skip_above"] is not None:
-            raise UsageError("--skip-above needs --mine MODEL.")
+            raise UsageError("--skip-above requires --mine-with MODEL.")
         return None
     from bioqa.pairs.negatives import Mining
     from bioqa.rerank.reranker import Reranker
 
-    reranker = Reranker(given["mine"], device=given["device"], batch_size=given["batch_size"])
+    reranker = Reranker(given["mine_with"], device=given["device"], batch_size=given["batch_size"])
     return Mining(reranker, given["skip_above"])
 
 
-def _opened(index: Path | None) -> "AbstractContextManager[Index | None]":
+def _open_index(index: Path | None) -> "AbstractContextManager[Index | None]":
     if index is None:
         return nullcontext()
     from bioqa.index.reader import Index
@@ -287,7 +315,7 @@ def _opened(index: Path | None) -> "AbstractContextManager[Index | None]":
     return Index(index)
 
 
-def _made(
+def _provenance(
     name: str, sources: Sequence[str | Path], options: Any, given: dict[str, Any], index: Path | None = None
 ) -> dict[str, Any]:
     """How a file was made, for its metadata."""
@@ -299,7 +327,7 @@ def _made(
         "seed": options.seed,
         "sources": [str(source) for source in sources],
         "index": str(index) if index else None,
-        "mine": given.get("mine"),
+        "mine_with": given.get("mine_with"),
         "skip_above": given.get("skip_above"),
         "options": json.loads(json.dumps(asdict(options), default=str)),
     }
@@ -313,22 +341,17 @@ def _advance(bar: Any) -> Callable[[int, int | None], None]:
     return advance
 
 
-def _update(bar: Any) -> Callable[[int], None]:
-    def update(count: int) -> None:
-        bar.update(count)
-
-    return update
-
-
 def _counted(batches: Iterator[Any], update: Callable[[int], object]) -> Iterator[Any]:
     for batch in batches:
         yield batch
         update(batch.num_rows)
 
 
-def _tell(report: "BuildReport", as_json: bool, missing: str = "gold documents are not in the index") -> None:
+def _print_report(
+    report: "PairsReport", as_json: bool, missing: str = "gold documents were dropped: not in the index"
+) -> None:
     if as_json:
-        left_out = ("excluded_questions", "excluded_passages", "missing_documents", "given_negatives")
+        dropped = ("excluded_questions", "excluded_passages", "missing_documents", "dropped_negatives")
         files = [
             {
                 "path": str(one.path),
@@ -339,19 +362,19 @@ def _tell(report: "BuildReport", as_json: bool, missing: str = "gold documents a
             }
             for one in report.files
         ]
-        click.echo(json.dumps({"files": files} | {name: getattr(report, name) for name in left_out}))
+        click.echo(json.dumps({"files": files} | {name: getattr(report, name) for name in dropped}))
         return
     for one in report.files:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(one.kinds.items()))
         share = f", {one.positives / one.rows:.1%} positive" if one.rows else ""
         click.echo(f"{one.path}: {one.rows:,} pairs of {one.questions:,} questions{share} ({kinds})")
     for count, what in (
-        (report.excluded_questions, "questions were left out: --exclude holds them, or near-duplicates"),
-        (report.excluded_passages, "passages were left out: --exclude holds them"),
-        (report.missing_documents, f"{missing}: left out"),
+        (report.excluded_questions, "questions were dropped: they or near-duplicates are in --exclude"),
+        (report.excluded_passages, "passages were dropped: they are in --exclude"),
+        (report.missing_documents, missing),
         (
-            report.given_negatives,
-            "given negatives were left out: gold of the question has their words, they come twice, or another split has them",
+            report.dropped_negatives,
+            "given negatives were dropped: they match gold, are duplicates or are in another split",
         ),
     ):
         if count:
@@ -363,7 +386,7 @@ def _short(text: str) -> str:
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
 
 
-def _print_statistics(file: Path, found: "Statistics") -> None:
+def _print_statistics(file: Path, found: "PairStatistics") -> None:
     click.echo(f"{file}: {found.rows:,} pairs of {found.questions:,} questions")
     click.echo(f"positive  {found.positives:,} ({found.positive_share:.1%})")
     click.echo("kinds     " + ", ".join(f"{count:,} {kind}" for kind, count in found.kinds.items()))

@@ -1,4 +1,4 @@
-"""The options of the reranker: which model, where it runs, how it reads long articles, how many of them."""
+"""The options of reranking: how much, and which reranker on which device."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.options import add_options
+from bioqa.cli.commands import add_options
 from bioqa.cli.output import coverage_text, note
 from bioqa.cli.search_options import open_retriever
-from bioqa.errors import UsageError
 from bioqa.pipeline.options import AGGREGATIONS, PipelineOptions
-from bioqa.retrieve.options import SearchOptions
 
 if TYPE_CHECKING:
     from bioqa.pipeline.answer import Coverage
@@ -22,23 +20,58 @@ if TYPE_CHECKING:
     from bioqa.rerank.reranker import Reranker
 
 reranker_options = add_options(
-    click.option("--reranker", default="default", show_default=True, help="Hugging Face name or local folder of a cross-encoder."),
-    click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps, or several GPUs: cuda:0,cuda:1."),
-    click.option("--engine", default="auto", show_default=True, help="exact (fp32), cpu-int8, gpu, or the fastest that can."),
-    click.option("--batch-size", default=32, show_default=True, help="Pairs scored at a time; on gpu, 1,024 tokens for each."),
-    click.option("--max-length", type=int, help="Tokens read of question and article.  [default: the model's]"),
     click.option(
-        "--aggregation", type=click.Choice(list(AGGREGATIONS)), default="maxp", show_default=True,
-        help="Score of an article longer than that: its best window, its first, the mean of all; or truncate it.",
+        "--reranker",
+        metavar="MODEL",
+        default="default",
+        show_default=True,
+        help="Cross-encoder: a Hugging Face name or a local folder.",
     ),
-    click.option("--overlap", default=0, show_default=True, help="Sentences shared by adjacent windows."),
-)  # fmt: skip
+    click.option(
+        "--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps, or several GPUs: cuda:0,cuda:1."
+    ),
+    click.option(
+        "--engine",
+        default="auto",
+        show_default=True,
+        help="exact (fp32), cpu-int8 or gpu; auto: the fastest that supports the model.",
+    ),
+    click.option(
+        "--batch-size",
+        metavar="N",
+        type=click.IntRange(min=1),
+        default=32,
+        show_default=True,
+        help="Pairs per batch; with the gpu engine, 1,024 tokens for each pair.",
+    ),
+    click.option(
+        "--max-length",
+        metavar="N",
+        type=int,
+        help="Maximum number of tokens of question and article.  [default: the model's]",
+    ),
+    click.option(
+        "--aggregation",
+        type=click.Choice(list(AGGREGATIONS)),
+        default="maxp",
+        show_default=True,
+        help="How to score longer articles: by the best window, the first, the mean of all, or truncated.",
+    ),
+    click.option(
+        "--overlap",
+        metavar="N",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Sentences shared by adjacent windows.",
+    ),
+)
 """The options of a reranker."""
 
 
 @dataclass(frozen=True)
 class RerankerOptions:
-    """The values of a reranker's options."""
+    """The values of the options of a reranker."""
 
     reranker: str
     device: str
@@ -50,19 +83,11 @@ class RerankerOptions:
 
     @classmethod
     def take(cls, given: dict[str, Any]) -> "RerankerOptions":
-        """Take the reranker's values out of all those that a command was given.
-
-        Raises:
-            UsageError: one of them is out of range.
-        """
-        options = cls(**{one.name: given.pop(one.name) for one in fields(cls)})
-        for name, value, least in (("batch-size", options.batch_size, 1), ("overlap", options.overlap, 0)):
-            if value < least:
-                raise UsageError(f"--{name} must be {least} or more, not {value}.")
-        return options
+        """Remove the options of the reranker from a command's options, and return them as one value."""
+        return cls(**{one.name: given.pop(one.name) for one in fields(cls)})
 
     def load(self) -> "Reranker":
-        """The reranker, loaded."""
+        """Load the reranker. Raises what ``Reranker`` raises."""
         from bioqa.rerank.reranker import Reranker
 
         return Reranker(
@@ -75,16 +100,18 @@ class RerankerOptions:
 
 
 rerank_options = add_options(
-    click.option("--no-rerank", is_flag=True, help="BM25 alone."),
+    click.option("--no-rerank", is_flag=True, help="Rank by BM25 only."),
     click.option(
         "--rerank-depth",
-        type=int,
-        help="Candidates to rerank.  [default: 50 on CPU, 100 on GPU, at least the results asked for]",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="Candidates to rerank; the others follow in BM25's order.  [default: 50 on CPU, 100 on GPU, or --top if more]",
     ),
     click.option(
         "--first-stage-weight",
+        metavar="WEIGHT",
         type=float,
-        help="Rank by logit + this times the BM25 score.  [default: what the model's folder says, else 0]",
+        help="Rank by logit + WEIGHT × the BM25 score.  [default: the model's, else 0]",
     ),
     reranker_options,
 )
@@ -93,7 +120,7 @@ rerank_options = add_options(
 
 @dataclass(frozen=True)
 class RerankOptions:
-    """The values of the options of the second stage."""
+    """The values of ``rerank_options``."""
 
     no_rerank: bool
     rerank_depth: int | None
@@ -102,61 +129,47 @@ class RerankOptions:
 
     @classmethod
     def take(cls, given: dict[str, Any]) -> "RerankOptions":
-        """Take the second stage's values out of all those that a command was given.
+        """Remove the options of reranking from a command's options, and return them as one value."""
+        model = RerankerOptions.take(given)
+        return cls(given.pop("no_rerank"), given.pop("rerank_depth"), given.pop("first_stage_weight"), model)
+
+    def pipeline_options(self, **rest: Any) -> PipelineOptions:
+        """The options of a pipeline: these, and ``rest``.
 
         Raises:
-            UsageError: a number is out of range.
+            UsageError: a value is out of range.
         """
-        depth: int | None = given.pop("rerank_depth")
-        check_positive("--rerank-depth", depth)
-        return cls(given.pop("no_rerank"), depth, given.pop("first_stage_weight"), RerankerOptions.take(given))
-
-
-def check_positive(option: str, value: int | None) -> None:
-    """Raise UsageError where an option's number is less than 1."""
-    if value is not None and value < 1:
-        raise UsageError(f"{option} must be 1 or more, not {value}.")
+        return PipelineOptions(
+            rerank_depth=self.rerank_depth,
+            first_stage_weight=self.first_stage_weight,
+            aggregation=self.model.aggregation,
+            overlap=self.model.overlap,
+            **rest,
+        )
 
 
 @contextmanager
 def open_pipeline(
-    index: Path | None,
-    corpus: Path | None,
-    search: SearchOptions,
-    options: RerankOptions,
-    *,
-    top: int,
-    sentences: int = 0,
-    explain: bool = False,
+    index: Path | None, corpus: Path | None, rerank: RerankOptions, options: PipelineOptions
 ) -> "Iterator[Pipeline]":
-    """The pipeline over the index, or over the corpus file in memory.
+    """A pipeline over an index, or else over a corpus file in memory.
 
     Raises what ``open_retriever`` and ``Reranker`` raise.
     """
     from bioqa.pipeline.pipeline import Pipeline
 
-    chosen = PipelineOptions(
-        top=top,
-        rerank_depth=options.rerank_depth,
-        first_stage_weight=options.first_stage_weight,
-        aggregation=options.model.aggregation,
-        overlap=options.model.overlap,
-        sentences=sentences,
-        explain=explain,
-        search=search,
-    )
-    # Loading the reranker and starting Java take about as long; side by side they take little more than one.
+    # Loading the reranker and starting Java take about as long; in parallel they take little longer than one of them.
     with ThreadPoolExecutor(1) as pool:
-        loading = None if options.no_rerank else pool.submit(options.model.load)
-        with open_retriever(index, corpus, search) as retriever:
-            yield Pipeline(retriever, loading.result() if loading else None, chosen)
+        loading = None if rerank.no_rerank else pool.submit(rerank.model.load)
+        with open_retriever(index, corpus, options.search) as retriever:
+            yield Pipeline(retriever, loading.result() if loading else None, options)
 
 
 def report_coverage(pipeline: "Pipeline", coverage: "Coverage") -> None:
-    """Say what was reranked, by what, and how much of it was read."""
+    """Report what was reranked, with which reranker, and how much of it was read."""
     if pipeline.reranker is None:
         return
     read = coverage_text(coverage, pipeline.reranker.max_length)
-    weight = pipeline.first_stage_weight
+    weight = pipeline.resolve_options().first_stage_weight
     ranked = f", ranked by logit + {weight:g} × BM25" if weight else ""
     note(f"Reranked {coverage.scored:,} BM25 candidates with {pipeline.reranker.label}{ranked}; {read}.")

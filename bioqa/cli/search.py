@@ -1,4 +1,4 @@
-"""``bioqa search``: questions → ranked articles with answer sentences, or a run file."""
+"""``bioqa search``: questions → ranked articles with answer sentences, or a TREC run."""
 
 import json
 import sys
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.output import console, first_few, note, print_hits, progress_bar
-from bioqa.cli.rerank_options import RerankOptions, check_positive, open_pipeline, report_coverage, rerank_options
-from bioqa.cli.search_options import GroupedCommand, report_missing_fields, search_options, take_search_options
+from bioqa.cli.commands import Command
+from bioqa.cli.output import console, first_few, note, print_hits, progress_bar, report_missing_fields
+from bioqa.cli.rerank_options import RerankOptions, open_pipeline, report_coverage, rerank_options
+from bioqa.cli.search_options import report_filters, search_options, take_search_options
 from bioqa.errors import UsageError
 from bioqa.retrieve.options import SearchOptions
 from bioqa.types import Question
@@ -30,68 +31,87 @@ class _Options:
     abstracts: bool
     as_json: bool
     explain: bool
-    search: SearchOptions
-    second: RerankOptions
 
 
-@click.command(name="search", cls=GroupedCommand)
-@click.argument("words", metavar="[INDEX] [QUESTION]", nargs=-1)
-@click.option("--corpus", type=click.Path(path_type=Path), help="Search this corpus file in memory; no INDEX then.")
-@click.option(
-    "--questions", type=click.Path(path_type=Path), help="Ask each question of a file: BioASQ JSON, TSV or BEIR."
+@click.command(
+    name="search",
+    cls=Command,
+    example='bioqa search indexes/demo "Which gene is mutated in Marfan syndrome?" --top 3\n'
+    "bioqa search indexes/demo --questions questions.json --top 1000 --run out.run",
 )
-@click.option("--run", metavar="OUT", help="With --questions: write a TREC run to OUT (- for standard output).")
-@click.option("--top", default=10, show_default=True, help="Results per question.")
-@click.option("--sentences", default=2, show_default=True, help="Answer sentences shown per article.")
+@click.argument("words", metavar="[INDEX] [QUESTION]", nargs=-1)
+@click.option(
+    "--corpus",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Search this corpus file in memory instead of an INDEX.",
+)
+@click.option(
+    "--questions",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Answer every question of this file: BioASQ JSON, TSV or BEIR.",
+)
+@click.option("--run", metavar="FILE", help="With --questions: write a TREC run (- for standard output).")
+@click.option(
+    "--top", metavar="N", type=click.IntRange(min=1), default=10, show_default=True, help="Results per question."
+)
+@click.option(
+    "--sentences",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="Answer sentences per article.",
+)
 @rerank_options
-@click.option("--abstracts", is_flag=True, help="Show whole abstracts with the answer sentences marked in them.")
+@click.option("--abstracts", is_flag=True, help="Show whole abstracts with the answer sentences marked.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per question.")
-@click.option("--explain", is_flag=True, help="Show how the BM25 score of each article came about.")
+@click.option("--explain", is_flag=True, help="Show how the BM25 score of each article is computed.")
 @search_options
 def command(words: tuple[str, ...], **given: Any) -> None:
     """Search INDEX for articles that answer QUESTION.
 
-    The question is read from standard input where none is given. BM25 finds candidates, a cross-encoder reranks them, and each
-    article is shown with the sentences that answer best.
+    BM25 finds candidates, a cross-encoder reranks them, and each article is shown with the sentences that answer best. Without
+    QUESTION, the question is read from standard input.
     """
-    options = _Options(search=take_search_options(given), second=RerankOptions.take(given), **given)
+    search, rerank = take_search_options(given), RerankOptions.take(given)
+    options = _Options(**given)
     _check(options)
-    index_path, question = _arguments(words, options)
-    from bioqa.index.jvm import optimize_for_startup
-
+    chosen = rerank.pipeline_options(
+        top=options.top, sentences=options.sentences, explain=options.explain, search=search
+    )
+    index, question = _arguments(words, options)
     questions = _questions(options, question)
     if options.questions is None:
+        from bioqa.index.jvm import optimize_for_startup
+
         optimize_for_startup()
-    with open_pipeline(
-        index_path,
-        options.corpus,
-        options.search,
-        options.second,
-        top=options.top,
-        sentences=options.sentences,
-        explain=options.explain,
-    ) as pipeline:
-        _answer(pipeline, questions, options)
+    with open_pipeline(index, options.corpus, rerank, chosen) as pipeline:
+        if options.questions is not None:
+            pipeline.check_questions(questions)
+        if options.run is not None:
+            coverage = _write_run(pipeline, questions, options, options.run)
+        else:
+            coverage = _print_answers(pipeline, questions, options)
+        if options.questions is not None:
+            report_filters(pipeline.retriever, search)
+        report_coverage(pipeline, coverage)
 
 
 def _check(options: _Options) -> None:
-    check_positive("--top", options.top)
-    if options.sentences < 0:
-        raise UsageError(f"--sentences must be 0 or more, not {options.sentences}.")
     if options.run is not None and options.questions is None:
-        raise UsageError("--run needs --questions FILE: a run file is for a set of questions.")
+        raise UsageError("--run needs --questions FILE: a run is for a set of questions.")
     if options.run is not None and options.as_json:
-        raise UsageError("--run and --json exclude each other: a run file has its own format.")
+        raise UsageError("--run and --json cannot be combined: a run has its own format.")
     if options.run is not None and options.explain:
-        raise UsageError("--run and --explain exclude each other: a run file holds scores only.")
+        raise UsageError("--run and --explain cannot be combined: a run has no explanations.")
     if options.corpus is not None and options.explain:
-        raise UsageError(
-            "--explain needs an index: --corpus is searched in memory. Build one with `bioqa index build`."
-        )
+        raise UsageError("--explain needs an index. Build one with `bioqa index build`.")
 
 
 def _arguments(words: tuple[str, ...], options: _Options) -> tuple[Path | None, str | None]:
-    """Which words are the index and which the question."""
+    """The index and the question among the arguments."""
     index = None
     if options.corpus is None:
         if not words:
@@ -111,22 +131,12 @@ def _questions(options: _Options, question: str | None) -> list[Question]:
         return read_questions(options.questions)
     if question is None:
         if sys.stdin is None or sys.stdin.isatty():
-            raise UsageError("No question was given. Put it after the index in quotes, or pipe it in.")
+            raise UsageError("There is no question. Put it in quotes after the index, or pipe it in.")
         try:
             question = sys.stdin.buffer.read().decode("utf-8")
         except UnicodeDecodeError as problem:
             raise UsageError(f"The question on standard input is not UTF-8 (byte {problem.start}).") from None
     return [Question("question", check_question(question))]
-
-
-def _answer(pipeline: "Pipeline", questions: list[Question], options: _Options) -> None:
-    if options.questions is not None:
-        pipeline.check_questions(questions)
-    if options.run is not None:
-        coverage = _write_run(pipeline, questions, options, options.run)
-    else:
-        coverage = _print_answers(pipeline, questions, options)
-    report_coverage(pipeline, coverage)
 
 
 def _print_answers(pipeline: "Pipeline", questions: list[Question], options: _Options) -> "Coverage":
@@ -142,24 +152,16 @@ def _print_answers(pipeline: "Pipeline", questions: list[Question], options: _Op
         else:
             if number:
                 out.rule()
-            print_hits(out, question, answer.hits, abstracts=options.abstracts, selected=_selects(options.search))
+            selective = _is_selective(answer.options.search)
+            print_hits(out, question, answer.hits, abstracts=options.abstracts, selective=selective)
         if options.questions is None:
             report_missing_fields(answer.missing_fields, answer.unknown_filter_values, all_articles=False)
-    if options.questions is not None:
-        _report_filters(pipeline)
     return coverage
 
 
-def _selects(search: SearchOptions) -> bool:
-    """Whether an article that has a word of the question may be excluded."""
+def _is_selective(search: SearchOptions) -> bool:
+    """Whether an article that has a word of the question can be excluded."""
     return bool(search.filters) or search.syntax != "words"
-
-
-def _report_filters(pipeline: "Pipeline") -> None:
-    search = pipeline.options.search
-    if search.filters:
-        missing = pipeline.retriever.missing_field_counts(None, search)
-        report_missing_fields(missing, pipeline.retriever.unknown_filter_values(search), all_articles=True)
 
 
 def _write_run(pipeline: "Pipeline", questions: list[Question], options: _Options, path: str) -> "Coverage":
@@ -179,6 +181,5 @@ def _write_run(pipeline: "Pipeline", questions: list[Question], options: _Option
             out.writelines(run_lines(ranked.question.id, ranked.results, tag))
             bar.update()
     if empty:
-        note(f"{len(empty)} of {len(questions)} questions matched no article ({first_few(empty)}).")
-    _report_filters(pipeline)
+        note(f"{len(empty):,} of {len(questions):,} questions match no article ({first_few(empty)}).")
     return coverage

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from bioqa.cli.commands import Command
 from bioqa.cli.output import console, highlighted_abstract
 from bioqa.errors import UsageError
 
 
-@click.command(name="show")
+@click.command(name="show", cls=Command, example="bioqa show indexes/demo 99000001")
 @click.argument("index", type=click.Path(path_type=Path))
 @click.argument("pmid")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -21,7 +22,7 @@ def command(index: Path, pmid: str, as_json: bool) -> None:
     with Index(index) as opened:
         article = opened.get(pmid.strip())
     if article is None:
-        raise UsageError(f"{index} holds no article {pmid}.")
+        raise UsageError(f"{index} has no article {pmid}.")
     if as_json:
         click.echo(json.dumps(asdict(article), ensure_ascii=False))
         return

@@ -1,4 +1,4 @@
-"""Scored pairs judged by their labels: at a frozen threshold, and beside it in the way of published cards."""
+"""Classification measures of a file of scored pairs: at a frozen threshold, and as published cards report them."""
 
 import json
 import math
@@ -9,73 +9,72 @@ from typing import Any
 from bioqa.errors import ModelError, UsageError
 from bioqa.evaluate.classification import (
     CALIBRATION_BINS,
-    Classification,
-    Published,
+    ClassificationMeasures,
+    PublishedMeasures,
     are_probabilities,
-    classify,
-    published,
+    classification_measures,
+    published_measures,
 )
 from bioqa.evaluate.scored_pairs import ScoredPairs
 from bioqa.evaluate.tables import Column, Table
 
-PUBLISHED = "best threshold of this set (as published cards report; optimistic)"
+PUBLISHED = "best threshold of this set (as in published cards; optimistic)"
 
 
 @dataclass(frozen=True, slots=True)
 class ClassificationReport:
-    """``frozen`` has the measures at a threshold that ``origin`` tells the source of; ``best`` those that published cards report.
+    """``frozen`` has the measures at a threshold from ``origin``; ``best`` those that published cards report.
 
-    ``scale`` is what the scores and both blocks' thresholds are: "probability", or "logit", whose logistic function calibration
-    is judged by.
+    ``scale`` is that of the scores and of all thresholds: "probability" or "logit"; calibration is that of the logits' logistic
+    function.
     """
 
-    frozen: Classification
+    frozen: ClassificationMeasures
     origin: str
-    best: Published
+    best: PublishedMeasures
     scale: str
     pairs: ScoredPairs
 
     @property
     def title(self) -> str:
-        """What the measures at the frozen threshold are to be called."""
+        """The heading of the measures at the frozen threshold."""
         return f"at the frozen threshold ({self.origin})" if self.origin else "at probability 0.5 (no threshold given)"
 
 
-def judge_pairs(
-    pairs: ScoredPairs, *, threshold: float | None = None, model: str | Path | None = None, scale: str | None = None
+def evaluate_scored_pairs(
+    pairs: ScoredPairs, *, threshold: float | None = None, reranker: str | Path | None = None, scale: str | None = None
 ) -> ClassificationReport:
-    """Judge scored pairs at ``threshold``, on the scale of the scores; else at that of a model folder; else at probability 0.5.
+    """Measure scored pairs at ``threshold``, on the scale of the scores; else at that of a model folder; else at probability 0.5.
 
-    A model folder's threshold is on the scale of the model's own scores, which the pairs' scores must be.
+    The threshold of the model folder ``reranker`` is on the scale of the model's own scores; the pairs' scores must be on it too.
 
-    ``scale`` is "probability" or "logit"; None takes scores that all lie in 0 to 1 for probabilities, others for logits.
+    ``scale`` is "probability" or "logit"; None takes scores for probabilities if all are between 0 and 1, else for logits.
 
     Raises:
-        UsageError: both a threshold and a model, scores called probabilities that are not, or a threshold for probabilities that
-            is none.
-        ModelError: the model folder carries no threshold.
+        UsageError: both a threshold and a reranker, or scores or a threshold that are not probabilities on that scale.
+        ModelError: the model folder has no threshold.
     """
-    if threshold is not None and model is not None:
-        raise UsageError("Give a threshold or a model that carries one, not both.")
+    if threshold is not None and reranker is not None:
+        raise UsageError("Give a threshold or a reranker with a threshold, not both.")
     within = are_probabilities(pairs.scores)
     if scale == "probability" and not within:
-        raise UsageError("The scores are no probabilities: some lie outside 0 to 1.")
+        raise UsageError("The scores are not probabilities: some are outside 0 to 1.")
     scale = scale or ("probability" if within else "logit")
-    origin = "given" if threshold is not None else f"of {model}" if model is not None else ""
+    origin = "given" if threshold is not None else f"of {reranker}" if reranker is not None else ""
     if threshold is None:
-        threshold = model_threshold(model) if model is not None else 0.0 if scale == "logit" else 0.5
+        threshold = model_threshold(reranker) if reranker is not None else 0.0 if scale == "logit" else 0.5
     if scale == "probability" and not 0 <= threshold <= 1 and math.isfinite(threshold):
-        whose = f" of {model}" if model is not None else ""
+        whose = f" of {reranker}" if reranker is not None else ""
         raise UsageError(
-            f"The threshold {threshold:g}{whose} is no probability, but the scores are: all lie in 0 to 1. Give a threshold on "
-            "their scale, or --scale logit if they are logits."
+            f"The threshold {threshold:g}{whose} is not a probability, but the scores are: all are between 0 and 1. Give a "
+            "threshold on their scale, or --scale logit if they are logits."
         )
-    frozen = classify(pairs.labels, pairs.scores, threshold, probabilities=_probabilities(pairs, scale))
-    return ClassificationReport(frozen, origin, published(pairs.labels, pairs.scores), scale, pairs)
+    frozen = classification_measures(pairs.labels, pairs.scores, threshold, probabilities=_probabilities(pairs, scale))
+    return ClassificationReport(frozen, origin, published_measures(pairs.labels, pairs.scores), scale, pairs)
 
 
 def model_threshold(folder: str | Path) -> float:
-    """The threshold that a model folder carries: "threshold" in its bioqa.json.
+    """The threshold of a model folder: "threshold" in its bioqa.json.
 
     Raises:
         ModelError: there is none, or it is not a finite number.
@@ -85,13 +84,13 @@ def model_threshold(folder: str | Path) -> float:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise ModelError(
-            f"{path} cannot be read, so {folder} carries no threshold. Name a folder that `bioqa train` made."
+            f"{path} cannot be read, so {folder} has no threshold. Name a folder that `bioqa train` made."
         ) from None
     except ValueError as problem:
         raise ModelError(f"{path} is not JSON ({problem}).") from None
     value = content.get("threshold") if isinstance(content, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ModelError(f"{path} holds no threshold (found {value!r}). Give one that was chosen on other data.")
+        raise ModelError(f"{path} has no threshold (found {value!r}). Give one that was chosen on other data.")
     return float(value)
 
 
@@ -101,8 +100,8 @@ def _probabilities(pairs: ScoredPairs, scale: str) -> Any:
     return expit(pairs.scores) if scale == "logit" else pairs.scores
 
 
-def plot_report(report: ClassificationReport, folder: str | Path) -> list[Path]:
-    """Write the pictures of the report into a folder, all over probabilities; see ``plots.write_plots``."""
+def plot_classification(report: ClassificationReport, folder: str | Path) -> list[Path]:
+    """Write the plots of the report into a folder, over probabilities; see ``plots.write_plots``."""
     from scipy.special import expit
 
     from bioqa.evaluate.plots import write_plots
@@ -112,7 +111,7 @@ def plot_report(report: ClassificationReport, folder: str | Path) -> list[Path]:
 
 
 def classification_table(report: ClassificationReport) -> Table:
-    """Both blocks side by side; that of published cards has accuracy and F1 each at a threshold of its own."""
+    """Both sets of measures side by side; published cards have accuracy and F1 each at a threshold of its own."""
     at, best = report.frozen, report.best
     rows = [
         ("Threshold", at.threshold, None, None),

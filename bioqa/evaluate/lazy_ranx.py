@@ -1,8 +1,8 @@
 """ranx's measures without the rest of ranx.
 
-Importing ranx loads pandas, matplotlib.pyplot, scipy.stats and ir_datasets, which takes longer than judging a run does; its
-measures need numba only. So the package is put in place without running its ``__init__``, and that runs when something asks for
-what it defines: ``import ranx`` elsewhere in the process works as ever.
+Importing ranx loads pandas, matplotlib.pyplot, scipy.stats and ir_datasets, which takes longer than evaluating a run; its measures
+only need numba. So the package is registered without running its ``__init__``, which runs when one of its own names is first used:
+``import ranx`` elsewhere in the process works as usual.
 """
 
 import sys
@@ -25,12 +25,12 @@ def ranx_metrics() -> ModuleType:
         spec = find_spec("ranx")
         if spec is None:
             raise SetupError("Ranking measures need the package ranx. Install it: pip install ranx.")
-        sys.modules["ranx"] = _unrun(spec)
+        sys.modules["ranx"] = _deferred(spec)
     return import_module("ranx.metrics")
 
 
 class _Package(ModuleType):
-    """A package whose code runs at the first use of a name that it defines."""
+    """A package whose ``__init__`` runs when one of its names is first used."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # what the import system and inspections look for
@@ -42,7 +42,7 @@ class _Package(ModuleType):
         return getattr(self, name)
 
 
-def _unrun(spec: ModuleSpec) -> ModuleType:
+def _deferred(spec: ModuleSpec) -> ModuleType:
     from numba import config
 
     config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]  # as ranx sets it

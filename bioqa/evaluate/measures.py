@@ -1,43 +1,45 @@
-"""All measures that a suite may name: those of ``ranking``, and BioASQ's mean average precision."""
+"""All measures of a run: those of ``ranking``, and BioASQ's mean average precision."""
 
 from collections.abc import Mapping, Sequence
 
-from bioqa.bioasq.answers import Answer
-from bioqa.bioasq.measures import LIMIT, evaluate
+from bioqa.bioasq.official_measures import LIMIT, score_phase_a
+from bioqa.bioasq.phase_a_file import PhaseAAnswer
 from bioqa.evaluate import ranking
 from bioqa.io.trec import Qrels, RunScores
 
 BIOASQ_MAP = "bioasq-map@10"
 """BioASQ's average precision of documents since edition 8: the first 10 results, over min(relevant, 10)."""
 
-COMPILING = "Compiling the measures, once per installation: about half a minute …"
+COMPILING = "Compiling the measures (once per installation, about half a minute) …"
 
 
 def check_measures(names: Sequence[str]) -> None:
-    """Raise UsageError for a name that is no measure."""
+    """Raise UsageError for a name that is not a measure."""
     for name in names:
         if name != BIOASQ_MAP:
             ranking.parse_measure(name)
 
 
 def measure_runs(qrels: Qrels, run: RunScores, measures: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Measure → question id → value, for every question of the qrels; one without results counts 0.
+    """Measure → question id → value, for every question in the qrels; a question without results counts 0.
 
     Raises:
         UsageError: an unknown measure.
-        QuestionError: as ``ranking.evaluate``.
+        QuestionError: as for ``ranking.evaluate_run``.
     """
-    found = ranking.evaluate(qrels, run, [name for name in measures if name != BIOASQ_MAP] or ["AP"])
+    found = ranking.evaluate_run(qrels, run, [name for name in measures if name != BIOASQ_MAP] or ["AP"])
     if BIOASQ_MAP in measures:
         found[BIOASQ_MAP] = _bioasq(qrels, run)
     return {name: found[name] for name in measures}
 
 
 def _bioasq(qrels: Qrels, run: RunScores) -> dict[str, float]:
-    """The average precision of the official evaluator for each question; it looks at a list's order, not at scores."""
-    gold = [Answer(id, tuple(name for name, grade in grades.items() if grade > 0)) for id, grades in qrels.items()]
-    system = [Answer(id, _first(run.get(id, {}))) for id in qrels]
-    scores = evaluate(gold, system).questions
+    """The official evaluator's average precision of each question; it looks at the order of a list, not at scores."""
+    gold = [
+        PhaseAAnswer(id, tuple(name for name, grade in grades.items() if grade > 0)) for id, grades in qrels.items()
+    ]
+    system = [PhaseAAnswer(id, _first(run.get(id, {}))) for id in qrels]
+    scores = score_phase_a(gold, system).questions
     return {one.id: one.documents.average_precision for one in scores}
 
 

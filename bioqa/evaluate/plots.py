@@ -1,17 +1,15 @@
-"""Pictures of how well scores tell relevant pairs from others, drawn with matplotlib's Agg backend and no global state.
+"""Plots of how well scores separate relevant pairs from others, drawn with matplotlib and no global state.
 
-Each drawing function takes the axes to draw on, labels [n] of 0 and 1, and probabilities [n]. The colours are of Okabe and Ito's
-palette, which colour-blind readers can tell apart; what is told by colour is told by line or marker as well.
+Each drawing function takes the axes to draw on, labels [n] of 0 and 1, and probabilities [n]. The colours are from Okabe and Ito's
+colour-blind-safe palette; whatever a colour distinguishes, a line style or marker distinguishes too.
 """
 
-import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bioqa.errors import OutputError
-from bioqa.evaluate.classification import calibration_error, checked, classify, reliability_bins
+from bioqa.evaluate.classification import calibration_error, check_pairs, classification_measures, reliability_bins
+from bioqa.io.output import output_errors, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,9 +21,9 @@ SIZE_INCHES = 4.2
 DOTS_PER_INCH = 150
 DISTRIBUTION_BINS = 40
 MANY_POINTS = 10_000
-"""From so many points on, matplotlib takes long to find the place of the legend that hides the fewest."""
+"""Number of points above which matplotlib takes long to find the best place for the legend."""
 
-Place = Literal["best", "lower left", "lower right"]
+LegendPlace = Literal["best", "lower left", "lower right"]
 Draw = Callable[["Axes", "NDArray[Any]", "NDArray[Any]", float], None]
 
 
@@ -33,7 +31,7 @@ def precision_recall(axes: "Axes", labels: "NDArray[Any]", probabilities: "NDArr
     """Precision against recall over all thresholds, with ``threshold`` marked and the share of positives as a line."""
     from sklearn.metrics import precision_recall_curve
 
-    at = classify(labels, probabilities, threshold)
+    at = classification_measures(labels, probabilities, threshold)
     precision, recall, _ = precision_recall_curve(labels, probabilities)
     axes.step(recall, precision, where="post", color=BLUE, label=f"average precision {at.average_precision:.3f}")
     share = at.positives / at.n
@@ -44,10 +42,10 @@ def precision_recall(axes: "Axes", labels: "NDArray[Any]", probabilities: "NDArr
 
 
 def roc(axes: "Axes", labels: "NDArray[Any]", probabilities: "NDArray[Any]", threshold: float) -> None:
-    """True against false positive rate over all thresholds, with ``threshold`` marked and the diagonal of chance."""
+    """True against false positive rate over all thresholds, with ``threshold`` marked and chance as the diagonal."""
     from sklearn.metrics import roc_curve
 
-    at = classify(labels, probabilities, threshold)
+    at = classification_measures(labels, probabilities, threshold)
     false_rate, true_rate, _ = roc_curve(labels, probabilities)
     axes.plot(false_rate, true_rate, color=BLUE, label=f"area under the curve {at.roc_auc:.3f}")
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
@@ -72,7 +70,7 @@ def reliability(axes: "Axes", labels: "NDArray[Any]", probabilities: "NDArray[An
 
 
 def score_distribution(axes: "Axes", labels: "NDArray[Any]", probabilities: "NDArray[Any]", threshold: float) -> None:
-    """How many pairs of each class have which probability, on a logarithmic axis, with ``threshold`` as a line."""
+    """Histogram of the probabilities of each class, on a logarithmic axis, with ``threshold`` as a line."""
     import numpy as np
     from matplotlib.ticker import NullFormatter
 
@@ -99,15 +97,15 @@ PANELS: dict[str, Draw] = {
 def classification_figure(
     labels: "NDArray[Any]", probabilities: "NDArray[Any]", threshold: float, path: str | Path
 ) -> None:
-    """Write all four pictures as one PNG, with ``threshold`` a probability.
+    """Write all four plots as one PNG; ``threshold`` is a probability.
 
     Raises:
-        SourceError, UsageError: as for ``classify``.
+        SourceError, UsageError: as for ``classification_measures``.
         OutputError: the file cannot be written.
     """
     from matplotlib.figure import Figure
 
-    truth, values = checked(labels, probabilities)
+    truth, values = check_pairs(labels, probabilities)
     figure = Figure(figsize=(2 * SIZE_INCHES, 2 * SIZE_INCHES), layout="constrained")
     for axes, draw in zip(figure.subplots(2, 2).flat, PANELS.values(), strict=True):
         draw(axes, truth, values, threshold)
@@ -117,20 +115,18 @@ def classification_figure(
 def write_plots(
     labels: "NDArray[Any]", probabilities: "NDArray[Any]", threshold: float, folder: str | Path
 ) -> list[Path]:
-    """Write each picture as a PNG of its own and ``classification.png`` with all four; the folder is made where missing.
+    """Write each plot as a PNG, and ``classification.png`` with all four; the folder is created if it does not exist.
 
     Raises:
-        SourceError, UsageError: as for ``classify``.
+        SourceError, UsageError: as for ``classification_measures``.
         OutputError: the folder or a file cannot be written.
     """
     from matplotlib.figure import Figure
 
-    truth, values = checked(labels, probabilities)
+    truth, values = check_pairs(labels, probabilities)
     folder = Path(folder)
-    try:
+    with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise OutputError(f"{folder} cannot be made a folder: {problem.strerror or problem}.") from None
     for name, draw in PANELS.items():
         figure = Figure(figsize=(SIZE_INCHES, SIZE_INCHES), layout="constrained")
         draw(figure.subplots(), truth, values, threshold)
@@ -143,8 +139,8 @@ def _mark(axes: "Axes", x: float, y: float, label: str) -> None:
     axes.plot(x, y, marker="D", markersize=8, color=ORANGE, linestyle="none", label=label, clip_on=False, zorder=3)
 
 
-def _label(axes: "Axes", title: str, x: str, y: str, *, unit: bool = True, legend: Place = "best") -> None:
-    """Name the picture and its axes; ``legend`` is where the legend stands over a line of many points."""
+def _label(axes: "Axes", title: str, x: str, y: str, *, unit: bool = True, legend: LegendPlace = "best") -> None:
+    """Set title, axis labels and legend; ``legend`` is its place if the plot has many points."""
     import numpy as np
 
     axes.set(title=title, xlabel=x, ylabel=y, xlim=(0, 1))
@@ -156,14 +152,5 @@ def _label(axes: "Axes", title: str, x: str, y: str, *, unit: bool = True, legen
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    """Write the PNG whole or not at all."""
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=DOTS_PER_INCH)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(image.getvalue())
-        part.replace(path)
-    except OSError as problem:
-        raise OutputError(f"{path} cannot be written: {problem.strerror or problem}.") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=DOTS_PER_INCH)

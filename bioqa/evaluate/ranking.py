@@ -1,9 +1,9 @@
-"""Ranking measures on ranx, equal to trec_eval's (https://github.com/usnistgov/trec_eval).
+"""Ranking measures by ranx, equal to trec_eval's (https://github.com/usnistgov/trec_eval).
 
-ranx orders documents by score alone; trec_eval holds scores in single precision and breaks ties by document id, descending.
-Each list is therefore put in trec_eval's order here, and ranx is handed positions instead of scores: arrays of document numbers,
-so that its hashing of ids and its typed lists, which cost more time than the measures, are not needed. Where a measure of
-ranx differs from trec_eval's, ``_values`` says how it is made equal.
+ranx orders documents by score alone; trec_eval keeps scores in single precision and breaks ties by document id, descending.
+Each list is therefore put in trec_eval's order here, and ranx gets positions instead of scores: arrays of document numbers, which
+avoid its hashing of ids and its typed lists, slower than the measures themselves. Where a measure of ranx differs from
+trec_eval's, ``_values`` says how it is made equal.
 """
 
 import re
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 DEFAULT_MEASURES = ("nDCG@10", "RR@10", "AP", "R@100")
 
 BLOCK_CELLS = 1 << 21
-"""Results judged at a time, with those that pad short lists: a block's arrays take 32 MB."""
+"""Results evaluated at a time, including the padding of short lists: a block's arrays take 32 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A family of measures: ranx's function for it, and the names that trec_eval, ir-measures and ranx give it."""
+    """A family of measures: ranx's function, and its names in trec_eval, ir-measures and ranx."""
 
     function: str
     names: tuple[str, ...]
@@ -56,7 +56,7 @@ _KINDS = {
 }
 _BY_NAME = {name: kind for kind, family in _KINDS.items() for name in family.names}
 _EXAMPLES = {"ndcg_cut": "ndcg_cut_10", "map_cut": "map_cut_100"}
-_FORM = re.compile(
+_PATTERN = re.compile(
     r"(?P<name>[a-z][a-z0-9_-]*?)(?:\(rel=(?P<rel>\d{1,9})\))?(?:[@_.](?P<cutoff>\d{1,9}))?(?:-l(?P<level>\d{1,9}))?",
     re.IGNORECASE,
 )
@@ -64,59 +64,59 @@ _FORM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A measure: its family (``kind``), how many results it looks at (0: all), and the least relevance that is relevant."""
+    """A measure: its family (``kind``), its cut-off (0: none), and the minimum relevance that counts as relevant."""
 
     kind: str
     cutoff: int = 0
     relevance: int = 1
 
     def __str__(self) -> str:
-        """The name that ir-measures gives it."""
+        """Its name in ir-measures."""
         level = f"(rel={self.relevance})" if self.relevance != 1 else ""
         return f"{self.kind}{level}" + (f"@{self.cutoff}" if self.cutoff else "")
 
 
 def parse_measure(name: str) -> Measure:
-    """The measure of that name, which may be trec_eval's, ir-measures' or ranx'; upper and lower case are the same.
+    """The measure of that name, which may be that of trec_eval, ir-measures or ranx, in upper or lower case.
 
-    So ``ndcg_cut_10``, ``nDCG@10`` and ``ndcg@10`` are one measure, and so are ``recip_rank``, ``RR`` and ``mrr``. A least
-    relevance other than 1 is written as ir-measures (``AP(rel=2)@100``) or ranx (``map@100-l2``) write it.
+    So ``ndcg_cut_10``, ``nDCG@10`` and ``ndcg@10`` are the same measure, and so are ``recip_rank``, ``RR`` and ``mrr``. A minimum
+    relevance other than 1 is written as in ir-measures (``AP(rel=2)@100``) or ranx (``map@100-l2``).
 
     Raises:
-        UsageError: no such measure, a cut-off of 0 or where the measure has none, or none where it needs one.
+        UsageError: no such measure, a cut-off of 0 or for a measure without one, or a missing cut-off.
     """
-    form = _FORM.fullmatch(name.strip())
-    kind = _BY_NAME.get(form["name"].lower()) if form else None
-    if form is None or kind is None:
-        raise UsageError(f"There is no measure {name!r}.{_nearest(name)}")
-    family, written = _KINDS[kind], form["name"].lower()
-    if form["cutoff"] is None and written in _EXAMPLES:
-        raise UsageError(f"The measure {name!r} needs a cut-off, such as {_EXAMPLES[written]}.")
-    if form["cutoff"] is not None and (not family.cutoff or int(form["cutoff"]) < 1):
+    match = _PATTERN.fullmatch(name.strip())
+    kind = _BY_NAME.get(match["name"].lower()) if match else None
+    if match is None or kind is None:
+        raise UsageError(f"Unknown measure {name!r}.{_nearest(name)}")
+    family, written = _KINDS[kind], match["name"].lower()
+    if match["cutoff"] is None and written in _EXAMPLES:
+        raise UsageError(f"Measure {name!r} needs a cut-off, such as {_EXAMPLES[written]}.")
+    if match["cutoff"] is not None and (not family.cutoff or int(match["cutoff"]) < 1):
         reason = "a cut-off must be 1 or more" if family.cutoff else f"{kind} has no cut-off"
-        raise UsageError(f"The measure {name!r} makes no sense: {reason}.")
-    relevance = form["rel"] or form["level"]
+        raise UsageError(f"Invalid measure {name!r}: {reason}.")
+    relevance = match["rel"] or match["level"]
     if relevance is not None and (family.graded or int(relevance) < 1):
-        reason = f"{kind} uses every grade" if family.graded else "the least relevance must be 1 or more"
-        raise UsageError(f"The measure {name!r} makes no sense: {reason}.")
-    return Measure(kind, int(form["cutoff"] or 0), int(relevance or 1))
+        reason = f"{kind} uses every grade" if family.graded else "the minimum relevance must be 1 or more"
+        raise UsageError(f"Invalid measure {name!r}: {reason}.")
+    return Measure(kind, int(match["cutoff"] or 0), int(relevance or 1))
 
 
 def _nearest(name: str) -> str:
-    """A sentence with the name meant, and one with those that there are."""
+    """A sentence with the closest name, and one with the known names."""
     stem, _, cutoff = name.lower().partition("@")
     known = {**{other: other for other in _BY_NAME}, **{kind.lower(): kind for kind in _KINDS}}
     near = get_close_matches(stem, known, n=1, cutoff=0.5)
     meant = f" Did you mean {known[near[0]]}{'@' + cutoff if cutoff.isdecimal() else ''}?" if near else ""
-    return f"{meant} There are {', '.join(_KINDS)}, with a cut-off as in nDCG@10, and trec_eval's and ranx' names for them."
+    return f"{meant} Measures: {', '.join(_KINDS)}, with a cut-off as in nDCG@10, or their names in trec_eval and ranx."
 
 
-def evaluate(qrels: Qrels, run: RunScores, measures: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Measure name as given → query id → value, for every query of the qrels, in their order.
+def evaluate_run(qrels: Qrels, run: RunScores, measures: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Measure name as given → query id → value, for every query in the qrels, in their order.
 
-    As ``trec_eval -c`` does: a query without results counts 0, and so does one without a relevant document, which stays in the
-    mean; queries of the run that the qrels do not know are left out; documents whose scores are equal in single precision are
-    ordered by id, descending; a negative relevance means not judged.
+    As ``trec_eval -c``: queries without results or without a relevant document count 0 and stay in the mean; queries of the run
+    that are not in the qrels are ignored; documents whose scores are equal in single precision are ordered by id, descending; a
+    negative relevance means not judged.
 
     Raises:
         UsageError: an unknown measure.
@@ -133,7 +133,7 @@ def evaluate(qrels: Qrels, run: RunScores, measures: Sequence[str]) -> dict[str,
 
 
 def means(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The mean over all queries of each measure that ``evaluate`` gave."""
+    """The mean over all queries of each measure in the result of ``evaluate_run``."""
     return {name: fmean(of.values()) for name, of in values.items()}
 
 
@@ -141,11 +141,11 @@ def _check(qrels: Qrels, run: RunScores) -> None:
     import numpy as np
 
     if not qrels:
-        raise QuestionError("The qrels are empty: there is nothing to judge a run by.")
+        raise QuestionError("The qrels are empty.")
     if not any(query in qrels for query in run):
         raise QuestionError(
             f"No query of the run is in the qrels (the run has {_some(run)}; the qrels have {_some(qrels)}). "
-            "Judge a run by the qrels of its own questions."
+            "Evaluate a run with the qrels of its own queries."
         )
     for query, documents in run.items():
         scores = np.fromiter(documents.values(), np.float64, len(documents))
@@ -159,7 +159,7 @@ def _some(names: Mapping[str, object]) -> str:
 
 
 def _blocks(qrels: Qrels, run: RunScores) -> Iterator[list[str]]:
-    """The queries that have both results and judgements, in groups of like length whose arrays stay small."""
+    """The queries with both results and judgements, in groups of similar length whose arrays stay small."""
     sizes = {query: max(len(run[query]), len(qrels[query])) for query in qrels if run.get(query) and qrels[query]}
     block: list[str] = []
     for query in sorted(sizes, key=lambda query: sizes[query]):
@@ -175,8 +175,8 @@ def _blocks(qrels: Qrels, run: RunScores) -> Iterator[list[str]]:
 class _Block:
     """Some queries as arrays [query, position, (document number, value)].
 
-    ``judged`` holds each query's judged documents, numbered from 0, most relevant first; ``ranked`` the numbers of its results
-    in order. Rows of number -1 and value 0 pad both; ranx takes such a row for a document that is not relevant.
+    ``judged`` has each query's judged documents, numbered from 0, most relevant first; ``ranked`` the numbers of its results in
+    order. Both are padded with rows of number -1 and value 0, which ranx takes for documents that are not relevant.
     """
 
     judged: "NDArray[np.float64]"
@@ -221,23 +221,23 @@ def _trec_order(documents: Mapping[str, float]) -> list[str]:
     return [name for _, name in sorted(zip(scores, documents, strict=True), reverse=True)]
 
 
-_RANX = Lock()  # Its threads end the process where two callers use them at a time.
+_RANX = Lock()  # numba's workqueue threads abort the process when two callers use them at the same time.
 
 
 def _values(block: _Block, measure: Measure) -> "NDArray[np.float64]":
-    """The measure of each query of the block."""
+    """The measure of each query in the block."""
     metrics = ranx_metrics()
     function: Callable[..., Any] = getattr(metrics, _KINDS[measure.kind].function)
     with _RANX:
         if measure.kind == "Bpref":
             return _bpref(function, block, measure.relevance)
         if measure.kind in ("P", "F1") and not measure.cutoff:
-            return _of_whole_list(block, measure, metrics.hits)
+            return _whole_list(block, measure, metrics.hits)
         result: NDArray[np.float64] = function(block.judged, block.ranked, measure.cutoff, measure.relevance)
     return result
 
 
-def _of_whole_list(block: _Block, measure: Measure, hits: Callable[..., Any]) -> "NDArray[np.float64]":
+def _whole_list(block: _Block, measure: Measure, hits: Callable[..., Any]) -> "NDArray[np.float64]":
     """Precision or F1 of whole lists: ranx would divide by the padded length."""
     import numpy as np
 
@@ -251,8 +251,8 @@ def _of_whole_list(block: _Block, measure: Measure, hits: Callable[..., Any]) ->
 def _bpref(function: Callable[..., Any], block: _Block, relevance: int) -> "NDArray[np.float64]":
     """Bpref query by query, since it counts every row as judged.
 
-    ranx divides 0 by 0 where no judged document is not relevant; one that was not retrieved, added here, gives
-    trec_eval's value.
+    ranx divides 0 by 0 if every judged document is relevant; adding a judged document that is neither relevant nor retrieved
+    gives trec_eval's value.
     """
     import numpy as np
 
@@ -268,17 +268,17 @@ def _bpref(function: Callable[..., Any], block: _Block, relevance: int) -> "NDAr
 
 
 @contextmanager
-def telling_compilation(tell: Callable[[], None]) -> Iterator[None]:
-    """Call ``tell`` once if numba compiles a measure within the block, which takes long and happens once per installation."""
+def notify_compilation(notify: Callable[[], None]) -> Iterator[None]:
+    """Call ``notify`` once if numba compiles a measure within the block, which takes long but happens once per installation."""
     from numba.core import event
 
     class Listener(event.Listener):
-        told = False
+        notified = False
 
         def on_start(self, event: Any) -> None:
-            if not self.told:
-                self.told = True
-                tell()
+            if not self.notified:
+                self.notified = True
+                notify()
 
         def on_end(self, event: Any) -> None:
             pass

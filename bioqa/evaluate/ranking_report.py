@@ -1,4 +1,4 @@
-"""Run files judged by the same qrels and compared, as tables and JSON."""
+"""Run files evaluated with the same qrels and compared, as tables and JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,34 +7,33 @@ from typing import Any
 
 from bioqa.corpus.qrels import read_qrels
 from bioqa.errors import QuestionError, UsageError
-from bioqa.evaluate.ranking import evaluate, means, parse_measure
-from bioqa.evaluate.significance import Difference, Values, compare_runs
+from bioqa.evaluate.ranking import evaluate_run, means, parse_measure
+from bioqa.evaluate.significance import MeasureValues, RunDifference, compare_runs
 from bioqa.evaluate.tables import Cell, Column, Table
 from bioqa.io.trec import Qrels, RunScores, read_run
 
 SIGNIFICANCE = 0.05
-"""The level that a p-value, corrected, must stay below to be marked."""
+"""The level below which a corrected p-value is marked."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankingReport:
-    """``runs`` has each run's values by its name; the first is the baseline that ``differences`` are from.
+    """``runs`` has each run's values by its name; the first is the baseline of ``differences``.
 
-    ``test`` and ``correction`` say how the p-values came about; ``remarks`` is what a reader should know of the files, in
-    sentences.
+    ``test`` and ``correction`` are those of the p-values; ``remarks`` are sentences about queries without results or judgements.
     """
 
     qrels: str
     queries: int
     measures: tuple[str, ...]
-    runs: Mapping[str, Values]
+    runs: Mapping[str, MeasureValues]
     test: str
     correction: str | None
-    differences: tuple[Difference, ...]
+    differences: tuple[RunDifference, ...]
     remarks: tuple[str, ...]
 
 
-def judge_runs(
+def evaluate_run_files(
     qrels_path: str | Path,
     run_paths: Sequence[str | Path],
     measures: Sequence[str],
@@ -42,24 +41,24 @@ def judge_runs(
     test: str = "student",
     correction: str | None = "holm",
 ) -> RankingReport:
-    """Judge run files by a file of relevance judgements, and compare all but the first with the first.
+    """Evaluate run files with a file of relevance judgements, and compare the first with each of the others.
 
     Raises:
-        UsageError: an unknown measure, test or correction, or a run or measure named twice.
+        UsageError: an unknown measure, test or correction, or a duplicate run or measure.
         QuestionError: a file cannot be read, or no query of a run is in the qrels.
     """
     for name in measures:
         parse_measure(name)
     if len(set(measures)) < len(measures):
-        raise UsageError("A measure is named twice.")
+        raise UsageError("Duplicate measure. Name each measure once.")
     names = _names([Path(path) for path in run_paths])
     qrels = read_qrels(qrels_path)
-    values: dict[str, Values] = {}
-    remarks = _qrels_remarks(str(qrels_path), qrels)
+    values: dict[str, MeasureValues] = {}
+    remarks = _remarks_on_qrels(str(qrels_path), qrels)
     for name, path in names.items():
         run = read_run(path)
-        values[name] = _judge(path, qrels, run, measures)
-        remarks += _run_remarks(name, run, qrels)
+        values[name] = _evaluate(path, qrels, run, measures)
+        remarks += _remarks_on_run(name, run, qrels)
     baseline, *others = values
     differences = compare_runs(values[baseline], {name: values[name] for name in others}, test, correction)
     return RankingReport(
@@ -67,30 +66,34 @@ def judge_runs(
     )
 
 
-def _judge(path: Path, qrels: Qrels, run: RunScores, measures: Sequence[str]) -> Values:
+def _evaluate(path: Path, qrels: Qrels, run: RunScores, measures: Sequence[str]) -> MeasureValues:
     try:
-        return evaluate(qrels, run, measures)
+        return evaluate_run(qrels, run, measures)
     except QuestionError as problem:
         raise QuestionError(f"{path}: {problem}") from None
 
 
 def _names(paths: Sequence[Path]) -> dict[str, Path]:
-    """What each run is called: its file's name, or its path where two files have one name."""
+    """The name of each run: that of its file, or its path if two files have the same name."""
     if len({path.resolve() for path in paths}) < len(paths):
-        raise UsageError("A run is named twice; compare it with other runs.")
+        raise UsageError("Duplicate run. Name each run once.")
     short = [path.name for path in paths]
     return {path.name if short.count(path.name) == 1 else str(path): path for path in paths}
 
 
-def _qrels_remarks(name: str, qrels: Qrels) -> list[str]:
-    barren = [query for query, row in qrels.items() if not any(relevance > 0 for relevance in row.values())]
-    return [f"{_some(barren, len(qrels))} of {name} have no relevant document and count 0."] if barren else []
+def _remarks_on_qrels(name: str, qrels: Qrels) -> list[str]:
+    without_relevant = [query for query, row in qrels.items() if not any(relevance > 0 for relevance in row.values())]
+    return (
+        [f"{_some(without_relevant, len(qrels))} of {name} have no relevant document and count 0."]
+        if without_relevant
+        else []
+    )
 
 
-def _run_remarks(name: str, run: RunScores, qrels: Qrels) -> list[str]:
+def _remarks_on_run(name: str, run: RunScores, qrels: Qrels) -> list[str]:
     unknown = [query for query in run if query not in qrels]
     missing = [query for query in qrels if query not in run]
-    remarks = [f"{_some(unknown, len(run))} of {name} are not in the qrels and were left out."] if unknown else []
+    remarks = [f"{_some(unknown, len(run))} of {name} are not in the qrels and were ignored."] if unknown else []
     return remarks + ([f"{_some(missing, len(qrels))} have no result in {name} and count 0."] if missing else [])
 
 
@@ -99,7 +102,7 @@ def _some(queries: Sequence[str], all: int) -> str:
 
 
 def means_table(report: RankingReport) -> Table:
-    """A row for each measure and run: the mean over all queries and, where runs are compared, the change from the baseline."""
+    """A row for each measure and run: the mean over all queries and, if runs are compared, the difference from the baseline."""
     if not report.differences:
         (values,) = report.runs.values()
         return Table([Column("Measure"), Column("Mean", ".4f")], list(means(values).items()))
@@ -107,7 +110,7 @@ def means_table(report: RankingReport) -> Table:
         Column("Measure"),
         Column("Run"),
         Column("Mean", ".4f"),
-        Column("Change", "+.4f"),
+        Column("Difference", "+.4f"),
         Column("p", "p"),
         *([Column(f"p ({report.correction})", "p")] if report.correction else []),
         Column(""),
@@ -123,22 +126,22 @@ def means_table(report: RankingReport) -> Table:
     return Table(columns, rows)
 
 
-def _comparison(one: Difference | None, correction: str | None) -> list[Cell]:
+def _comparison(one: RunDifference | None, correction: str | None) -> list[Cell]:
     if one is None:
         return []
     counts = f"{one.better} / {one.equal} / {one.worse}"
     return [one.difference, one.p, *([one.corrected] if correction else []), _mark(one), counts]
 
 
-def _mark(one: Difference) -> str:
-    """An arrow where the run differs significantly from the baseline."""
+def _mark(one: RunDifference) -> str:
+    """An arrow if the run differs significantly from the baseline."""
     if one.corrected >= SIGNIFICANCE:
         return ""
     return "↑" if one.difference > 0 else "↓"
 
 
 def per_query_table(report: RankingReport) -> Table:
-    """A row for each query and run with its values, and a last one for each run with the means."""
+    """A row with the values of each query and run, and at the end one with the means of each run."""
     several = len(report.runs) > 1
     columns = [Column("Query"), *([Column("Run")] if several else [])]
     rows: list[Sequence[Cell]] = []
@@ -151,7 +154,7 @@ def per_query_table(report: RankingReport) -> Table:
 
 
 def ranking_json(report: RankingReport, *, per_query: bool = False) -> dict[str, Any]:
-    """The report as JSON, with every query's values on request."""
+    """The report as JSON, with the values of every query if ``per_query``."""
     runs = [
         {"run": run, "means": means(values), **({"per_query": values} if per_query else {})}
         for run, values in report.runs.items()

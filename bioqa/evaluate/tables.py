@@ -16,25 +16,25 @@ _LATEX = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's heading, and how its fractions are shown: a format specification, or "p" for a p-value."""
+    """A column: its heading, and the format of its numbers: a format specification, or "p" for p-values."""
 
     name: str
-    form: str = ""
+    format: str = ""
 
     def text(self, cell: Cell) -> str:
-        """The cell as people read it."""
+        """The cell as shown."""
         if cell is None:
             return ""
-        if not isinstance(cell, float) or not self.form:
+        if not isinstance(cell, float) or not self.format:
             return str(cell)
-        if self.form == "p":
+        if self.format == "p":
             return "<0.0001" if cell < 0.0001 else f"{cell:.4f}"
-        return format(cell, self.form)
+        return f"{cell:{self.format}}"
 
     @property
     def numeric(self) -> bool:
-        """Whether it holds numbers, which are set to the right."""
-        return bool(self.form)
+        """Whether it is a column of numbers, which are right-aligned."""
+        return bool(self.format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,12 @@ class Table:
     rows: Sequence[Sequence[Cell]]
 
     def texts(self) -> list[list[str]]:
-        """The rows as people read them."""
+        """The rows as shown."""
         return [[column.text(cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows]
 
 
 def as_csv(table: Table) -> str:
-    """CSV with a header; numbers in full."""
+    """CSV with a header; numbers in full precision."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([column.name for column in table.columns])

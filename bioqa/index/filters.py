@@ -33,6 +33,8 @@ class Filters:
     language: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for field in FACETS:  # lists would not be hashable
+            object.__setattr__(self, field, tuple(getattr(self, field)))
         first, last = self._days()
         if first > last:
             raise UsageError(f"The start date {self.since} is after the end date {self.until}.")

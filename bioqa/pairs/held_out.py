@@ -1,36 +1,48 @@
-"""What must stay out of training data: the questions, passages and documents of dev and test."""
+"""Held-out data, such as dev and test sets, that must not get into training pairs."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bioqa.pairs.duplicates import THRESHOLD, NearDuplicates, digests
-from bioqa.pairs.duplicates import digest as digest_of
-from bioqa.pairs.question_groups import Group, Passage, read_groups
+from bioqa.pairs.duplicates import DEFAULT_JACCARD, NearDuplicates, text_digest
+from bioqa.pairs.question_groups import Passage, QuestionGroup, read_groups
 
 
-class Excluded:
-    """The questions (and near-duplicates), gold passages and documents of some groups."""
+class HeldOut:
+    """The questions, passages and, with ``by_document``, whole gold documents of some groups.
 
-    def __init__(self, groups: Iterable[Group] = (), threshold: float = THRESHOLD) -> None:
+    Raises:
+        UsageError: ``jaccard`` is not above 0 and at most 1.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[QuestionGroup] = (),
+        jaccard: float = DEFAULT_JACCARD,
+        *,
+        by_document: bool = False,
+    ) -> None:
         groups = list(groups)
-        self._questions = NearDuplicates([group.question for group in groups], threshold)
-        passages = [passage for group in groups for passage in (*group.gold, *group.negatives)]
-        self._passages = digests(passage.text for passage in passages)
-        self._documents = {document for group in groups for document in group.documents}
+        self._questions = NearDuplicates([group.question for group in groups], jaccard)
+        self._texts = {text_digest(passage.text) for group in groups for passage in (*group.gold, *group.negatives)}
+        self._documents = {document for group in groups for document in group.documents} if by_document else set()
+
+    def add_passages(self, passages: Iterable[Passage]) -> None:
+        """Hold out more passages."""
+        self._texts.update(text_digest(passage.text) for passage in passages)
 
     def has_question(self, question: str) -> bool:
-        """Whether a question is one of these, or nearly."""
+        """Whether a question equals or nearly duplicates a held-out one."""
         return bool(self._questions.find(question))
 
-    def has_document(self, id: str) -> bool:
-        """Whether this is a gold document of one of the questions."""
-        return id in self._documents
-
     def has_passage(self, passage: Passage) -> bool:
-        """Whether a text equals one of the passages, in normal form."""
-        return bool(self._passages) and digest_of(passage.text) in self._passages
+        """Whether a passage has the text of a held-out one (in normal form), or is from a held-out document."""
+        if passage.document_id in self._documents:
+            return True
+        return bool(self._texts) and text_digest(passage.text) in self._texts
 
 
-def read_excluded(paths: Sequence[str | Path], threshold: float = THRESHOLD) -> Excluded:
-    """What the files of ``groups.read_groups`` hold, to keep it out; raises as that does."""
-    return Excluded(read_groups(paths) if paths else (), threshold)
+def read_held_out(
+    paths: Sequence[str | Path], jaccard: float = DEFAULT_JACCARD, *, by_document: bool = False
+) -> HeldOut:
+    """The data of files that ``read_groups`` reads. Raises the same errors."""
+    return HeldOut(read_groups(paths) if paths else (), jaccard, by_document=by_document)

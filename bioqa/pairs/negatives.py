@@ -1,38 +1,45 @@
-"""Negatives of a question: BM25's best without gold, random passages, neighbours of the gold ones, or the hardest for a model."""
+"""Negatives of a question: a class for each kind proposes candidates, ``GoldFilter`` rejects those that may be relevant.
+
+``NegativeSampler`` ties them together. Each question has its own random generator, so that its negatives do not depend on other
+questions; only random passages come from a supply that all questions share.
+"""
 
 import math
 import random
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from bioqa.corpus.sentences import sentences
 from bioqa.errors import UsageError
-from bioqa.pairs.duplicates import normalised
+from bioqa.pairs.duplicates import normalize
+from bioqa.pairs.held_out import HeldOut
 from bioqa.pairs.passage_pools import Pool
-from bioqa.pairs.question_groups import Group, Passage
-from bioqa.types import Candidate
+from bioqa.pairs.question_groups import Passage, QuestionGroup
+from bioqa.types import Article, Candidate
 
 if TYPE_CHECKING:
+    from bioqa.index.reader import Index
     from bioqa.rerank.reranker import Reranker
 
 BATCH = 256
 """Questions searched at a time."""
 MARGIN = 100
-"""Candidates retrieved beyond the last rank that is wanted, to make up for gold ones among them."""
-RESERVE = 64
-"""Random passages fetched at a time."""
-NEIGHBOURS = ("sentence", "sibling")
+"""Candidates retrieved beyond the last rank needed, to make up for gold ones among them."""
+RANDOM_SUPPLY = 64
+"""Random passages read at a time."""
 _SPEC = re.compile(r"(?P<kind>[a-z0-9]+):(?P<number>\d*\.?\d+)(?::(?P<first>\d+)-(?P<last>\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
-class Negatives:
-    """How many negatives of one kind: ``number`` for each positive (a fraction is met on average).
+class NegativeSpec:
+    """How many negatives of one kind to sample: ``number`` per positive (fractions are met on average).
 
-    "bm25" ones are drawn evenly from the ranks ``first`` to ``last``, counted from 1 without the gold ones.
+    ``kind`` is "bm25", "random", "sentence" or "sibling". Those of kind "bm25" come from the ranks ``first`` to ``last``, counted
+    from 1 without the gold passages.
     """
 
     kind: str
@@ -41,50 +48,54 @@ class Negatives:
     last: int = 100
 
 
-def parse_negatives(text: str) -> Negatives:
-    """``KIND:NUMBER`` or ``bm25:NUMBER:FROM-TO``.
+def parse_negatives(text: str) -> NegativeSpec:
+    """Parse ``KIND:NUMBER`` or ``bm25:NUMBER:FROM-TO``.
 
     Raises:
         UsageError: the text is neither.
     """
     match = _SPEC.fullmatch(text.strip())
-    if match is None or match["kind"] not in ("bm25", "random", *NEIGHBOURS) or (match["first"] and text[0] != "b"):
+    if (
+        match is None
+        or match["kind"] not in ("bm25", "random", "sentence", "sibling")
+        or (match["first"] and match["kind"] != "bm25")
+    ):
         raise UsageError(
-            f"{text!r} is no kind of negatives. Write bm25:NUMBER, bm25:NUMBER:FROM-TO, random:NUMBER, sentence:NUMBER or "
+            f"{text!r} does not specify negatives. Write bm25:NUMBER, bm25:NUMBER:FROM-TO, random:NUMBER, sentence:NUMBER or "
             "sibling:NUMBER."
         )
-    negatives = Negatives(match["kind"], float(match["number"]))
+    spec = NegativeSpec(match["kind"], float(match["number"]))
     if match["first"]:
-        negatives = Negatives(match["kind"], float(match["number"]), int(match["first"]), int(match["last"]))
-    if not 1 <= negatives.first <= negatives.last:
-        raise UsageError(f"{text!r}: ranks count from 1, and the first must not be beyond the last.")
-    return negatives
+        spec = NegativeSpec(match["kind"], float(match["number"]), int(match["first"]), int(match["last"]))
+    if not 1 <= spec.first <= spec.last:
+        raise UsageError(f"{text!r}: ranks count from 1, and FROM must not exceed TO.")
+    return spec
 
 
-def with_share(negatives: Sequence[Negatives], share: float) -> list[Negatives]:
-    """The numbers scaled together so that about ``share`` of the pairs is positive.
+def scale_to_share(specs: Sequence[NegativeSpec], share: float) -> list[NegativeSpec]:
+    """The numbers scaled by one factor so that about ``share`` of the pairs is positive.
 
     Raises:
-        UsageError: ``share`` does not lie between 0 and 1, or there are no negatives to scale.
+        UsageError: ``share`` is not between 0 and 1, or there are no negatives to scale.
     """
-    total = sum(one.number for one in negatives)
+    total = sum(spec.number for spec in specs)
     if not 0 < share < 1:
-        raise UsageError(f"The share of positives must lie between 0 and 1, not {share}.")
+        raise UsageError(f"The share of positives must be between 0 and 1, not {share}.")
     if not total:
-        raise UsageError("A share of positives needs negatives: name their kinds with --negatives.")
+        raise UsageError("A share of positives requires negatives: choose their kinds with --negatives.")
     scale = (1 - share) / share / total
-    return [Negatives(one.kind, one.number * scale, one.first, one.last) for one in negatives]
+    return [NegativeSpec(spec.kind, spec.number * scale, spec.first, spec.last) for spec in specs]
 
 
 @dataclass(frozen=True, slots=True)
 class Mining:
-    """Choose "bm25" negatives by a model: the highest scored of their range of ranks, not evenly.
+    """Hard-negative mining: of the "bm25" candidates take those that ``reranker`` scores highest, instead of random ones.
 
-    Those scored above the quantile ``skip_above`` of the question's gold passages are taken for unjudged answers and left out
-    (None: none are).
+    Candidates scored above the quantile ``skip_above`` of the question's gold passages are skipped as likely unjudged positives
+    (None: none are skipped).
 
     Raises:
-        UsageError: ``skip_above`` does not lie between 0 and 1.
+        UsageError: ``skip_above`` is not between 0 and 1.
     """
 
     reranker: "Reranker"
@@ -92,193 +103,281 @@ class Mining:
 
     def __post_init__(self) -> None:
         if self.skip_above is not None and not 0 <= self.skip_above <= 1:
-            raise UsageError(f"The quantile of gold scores must lie between 0 and 1, not {self.skip_above}.")
+            raise UsageError(f"The quantile of gold scores must be between 0 and 1, not {self.skip_above}.")
 
 
-class Drawn(NamedTuple):
-    """A negative: its passage, kind and rank (0 where it has none)."""
+class Negative(NamedTuple):
+    """A negative passage with its kind and rank (0 if the kind has no ranks)."""
 
     passage: Passage
     kind: str
-    rank: int
+    rank: int = 0
 
 
-class Forbidden:
-    """What may not be a negative of a group.
+class GoldFilter:
+    """Decides which passages can be negatives of a group.
 
-    These are texts that equal, contain or are contained in a gold one, places that overlap gold, and all of ``documents``.
-    ``spans`` gives all places that have a passage's text.
+    Rejected are passages without text, those whose text equals, contains or is part of a gold one, those that overlap gold in a
+    document of ``pool`` or are from a gold document that ``pool`` excludes, those in ``held_out``, and those added with ``use``.
     """
 
-    def __init__(
-        self,
-        group: Group,
-        spans: Callable[[Passage], Iterable[Passage]] = lambda passage: (passage,),
-        documents: Iterable[str] = (),
-    ) -> None:
-        self._documents = set(documents)
+    def __init__(self, group: QuestionGroup, pool: Pool, held_out: Sequence[HeldOut] = ()) -> None:
         gold = (*group.gold, *group.related)
-        self._texts = {f" {normalised(passage.text)} " for passage in gold}
-        self._spans = spans
-        self._places: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+        self._pool = pool
+        self._held_out = held_out
+        self._documents = pool.gold_documents(group)
+        self._texts = {f" {normalize(passage.text)} " for passage in gold}
+        self._used: set[str] = set()
+        self._spans: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         for passage in gold:
-            for place in spans(passage):
+            for place in pool.places(passage):
                 if place.end > place.begin:
-                    self._places[place.document_id, place.section].append((place.begin, place.end))
+                    self._spans[place.document_id, place.section].append((place.begin, place.end))
 
-    def has(self, passage: Passage) -> bool:
-        """Whether the passage may not be a negative; one without text never may."""
-        if passage.document_id in self._documents:
-            return True
-        text = f" {normalised(passage.text)} "
-        if not text.strip() or any(text in gold or gold in text for gold in self._texts):
-            return True
-        return any(
-            place.begin < end and begin < place.end
-            for place in self._spans(passage)
-            for begin, end in self._places.get((place.document_id, place.section), ())
+    def allowed(self, passage: Passage) -> bool:
+        """Whether the passage can be a negative."""
+        text = normalize(passage.text)
+        return (
+            bool(text)
+            and text not in self._used
+            and passage.document_id not in self._documents
+            and not any(f" {text} " in gold or gold in f" {text} " for gold in self._texts)
+            and not self._overlaps_gold(passage)
+            and not any(held_out.has_passage(passage) for held_out in self._held_out)
         )
 
+    def _overlaps_gold(self, passage: Passage) -> bool:
+        return any(
+            place.begin < end and begin < place.end
+            for place in self._pool.places(passage)
+            for begin, end in self._spans.get((place.document_id, place.section), ())
+        )
 
-class _Task(NamedTuple):
-    """What is drawn for: a group, its BM25 candidates, the source of chance, and what takes a passage if it may be used."""
+    def use(self, passage: Passage) -> None:
+        """Reject this text from now on, as it is a negative already."""
+        self._used.add(normalize(passage.text))
 
-    group: Group
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What negatives are sampled for: a group, its BM25 candidates, its random generator and its filter."""
+
+    group: QuestionGroup
     candidates: Sequence[Candidate]
     rng: random.Random
-    take: Callable[[Passage], bool]
+    filter: GoldFilter
 
-    def first(self, wanted: int, passages: Iterable[Passage]) -> Iterator[Passage]:
-        """The first ``wanted`` passages that may be used."""
-        for passage in passages:
-            if not wanted:
+    def take(self, candidates: Iterator[Negative], number: int) -> list[Negative]:
+        """The first ``number`` candidates that are allowed; no further candidate is read."""
+        found: list[Negative] = []
+        while len(found) < number and (candidate := next(candidates, None)):
+            if self.filter.allowed(candidate.passage):
+                self.filter.use(candidate.passage)
+                found.append(candidate)
+        return found
+
+
+class NegativeKind(Protocol):
+    """A kind of negatives."""
+
+    def candidates(self, target: Target, number: int) -> Iterator[Negative]:
+        """Candidates for ``number`` negatives of a group, in the order in which to take them."""
+        ...
+
+
+class GivenNegatives:
+    """The negatives that the source of the question gives."""
+
+    def candidates(self, target: Target, number: int) -> Iterator[Negative]:
+        """All of them, in the order of the source."""
+        return (Negative(passage, "given") for passage in target.group.negatives)
+
+
+class BM25Negatives:
+    """Passages from a range of BM25 ranks, counted without gold, in random order."""
+
+    def __init__(self, pool: Pool, first: int, last: int) -> None:
+        self._pool = pool
+        self._first = first
+        self._last = last
+
+    def candidates(self, target: Target, number: int) -> Iterator[Negative]:
+        """The candidates of these ranks, shuffled."""
+        ranked = self.ranked(target)
+        target.rng.shuffle(ranked)
+        return self._read(ranked, number)
+
+    def ranked(self, target: Target) -> list[tuple[int, Candidate]]:
+        """The candidates of these ranks with their ranks, best first."""
+        gold = self._pool.gold_ids(target.group)
+        found = [candidate for candidate in target.candidates if candidate.id not in gold]
+        found.sort(key=lambda candidate: (-candidate.score, candidate.id))
+        return list(enumerate(found, start=1))[self._first - 1 : self._last]
+
+    def _read(self, ranked: Sequence[tuple[int, Candidate]], size: int) -> Iterator[Negative]:
+        """Read the passages, ``size`` at a time: reading takes time, and most are not needed."""
+        for start in range(0, len(ranked), size or 1):
+            chunk = ranked[start : start + size]
+            passages = self._pool.passages([candidate for _, candidate in chunk])
+            for (rank, _), passage in zip(chunk, passages, strict=True):
+                yield Negative(passage, "bm25", rank)
+
+
+class MinedNegatives:
+    """The passages from a range of BM25 ranks that a reranker scores highest."""
+
+    def __init__(self, pool: Pool, first: int, last: int, mining: Mining) -> None:
+        self._pool = pool
+        self._bm25 = BM25Negatives(pool, first, last)
+        self._mining = mining
+
+    def candidates(self, target: Target, number: int) -> Iterator[Negative]:
+        """The allowed ones, highest score first; their ranks count from 1."""
+        allowed = (passage for passage in self._hardest_first(target) if target.filter.allowed(passage))
+        return (Negative(passage, "mined", rank) for rank, passage in enumerate(allowed, start=1))
+
+    def _hardest_first(self, target: Target) -> Iterator[Passage]:
+        import numpy as np
+
+        candidates = [candidate for _, candidate in self._bm25.ranked(target)]
+        passages = [passage for passage in self._pool.passages(candidates) if passage.text]
+        gold = target.group.gold
+        pairs = [(target.group.question, passage.text) for passage in (*gold, *passages)]
+        logits = self._mining.reranker.score_pairs(pairs).logits
+        gold_scores, scores = logits[: len(gold)], logits[len(gold) :]
+        skip_above = math.inf
+        if self._mining.skip_above is not None and gold:
+            skip_above = float(np.quantile(gold_scores, self._mining.skip_above))
+        yield from (passages[i] for i in np.argsort(-scores, kind="stable") if scores[i] <= skip_above)
+
+
+class RandomNegatives:
+    """Passages of the pool at random."""
+
+    def __init__(self, pool: Pool, rng: random.Random) -> None:
+        self._pool = pool
+        self._rng = rng
+        self._supply: list[Passage] = []
+
+    def candidates(self, target: Target, number: int) -> Iterator[Negative]:
+        """At most 4 × ``number``: a small pool may not have that many allowed passages."""
+        for _ in range(4 * number):
+            if not self._supply:
+                self._supply = self._pool.sample(RANDOM_SUPPLY, self._rng)
+            if not self._supply:
                 return
-            if self.take(passage):
-                wanted -= 1
-                yield passage
+            yield Negative(self._supply.pop(), "random")
 
 
-class Drawer:
-    """Draws the negatives of groups from a pool.
+class SentenceNegatives:
+    """Sentences of the gold documents that do not overlap gold passages, in random order."""
 
-    ``neighbours`` gives, for "sentence" or "sibling", the passages near a group's gold. ``barred`` tells of passages that may
-    not be used at all. ``spans`` gives all places that have a passage's text. With ``fill`` random passages make up for
-    negatives of other kinds that a group has too few of. The same ``seed`` gives the same negatives.
+    def __init__(self, index: "Index") -> None:
+        self._index = index
+
+    def candidates(self, target: Target, number: int) -> Iterator[Negative]:
+        """The sentences outside gold, shuffled."""
+        found = list(self._sentences(target.group))
+        target.rng.shuffle(found)
+        return (Negative(passage, "sentence") for passage in found)
+
+    def _sentences(self, group: QuestionGroup) -> Iterator[Passage]:
+        texts = [passage.text for passage in (*group.gold, *group.related)]
+        for id in dict.fromkeys(passage.document_id for passage in group.gold if passage.document_id):
+            article = self._index.get(id)
+            if article is None:
+                continue
+            spans = {name: _find_all(texts, text) for name, text in _sections(article)}
+            for one in sentences(article):
+                if not any(one.begin < end and begin < one.end for begin, end in spans[one.section]):
+                    yield Passage(one.text, id, one.section, one.begin, one.end)
+
+
+def _sections(article: Article) -> list[tuple[str, str]]:
+    return [("title", article.title), ("abstract", article.abstract)]
+
+
+def _find_all(texts: Iterable[str], text: str) -> list[tuple[int, int]]:
+    """The first (begin, end) of each of ``texts`` in ``text``: the offsets in a question file may be those of another version."""
+    found = ((text.find(one), len(one)) for one in texts)
+    return [(begin, begin + length) for begin, length in found if begin >= 0]
+
+
+class SiblingNegatives:
+    """Terms that share a parent with a gold term, in random order; ``siblings`` has those of each term by id."""
+
+    def __init__(self, siblings: Mapping[str, Sequence[Passage]]) -> None:
+        self._siblings = siblings
+
+    def candidates(self, target: Target, number: int) -> Iterator[Negative]:
+        """The siblings of the gold terms, shuffled."""
+        found = [passage for term in target.group.documents for passage in self._siblings[term]]
+        target.rng.shuffle(found)
+        return (Negative(passage, "sibling") for passage in found)
+
+
+class NegativeSampler:
+    """Samples the negatives of groups; the same ``seed`` gives the same negatives.
+
+    "bm25" and "random" negatives come from ``pool``; ``kinds`` has further kinds by name. With ``mining`` the "bm25" ones are
+    mined. With ``fill`` random passages make up for a lack of other kinds. No passage of ``held_out`` is used.
     """
 
     def __init__(
         self,
         pool: Pool,
-        negatives: Sequence[Negatives],
+        specs: Sequence[NegativeSpec],
         *,
         seed: int,
-        neighbours: Callable[[str, Group], Sequence[Passage]] | None = None,
-        barred: Callable[[Passage], bool] = lambda passage: False,
-        spans: Callable[[Passage], Iterable[Passage]] = lambda passage: (passage,),
+        kinds: Mapping[str, NegativeKind] | None = None,
+        held_out: Sequence[HeldOut] = (),
         mining: Mining | None = None,
         fill: bool = False,
     ) -> None:
         self._pool = pool
-        self._fill = fill
-        self._negatives = negatives
         self._seed = seed
-        self._neighbours = neighbours
-        self._barred = barred
-        self._spans = spans
-        self._mining = mining
-        self._reserve: list[Passage] = []
-        self._random = random.Random(f"{seed} random passages")
-        self._depth = max((one.last for one in negatives if one.kind == "bm25"), default=0)
+        self._held_out = held_out
+        self._fill = fill
+        random_kind = RandomNegatives(pool, random.Random(f"{seed} random passages"))
+        known: dict[str, NegativeKind] = {"random": random_kind, **(kinds or {})}
+        self._kinds: list[tuple[NegativeSpec, NegativeKind]] = []
+        for spec in sorted(specs, key=lambda spec: spec.kind == "random"):  # random ones make up for the others
+            if spec.kind != "bm25":
+                kind = known[spec.kind]
+            elif mining is None:
+                kind = BM25Negatives(pool, spec.first, spec.last)
+            else:
+                kind = MinedNegatives(pool, spec.first, spec.last, mining)
+            self._kinds.append((spec, kind))
+        self._depth = max((spec.last for spec in specs if spec.kind == "bm25"), default=0)
 
-    def draw(self, groups: Iterable[Group]) -> Iterator[tuple[Group, list[Drawn]]]:
-        """For each group its negatives; those given by its source come first, less those that are forbidden."""
-        for batch in _batches(groups):
+    def sample(self, groups: Iterable[QuestionGroup]) -> Iterator[tuple[QuestionGroup, list[Negative]]]:
+        """Each group with its negatives, those given by its source first."""
+        remaining = iter(groups)
+        while batch := list(islice(remaining, BATCH)):
             found: Sequence[Sequence[Candidate]] = [()] * len(batch)
             if self._depth:
                 found = self._pool.search([group.question for group in batch], self._depth + MARGIN)
             for group, candidates in zip(batch, found, strict=True):
-                yield group, self._draw(group, candidates)
+                rng = random.Random(f"{self._seed} {group.id} {group.question}")
+                gold_filter = GoldFilter(group, self._pool, self._held_out)
+                yield group, self._sample(Target(group, candidates, rng, gold_filter))
 
-    def _draw(self, group: Group, candidates: Sequence[Candidate]) -> list[Drawn]:
-        rng = random.Random(f"{self._seed} {group.id} {group.question}")
-        forbidden = Forbidden(group, self._spans, self._pool.gold_documents(group))
-        taken: set[str] = set()
-
-        def take(passage: Passage) -> bool:
-            """Whether the passage can be used; none can be used twice."""
-            key = normalised(passage.text)
-            if key in taken or forbidden.has(passage) or self._barred(passage):
-                return False
-            taken.add(key)
-            return True
-
-        task = _Task(group, candidates, rng, take)
-        drawn = [Drawn(passage, "given", 0) for passage in group.negatives if take(passage)]
+    def _sample(self, target: Target) -> list[Negative]:
+        group = target.group
+        negatives = target.take(GivenNegatives().candidates(target, len(group.negatives)), len(group.negatives))
         missing = 0
-        for one in sorted(self._negatives, key=lambda one: one.kind == "random"):  # random ones make up for the others
-            wanted = _rounded(one.number * len(group.gold), rng)
-            if one.kind == "random":
-                drawn += self._at_random(task, wanted + (missing if self._fill else 0))
-                continue
-            found = self._bm25(task, one, wanted) if one.kind == "bm25" else self._near(task, one.kind, wanted)
-            missing += wanted - len(found)
-            drawn += found
-        return drawn
-
-    def _near(self, task: _Task, kind: str, wanted: int) -> list[Drawn]:
-        near = list(self._neighbours(kind, task.group)) if self._neighbours else []
-        task.rng.shuffle(near)
-        return [Drawn(passage, kind, 0) for passage in task.first(wanted, near)]
-
-    def _at_random(self, task: _Task, wanted: int) -> Iterator[Drawn]:
-        for _ in range(4 * wanted):  # a small pool may not have so many
-            if not wanted:
-                return
-            if not self._reserve:
-                self._reserve = self._pool.sample(RESERVE, self._random)
-            if not self._reserve:
-                return
-            passage = self._reserve.pop()
-            if task.take(passage):
-                wanted -= 1
-                yield Drawn(passage, "random", 0)
-
-    def _bm25(self, task: _Task, one: Negatives, wanted: int) -> list[Drawn]:
-        gold = self._pool.gold_ids(task.group)
-        ranked = [candidate for candidate in task.candidates if candidate.id not in gold]
-        ranked.sort(key=lambda candidate: (-candidate.score, candidate.id))
-        chosen = list(enumerate(ranked, start=1))[one.first - 1 : one.last]
-        if self._mining is not None:
-            return self._mined(self._mining, task, [candidate for _, candidate in chosen], wanted)
-        task.rng.shuffle(chosen)
-        drawn: list[Drawn] = []
-        while len(drawn) < wanted and chosen:  # reading a text takes time: no more than needed
-            part, chosen = chosen[: wanted - len(drawn)], chosen[wanted - len(drawn) :]
-            passages = self._pool.passages([candidate for _, candidate in part])
-            drawn += [Drawn(p, "bm25", rank) for (rank, _), p in zip(part, passages, strict=True) if task.take(p)]
-        return drawn
-
-    def _mined(self, mining: Mining, task: _Task, candidates: Sequence[Candidate], wanted: int) -> list[Drawn]:
-        import numpy as np
-
-        gold = task.group.gold
-        passages = [passage for passage in self._pool.passages(candidates) if passage.text]
-        pairs = [(task.group.question, passage.text) for passage in (*gold, *passages)]
-        logits = mining.reranker.score_pairs(pairs).logits
-        scores = logits[len(gold) :]
-        most = math.inf
-        if mining.skip_above is not None and gold:
-            most = float(np.quantile(logits[: len(gold)], mining.skip_above))
-        hardest = [passages[i] for i in np.argsort(-scores, kind="stable") if scores[i] <= most]
-        return [Drawn(passage, "mined", rank) for rank, passage in enumerate(task.first(wanted, hardest), start=1)]
+        for spec, kind in self._kinds:
+            number = _round(spec.number * len(group.gold), target.rng)
+            if spec.kind == "random" and self._fill:
+                number += missing
+            found = target.take(kind.candidates(target, number), number)
+            if spec.kind != "random":
+                missing += number - len(found)
+            negatives += found
+        return negatives
 
 
-def _batches(groups: Iterable[Group]) -> Iterator[list[Group]]:
-    left = iter(groups)
-    while batch := list(islice(left, BATCH)):
-        yield batch
-
-
-def _rounded(number: float, rng: random.Random) -> int:
-    """``number`` rounded up or down at random, so that the mean over many is kept."""
+def _round(number: float, rng: random.Random) -> int:
+    """``number`` rounded up or down at random, so that the mean over many numbers is kept."""
     return math.floor(number) + (rng.random() < number % 1)

@@ -1,36 +1,35 @@
-"""A file of training pairs: Parquet that ``datasets`` reads, one row a pair of question and passage with its label.
+"""The file format of training pairs: Parquet that ``datasets`` can read, one row per question and passage with their label.
 
-Columns: ``question``, ``passage`` (text), ``label`` (float64, 1 relevant, 0 not), ``question_id``, ``document_id`` (text, "" where
-not known), ``kind`` (one of ``KINDS``) and ``rank`` (int32). How the file was made is JSON under the key "bioqa" of its metadata.
+Columns: ``question``, ``passage`` (text), ``label`` (float64, 1 relevant, 0 not relevant), ``question_id``, ``document_id`` (text,
+"" if unknown), ``kind`` (one of ``KINDS``) and ``rank`` (int32). The metadata of the file says how it was made, as JSON under the
+key "bioqa".
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bioqa.errors import OutputError, PairsError
-from bioqa.io.output import check_not_input
+from bioqa.errors import PairsError
+from bioqa.io.output import check_not_input, output_errors, replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow.parquet import ParquetWriter
 
 KINDS = ("gold", "bm25", "mined", "random", "sentence", "sibling", "given")
 METADATA_KEY = b"bioqa"
 ROW_GROUP = 1 << 15
-"""Rows that are held in memory before they are written."""
+"""Rows kept in memory before they are written."""
 
 
 class Pair(NamedTuple):
-    """One row. ``label`` lies between 0 and 1; ``kind`` says where the passage comes from.
+    """One row. ``label`` is between 0 and 1; ``kind`` says where the passage comes from.
 
-    "gold": relevant by the questions' own judgements; "bm25", "mined", "random", "sentence", "sibling": a negative that was
-    drawn; "given": the label stood in the source. ``rank`` counts from 1 among the question's candidates without gold: by BM25
-    where ``kind`` is "bm25", by the model that mined it where it is "mined"; 0 elsewhere.
+    "gold": judged relevant in a question file; "bm25", "mined", "random", "sentence", "sibling": a sampled negative; "given":
+    labeled by the source. ``rank`` counts from 1 among the question's candidates without gold: by BM25 for "bm25", by the score
+    of the model for "mined"; it is 0 for other kinds.
     """
 
     question: str
@@ -42,144 +41,153 @@ class Pair(NamedTuple):
     rank: int = 0
 
 
-def schema(made: Mapping[str, Any] | None = None) -> "pa.Schema":
-    """The columns of a pairs file; ``made`` says how it was made and becomes JSON in its metadata."""
+def schema(provenance: Mapping[str, Any] | None = None) -> "pa.Schema":
+    """The columns of a pairs file; ``provenance`` says how the file was made and becomes JSON in its metadata."""
     import pyarrow as pa
 
     types = {"label": pa.float64(), "rank": pa.int32()}
-    fields = [pa.field(name, types.get(name, pa.string()), nullable=False) for name in Pair._fields]
-    columns = pa.schema(fields)
-    return columns.with_metadata({METADATA_KEY: json.dumps(made, sort_keys=True).encode()}) if made else columns
+    columns = pa.schema([pa.field(name, types.get(name, pa.string()), nullable=False) for name in Pair._fields])
+    if not provenance:
+        return columns
+    return columns.with_metadata({METADATA_KEY: json.dumps(provenance, sort_keys=True).encode()})
 
 
-class PairWriter:
-    """Writes pairs to one Parquet file, a row group at a time; ``rows`` counts them."""
-
-    def __init__(self, file: "ParquetWriter") -> None:
-        self._file = file
-        self._waiting: list[Pair] = []
-        self.rows = 0
-
-    def write(self, pairs: Iterable[Pair]) -> None:
-        """Add pairs; memory holds at most ``ROW_GROUP`` of them."""
-        for pair in pairs:
-            self._waiting.append(pair)
-            if len(self._waiting) == ROW_GROUP:
-                self.flush()
-
-    def flush(self) -> None:
-        """Write what waits as a row group."""
-        if self._waiting:
-            self._file.write_table(table_of(self._waiting))
-            self.rows += len(self._waiting)
-            self._waiting = []
-
-
-def table_of(pairs: Sequence[Pair]) -> "pa.Table":
+def pair_table(pairs: Sequence[Pair]) -> "pa.Table":
     """The pairs as a table with the columns of a pairs file."""
     import pyarrow as pa
 
     columns = zip(*pairs, strict=True) if pairs else [()] * len(Pair._fields)
-    made = schema()
-    return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, made, strict=True)], schema=made)
+    fields = schema()
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, fields, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=fields)
+
+
+class PairWriter:
+    """Writes pairs to ``file``, a row group at a time; ``rows`` counts those written.
+
+    Raises:
+        OutputError: the file cannot be written; the message names ``target``.
+    """
+
+    def __init__(self, file: Path, target: Path, provenance: Mapping[str, Any] | None) -> None:
+        from pyarrow.parquet import ParquetWriter
+
+        self._target = target
+        self._pending: list[Pair] = []
+        self.rows = 0
+        with output_errors(target):
+            self._parquet = ParquetWriter(str(file), schema(provenance), compression="zstd")
+
+    def write(self, pairs: Iterable[Pair]) -> None:
+        """Add pairs, keeping at most ``ROW_GROUP`` of them in memory."""
+        for pair in pairs:
+            self._pending.append(pair)
+            if len(self._pending) == ROW_GROUP:
+                self._flush()
+
+    def _flush(self) -> None:
+        with output_errors(self._target):
+            self._parquet.write_table(pair_table(self._pending))
+        self.rows += len(self._pending)
+        self._pending = []
+
+    def __enter__(self) -> "PairWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self._pending:
+                self._flush()
+        finally:
+            with output_errors(self._target):
+                self._parquet.close()
 
 
 @contextmanager
 def open_pairs(
-    paths: Sequence[str | Path], made: Mapping[str, Any] | None = None, inputs: Sequence[str | Path] = ()
+    paths: Sequence[str | Path], provenance: Mapping[str, Any] | None = None, inputs: Sequence[str | Path] = ()
 ) -> Iterator[list[PairWriter]]:
-    """A writer for each path; the files appear whole and together at the end of the block, or not at all.
+    """A writer for each path; at the end of the block all files appear complete, or none does if it fails.
 
     Raises:
-        OutputError: a file cannot be written, or is one of ``inputs``; known before the block runs.
+        OutputError: a file cannot be written, or is one of ``inputs``; checked before the block runs.
     """
-    from pyarrow.parquet import ParquetWriter
-
     targets = [Path(path) for path in paths]
-    parts = [target.with_name(f".{target.name}.{os.getpid()}.part") for target in targets]
-    files: list[ParquetWriter] = []
-    target = targets[0]
-    try:
-        for target, part in zip(targets, parts, strict=True):
-            check_not_input(target, inputs)
-            if target.is_dir():
-                raise IsADirectoryError(None, "is a folder", str(target))
-            part.touch()  # what pyarrow says where it cannot do so is not for people
-            files.append(ParquetWriter(str(part), schema(made), compression="zstd"))
-        writers = [PairWriter(file) for file in files]
-        yield writers
-        for writer, file in zip(writers, files, strict=True):
-            writer.flush()
-            file.close()
-        for target, part in zip(targets, parts, strict=True):
-            part.replace(target)
-    except BrokenPipeError:
-        raise
-    except OSError as problem:
-        raise OutputError(f"{target} cannot be written: {problem.strerror or problem}.") from problem
-    finally:
-        for file in files:
-            file.close()
-        for part in parts:
-            part.unlink(missing_ok=True)
+    for target in targets:
+        check_not_input(target, inputs)
+    with ExitStack() as stack:
+        parts = [stack.enter_context(replacing(target)) for target in targets]
+        # All writers close, and may fail, before the first file is moved.
+        yield [
+            stack.enter_context(PairWriter(part, target, provenance))
+            for part, target in zip(parts, targets, strict=True)
+        ]
 
 
-def write_pairs(path: str | Path, pairs: Iterable[Pair], made: Mapping[str, Any] | None = None) -> int:
-    """Write a pairs file and return its number of rows; it appears whole at the end or not at all.
+def write_pairs(path: str | Path, pairs: Iterable[Pair], provenance: Mapping[str, Any] | None = None) -> int:
+    """Write a pairs file and return its number of rows; the file appears complete or not at all.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    with open_pairs([path], made) as [writer]:
+    with open_pairs([path], provenance) as [writer]:
         writer.write(pairs)
     return writer.rows
 
 
-def read_pairs(path: str | Path, columns: Sequence[str] | None = None) -> "pa.Table":
-    """The pairs of a file or BEIR folder as a table with the columns of a pairs file.
-
-    Beside pairs files it takes two texts and a label as CSV, TSV, JSON lines or Parquet (columns known by their usual names, or
-    named in ``columns`` as question, passage, label), JSON lines of ``query``, ``pos`` and ``neg``, and a BEIR folder with qrels
-    or one of its qrels files. What these do not hold is filled in: ``question_id`` is a digest of the question, ``kind`` "given".
-
-    Raises:
-        PairsError: the file is missing, empty or of no such form, or a label is no number from 0 to 1; the message names the line.
-    """
-    import pyarrow as pa
-
-    return pa.Table.from_batches(list(read_batches(path, columns)), schema())
-
-
-def read_batches(path: str | Path, columns: Sequence[str] | None = None) -> "Iterator[pa.RecordBatch]":
-    """What ``read_pairs`` gives, in pieces of at most ``ROW_GROUP`` rows, so that memory does not grow with the file.
-
-    Raises:
-        PairsError: as for ``read_pairs``; rows before the fault may have been yielded by then.
-    """
-    path = Path(path)
-    rows = 0
-    for batch in _own_batches(path) if not columns and is_pairs_file(path) else _foreign_batches(path, columns):
-        rows += batch.num_rows
-        yield batch
-    if not rows:
-        raise PairsError(f"{path} holds no pair. Check that it is the right file.")
-
-
-def values(batch: "pa.RecordBatch", name: str) -> list[Any]:
-    """A column of a batch as a list."""
-    return batch.column(name).to_pylist()
-
-
 def is_pairs_file(path: Path) -> bool:
-    """Whether this is Parquet with all the columns that ``write_pairs`` writes."""
+    """Whether this is a Parquet file with all columns of a pairs file."""
     return _is_parquet(path) and set(Pair._fields) <= set(_open(path).schema_arrow.names)
 
 
-def read_made(path: str | Path) -> dict[str, Any]:
-    """How a pairs file was made, {} where it does not say."""
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """How a pairs file was made, {} if it does not say."""
     metadata = _open(Path(path)).schema_arrow.metadata if _is_parquet(Path(path)) else None
-    made: dict[str, Any] = json.loads((metadata or {}).get(METADATA_KEY, b"{}"))
-    return made
+    provenance: dict[str, Any] = json.loads((metadata or {}).get(METADATA_KEY, b"{}"))
+    return provenance
+
+
+def read_pairs_file(path: Path) -> "Iterator[pa.RecordBatch]":
+    """The rows of a pairs file in batches of at most ``ROW_GROUP``.
+
+    Raises:
+        PairsError: the file is not valid Parquet, a value is missing or a label is not a number from 0 to 1; names the row.
+    """
+    import pyarrow as pa
+
+    rows = 0
+    try:
+        for batch in _open(path).iter_batches(ROW_GROUP, columns=list(Pair._fields)):
+            try:
+                arrays = [column.cast(field.type) for column, field in zip(batch.columns, schema(), strict=True)]
+                typed = pa.RecordBatch.from_arrays(arrays, schema=schema())
+            except pa.ArrowInvalid as problem:
+                raise PairsError(f"{path}, rows from {rows + 1}: {str(problem).splitlines()[0]}.") from None
+            _check(path, typed, rows)
+            rows += typed.num_rows
+            yield typed
+    except (OSError, pa.ArrowException) as problem:
+        raise _invalid_parquet(path, problem) from None
+
+
+def _check(path: Path, batch: "pa.RecordBatch", rows_before: int) -> None:
+    """Raise PairsError if a value is missing, or a label is not a number from 0 to 1."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name in ("question", "passage", "label", "question_id", "kind", "rank"):
+        if batch.column(name).null_count:
+            row = rows_before + 1 + pc.index(batch.column(name).is_null(), True).as_py()
+            raise PairsError(f"{path}, row {row}: the {name} is missing.")
+    label = batch.column("label")
+    valid = pc.and_(pc.greater_equal(label, pa.scalar(0.0)), pc.less_equal(label, pa.scalar(1.0)))
+    row = pc.index(valid, False).as_py()
+    if row >= 0:
+        raise PairsError(
+            f"{path}, row {rows_before + 1 + row}: the label is {label[row]}; it must be a number from 0 to 1."
+        )
 
 
 def _is_parquet(path: Path) -> bool:
@@ -196,48 +204,8 @@ def _open(path: Path) -> Any:
     try:
         return ParquetFile(path, memory_map=True)
     except (OSError, pa.ArrowException) as problem:
-        reason = str(problem).splitlines()[0]
-        raise PairsError(f"{path} is not a sound Parquet file ({reason}). Write it again.") from None
+        raise _invalid_parquet(path, problem) from None
 
 
-def _own_batches(path: Path) -> "Iterator[pa.RecordBatch]":
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    rows = 0
-    try:
-        for batch in _open(path).iter_batches(ROW_GROUP, columns=list(Pair._fields)):
-            try:
-                made = pa.RecordBatch.from_arrays(
-                    [column.cast(field.type) for column, field in zip(batch.columns, schema(), strict=True)],
-                    schema=schema(),
-                )
-            except pa.ArrowInvalid as problem:
-                raise PairsError(f"{path}, rows from {rows + 1}: {str(problem).splitlines()[0]}.") from None
-            _check(path, made, rows, pc)
-            rows += batch.num_rows
-            yield made
-    except (OSError, pa.ArrowException) as problem:
-        reason = str(problem).splitlines()[0]
-        raise PairsError(f"{path} is not a sound Parquet file ({reason}). Write it again.") from None
-
-
-def _check(path: Path, batch: "pa.RecordBatch", before: int, pc: Any) -> None:
-    """Raise PairsError for a missing value, or a label that is no number from 0 to 1."""
-    for name in ("question", "passage", "label", "question_id", "kind", "rank"):
-        if batch.column(name).null_count:
-            row = before + 1 + pc.index(batch.column(name).is_null(), True).as_py()
-            raise PairsError(f"{path}, row {row}: no {name}.")
-    label = batch.column("label")
-    bad = pc.invert(pc.and_(pc.greater_equal(label, 0.0), pc.less_equal(label, 1.0)))
-    if pc.any(bad).as_py():
-        row = pc.index(bad, True).as_py()
-        raise PairsError(f"{path}, row {before + 1 + row}: the label is {label[row]}; it must be a number from 0 to 1.")
-
-
-def _foreign_batches(path: Path, columns: Sequence[str] | None) -> "Iterator[pa.RecordBatch]":
-    from bioqa.pairs.import_pairs import given_pairs
-
-    pairs = given_pairs(path, columns)
-    while batch := list(islice(pairs, ROW_GROUP)):
-        yield from table_of(batch).to_batches()
+def _invalid_parquet(path: Path, problem: Exception) -> PairsError:
+    return PairsError(f"{path} is not a valid Parquet file ({str(problem).splitlines()[0]}). Write it again.")

@@ -1,22 +1,24 @@
-"""What pairs are made from: a question with its gold passages, read from question files, pairs, PubMedQA or MedQuAD."""
+"""Questions with their gold passages, read from question files, pairs, PubMedQA or MedQuAD."""
 
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from bioqa.corpus.questions import read_questions
 from bioqa.errors import PairsError
 from bioqa.io.text_files import read_chunks, read_head, source_errors
-from bioqa.pairs.duplicates import Union, normalised
-from bioqa.pairs.pair_file import read_batches, values
+from bioqa.pairs.duplicates import connected_sets, normalize
+from bioqa.pairs.read_pairs import column_values, read_batches
 from bioqa.types import Question
+
+_T = TypeVar("_T")
 
 
 class Passage(NamedTuple):
-    """A text; ``begin`` and ``end`` are its offsets in that ``section`` of the document, where these are known."""
+    """A text; ``begin`` and ``end`` are its character offsets in that ``section`` of the document, 0 if unknown."""
 
     text: str
     document_id: str = ""
@@ -26,11 +28,11 @@ class Passage(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """A question, its gold passages, negatives that its source gave, and its gold documents.
+class QuestionGroup:
+    """A question with its gold passages, the negatives that its source gives, and its gold documents.
 
-    ``kind`` is the kind of the gold pairs ("gold", or "given"). ``related`` are gold passages of near-duplicate questions: no
-    positives here, and never negatives.
+    ``kind`` is that of the gold pairs ("gold" or "given"). ``related`` are further gold passages that are not positives here and
+    never negatives: those of near-duplicate questions, and those beyond a maximum.
     """
 
     id: str
@@ -42,78 +44,78 @@ class Group:
     kind: str = "gold"
 
 
-def read_groups(paths: Sequence[str | Path]) -> list[Group]:
-    """The questions of all files, with what several files say of one question united.
+def read_groups(paths: Sequence[str | Path]) -> list[QuestionGroup]:
+    """The questions of all files; the passages and documents of a question that is in several files are merged.
 
-    A file is a BioASQ question file, PubMedQA's JSON, MedQuAD's tar.gz, or pairs in any form of ``pairs.read_pairs``. Questions are
-    one where their ids are equal (BioASQ's alone) or their texts in normal form.
+    A file is a BioASQ question file, PubMedQA's JSON, MedQuAD's tar.gz, or pairs in any format of ``read_pairs``. Two questions are
+    the same if their ids are equal (BioASQ only) or their texts have the same normal form.
 
     Raises:
         QuestionError: a question file is malformed.
-        PairsError: another file is missing or malformed, or holds no question with a gold passage or document.
+        PairsError: another file is missing or malformed, or has no question with a gold passage or document.
     """
-    found: list[Group] = []
+    found: list[QuestionGroup] = []
     for path in map(Path, paths):
         groups = _read(path)
         if not any(group.gold or group.documents for group in groups):
-            raise PairsError(f"{path} holds no question with a gold passage: nothing to learn from.")
+            raise PairsError(f"{path} has no question with a gold passage: nothing to learn from.")
         found += groups
-    return merged(found)
+    return merge_groups(found)
 
 
-def _read(path: Path) -> list[Group]:
+def _read(path: Path) -> list[QuestionGroup]:
     name = path.name.lower()
     if name.endswith((".tar.gz", ".tgz")):
-        return list(_medquad(path))
+        return list(_read_medquad(path))
     if name.removesuffix(".gz").endswith(".json"):
         if path.is_file() and path.stat().st_size and b'"QUESTION"' in read_head(path, 1 << 12):
-            return list(_pubmedqa(path))
+            return list(_read_pubmedqa(path))
         return [_bioasq_group(question) for question in read_questions(path)]
-    return list(_pair_groups(path))
+    return list(_read_pair_groups(path))
 
 
-def _bioasq_group(question: Question) -> Group:
+def _bioasq_group(question: Question) -> QuestionGroup:
     passages = (
         Passage(snippet.text.strip(), snippet.document, snippet.section, snippet.begin, snippet.end)
         for snippet in question.snippets
         if snippet.text.strip()
     )
-    return Group(question.id, question.body, _distinct(passages), documents=tuple(dict.fromkeys(question.documents)))
+    return QuestionGroup(question.id, question.body, _distinct(passages), documents=_distinct(question.documents))
 
 
-def _distinct(passages: Iterable[Passage]) -> tuple[Passage, ...]:
-    """The passages without those of the same place and text."""
-    return tuple(dict.fromkeys(passages))
+def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
+    """The values without repetitions, in order."""
+    return tuple(dict.fromkeys(values))
 
 
-def _pair_groups(path: Path) -> Iterator[Group]:
-    """One group a question id of pairs in any form."""
+def _read_pair_groups(path: Path) -> Iterator[QuestionGroup]:
+    """A group for each question id."""
     rows: dict[str, tuple[str, list[Passage], list[Passage], set[str]]] = {}
     for batch in read_batches(path):
-        columns = [values(batch, name) for name in batch.schema.names]
+        columns = [column_values(batch, name) for name in batch.schema.names]
         for question, passage, label, id, document, kind, _ in zip(*columns, strict=True):
             _, gold, negatives, kinds = rows.setdefault(id, (question, [], [], set()))
             (gold if label >= 0.5 else negatives).append(Passage(passage, document))
             kinds.add(kind)
     for id, (question, gold, negatives, kinds) in rows.items():
-        documents = tuple(dict.fromkeys(passage.document_id for passage in gold if passage.document_id))
+        documents = _distinct(passage.document_id for passage in gold if passage.document_id)
         kind = "gold" if "gold" in kinds else "given"
-        yield Group(id, question, _distinct(gold), _distinct(negatives), documents, kind=kind)
+        yield QuestionGroup(id, question, _distinct(gold), _distinct(negatives), documents, kind=kind)
 
 
-def _pubmedqa(path: Path) -> Iterator[Group]:
-    """PubMedQA's labelled questions: {PMID: {QUESTION, CONTEXTS, …}}, https://pubmedqa.github.io. Gold is the abstract."""
+def _read_pubmedqa(path: Path) -> Iterator[QuestionGroup]:
+    """PubMedQA's labeled questions: {PMID: {QUESTION, CONTEXTS, …}}, https://pubmedqa.github.io. The abstract is gold."""
     try:
         records = json.loads(b"".join(read_chunks(path)))
         for pmid, record in records.items():
             gold = Passage(" ".join(record["CONTEXTS"]).strip(), pmid)
-            yield Group(pmid, record["QUESTION"].strip(), (gold,), documents=(pmid,))
+            yield QuestionGroup(pmid, record["QUESTION"].strip(), (gold,), documents=(pmid,))
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise PairsError(f"{path} is not PubMedQA's JSON ({type(problem).__name__}: {problem}).") from None
 
 
-def _medquad(path: Path) -> Iterator[Group]:
-    """MedQuAD's questions with their answers: XML files in a tar.gz, https://github.com/abachaa/MedQuAD. Many have no answer."""
+def _read_medquad(path: Path) -> Iterator[QuestionGroup]:
+    """MedQuAD's answered questions: XML files in a tar.gz, https://github.com/abachaa/MedQuAD."""
     from lxml import etree
 
     try:
@@ -128,32 +130,31 @@ def _medquad(path: Path) -> Iterator[Group]:
                     answer = " ".join("".join(pair.find("Answer").itertext()).split())
                     if answer and question is not None and (question.text or "").strip():
                         passage = Passage(answer, document.get("id") or "")
-                        folder = member.name.rpartition("/")[0]  # ids are unique in their folder only
+                        folder = member.name.rpartition("/")[0]  # ids are unique only within their folder
                         id = f"{folder}/{question.get('qid')}"
-                        yield Group(id, " ".join(question.text.split()), (passage,))
+                        yield QuestionGroup(id, " ".join(question.text.split()), (passage,))
     except (tarfile.TarError, etree.XMLSyntaxError, AttributeError) as problem:
         raise PairsError(f"{path} is not MedQuAD's archive of XML files ({problem}).") from None
 
 
-def merged(groups: Sequence[Group]) -> list[Group]:
-    """The groups with those of one question made one, at the place and in the words of the first."""
-    union = Union(len(groups))
+def merge_groups(groups: Sequence[QuestionGroup]) -> list[QuestionGroup]:
+    """The groups with those of the same question merged; each keeps the position and wording of its first."""
     first: dict[str, int] = {}
+    edges = []
     for number, group in enumerate(groups):
-        keys = [f"text {normalised(group.question)}"]
+        keys = [f"text {normalize(group.question)}"]
         if group.kind == "gold":
             keys.append(f"id {group.id}")
-        for key in keys:
-            union.join(number, first.setdefault(key, number))
-    return [_united([groups[number] for number in numbers]) for numbers in union.sets()]
+        edges += [(first.setdefault(key, number), number) for key in keys]
+    return [_merge([groups[number] for number in numbers]) for numbers in connected_sets(len(groups), edges)]
 
 
-def _united(groups: Sequence[Group]) -> Group:
+def _merge(groups: Sequence[QuestionGroup]) -> QuestionGroup:
     if len(groups) == 1:
         return groups[0]
     return replace(
         groups[0],
         gold=_distinct(passage for group in groups for passage in group.gold),
         negatives=_distinct(passage for group in groups for passage in group.negatives),
-        documents=tuple(dict.fromkeys(document for group in groups for document in group.documents)),
+        documents=_distinct(document for group in groups for document in group.documents),
     )

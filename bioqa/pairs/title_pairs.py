@@ -1,4 +1,4 @@
-"""Articles as their own questions: title → abstract, and a sentence of the abstract → the rest of it."""
+"""Build pairs from articles alone: title → abstract, and a sentence of the abstract → the rest of it."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,61 +11,63 @@ from bioqa.corpus.sentences import sentences
 from bioqa.corpus.sources import expand_sources
 from bioqa.errors import UsageError
 from bioqa.index.reader import Index
-from bioqa.pairs.build_pairs import SEED, BuildReport, Written, write_group
-from bioqa.pairs.duplicates import THRESHOLD
-from bioqa.pairs.held_out import Excluded, read_excluded
-from bioqa.pairs.negatives import Drawer, Mining, Negatives
+from bioqa.pairs.build_pairs import SEED, PairCounts, PairsReport, write_group
+from bioqa.pairs.duplicates import DEFAULT_JACCARD
+from bioqa.pairs.held_out import HeldOut, read_held_out
+from bioqa.pairs.negatives import Mining, NegativeSampler, NegativeSpec
 from bioqa.pairs.pair_file import open_pairs
-from bioqa.pairs.passage_pools import Articles, abstract_text
-from bioqa.pairs.question_groups import Group, Passage
+from bioqa.pairs.passage_pools import ArticlePool, abstract_text
+from bioqa.pairs.question_groups import Passage, QuestionGroup
 from bioqa.types import Article
 
 ASKED = ("title", "sentence")
-LEAST_WORDS = 4
-"""Words that a title or sentence needs to stand for a question."""
-LEAST_ABSTRACT = 200
-"""Characters that an abstract, or the rest of one, needs."""
+MIN_WORDS = 4
+"""Words that a title or sentence must have to serve as a question."""
+MIN_ABSTRACT = 200
+"""Characters that an abstract, or the rest of one, must have."""
 
 
 @dataclass(frozen=True, slots=True)
 class TitleOptions:
-    """What pairs to build: ``asked`` "title", "sentence" or both; at most ``articles`` articles are taken (None: all).
+    """Which pairs to build: ``asked`` is "title", "sentence" or both; ``limit`` is the maximum number of articles (None: all).
+
+    ``jaccard`` is the similarity from which a title is a near-duplicate of a question of the files ``exclude``.
 
     Raises:
         UsageError: a value is out of range.
     """
 
     asked: tuple[str, ...] = ASKED
-    negatives: tuple[Negatives, ...] = ()
-    articles: int | None = None
+    negatives: tuple[NegativeSpec, ...] = ()
+    limit: int | None = None
     exclude: tuple[Path, ...] = ()
-    threshold: float = THRESHOLD
+    jaccard: float = DEFAULT_JACCARD
     seed: int = SEED
 
     def __post_init__(self) -> None:
         if not self.asked or not set(self.asked) <= set(ASKED):
-            raise UsageError(f"What is asked is title or sentence, not {', '.join(self.asked) or 'nothing'}.")
-        if self.articles is not None and self.articles < 1:
-            raise UsageError(f"The number of articles must be 1 or more, not {self.articles}.")
-        if any(one.kind not in ("bm25", "random") for one in self.negatives):
+            raise UsageError(f"Ask for title or sentence, not {', '.join(self.asked) or 'nothing'}.")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"The limit of articles must be 1 or more, not {self.limit}.")
+        if any(spec.kind not in ("bm25", "random") for spec in self.negatives):
             raise UsageError("Negatives of abstracts are of the kinds bm25 and random.")
 
 
-def build_titles(
+def build_title_pairs(
     sources: Sequence[str | Path],
     index: Index,
     out: str | Path,
     options: TitleOptions | None = None,
     *,
     mining: Mining | None = None,
-    made: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
-) -> BuildReport:
-    """Write a pair for each article's title, or a random sentence of its abstract, with negatives from ``index``.
+) -> PairsReport:
+    """Write a pair for the title of each article and for a random sentence of its abstract, with negatives from ``index``.
 
-    The passage is the abstract, less the sentence asked. Articles without abstract or title, and what equals a question, gold
-    document or gold passage of the files to exclude, are left out. Memory does not grow with the sources. ``progress`` is told of
-    the questions done; their number is not known.
+    The passage is the abstract, without the sentence that is the question. Articles without a title or abstract are skipped, and
+    so is what matches a question, gold document or gold passage of the files to exclude. Memory does not grow with the sources.
+    ``progress`` gets the number of questions done, and None, as their total is unknown.
 
     Raises:
         SourceError: a source cannot be read.
@@ -73,35 +75,35 @@ def build_titles(
         OutputError: ``out`` cannot be written.
     """
     options = options or TitleOptions()
-    report = BuildReport(files=[Written(Path(out))])
-    excluded = read_excluded(options.exclude, options.threshold)
-    groups = _groups(_articles(sources, excluded, report, options.articles), options, excluded, report)
-    drawer = Drawer(
-        Articles(index, titles=False),
+    report = PairsReport(files=[PairCounts(Path(out))])
+    excluded = read_held_out(options.exclude, options.jaccard, by_document=True)
+    groups = _groups(_articles(sources, excluded, report, options.limit), options, excluded, report)
+    sampler = NegativeSampler(
+        ArticlePool(index, titles=False),
         options.negatives,
         seed=options.seed,
-        barred=lambda passage: excluded.has_document(passage.document_id) or excluded.has_passage(passage),
+        held_out=[excluded],
         mining=mining,
     )
-    with open_pairs([out], made, [*sources, *options.exclude]) as [writer]:
-        for done, (group, drawn) in enumerate(drawer.draw(groups), start=1):
-            write_group(writer, report.files[0], group, drawn)
+    with open_pairs([out], provenance, [*sources, *options.exclude]) as [writer]:
+        for done, (group, negatives) in enumerate(sampler.sample(groups), start=1):
+            write_group(writer, report.files[0], group, negatives)
             progress(done, None)
     return report
 
 
 def _articles(
-    sources: Sequence[str | Path], excluded: Excluded, report: BuildReport, most: int | None
+    sources: Sequence[str | Path], excluded: HeldOut, report: PairsReport, limit: int | None
 ) -> Iterator[Article]:
-    """The articles with an abstract that may be used, ``most`` of them."""
+    """The first ``limit`` articles that have an abstract and are not excluded."""
     count = 0
     for source in expand_sources(sources):
         for record in read_source(source):
-            if count == most:
+            if count == limit:
                 return
-            if not isinstance(record, Article) or len(record.abstract) < LEAST_ABSTRACT:
+            if not isinstance(record, Article) or len(record.abstract) < MIN_ABSTRACT:
                 continue
-            if excluded.has_document(record.id) or excluded.has_passage(Passage(abstract_text(record))):
+            if excluded.has_passage(Passage(abstract_text(record), record.id)):
                 report.excluded_passages += 1
                 continue
             count += 1
@@ -109,26 +111,27 @@ def _articles(
 
 
 def _groups(
-    articles: Iterator[Article], options: TitleOptions, excluded: Excluded, report: BuildReport
-) -> Iterator[Group]:
+    articles: Iterator[Article], options: TitleOptions, excluded: HeldOut, report: PairsReport
+) -> Iterator[QuestionGroup]:
     for article in articles:
         title = article.title.strip().strip("[]")
         if excluded.has_question(title):  # its sentences would answer that question too
             report.excluded_questions += 1
             continue
-        if "title" in options.asked and len(title.split()) >= LEAST_WORDS:
+        if "title" in options.asked and len(title.split()) >= MIN_WORDS:
             passage = Passage(abstract_text(article), article.id)
-            yield Group(f"{article.id}-title", title, (passage,), documents=(article.id,))
+            yield QuestionGroup(f"{article.id}-title", title, (passage,), documents=(article.id,))
         if "sentence" in options.asked:
             yield from _sentence_group(article, random.Random(f"{options.seed} {article.id} sentence"))
 
 
-def _sentence_group(article: Article, rng: random.Random) -> Iterator[Group]:
-    found = [s for s in sentences(article) if s.section == "abstract" and len(s.text.split()) >= LEAST_WORDS]
+def _sentence_group(article: Article, rng: random.Random) -> Iterator[QuestionGroup]:
+    found = [s for s in sentences(article) if s.section == "abstract" and len(s.text.split()) >= MIN_WORDS]
     if not found:
         return
     asked = rng.choice(found)
     before, after = article.abstract[: asked.begin].rstrip(), article.abstract[asked.end :].lstrip()
     rest = f"{before} {after}".strip()
-    if len(rest) >= LEAST_ABSTRACT:
-        yield Group(f"{article.id}-sentence", asked.text, (Passage(rest, article.id),), documents=(article.id,))
+    if len(rest) >= MIN_ABSTRACT:
+        passage = Passage(rest, article.id)
+        yield QuestionGroup(f"{article.id}-sentence", asked.text, (passage,), documents=(article.id,))

@@ -1,4 +1,4 @@
-"""What a pipeline gives for a question: a ranking, or an answer with articles and sentences."""
+"""What a pipeline returns for a question: a ranking, or an answer with articles and sentences."""
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
@@ -12,13 +12,13 @@ from bioqa.types import Hit, Question
 class Coverage:
     """How much of the reranked articles was read.
 
-    ``scored`` articles, of which ``split`` were read in several windows and ``cut`` not to the end. Their text has ``characters``
-    in all, of which ``unread`` were not read.
+    Of ``scored`` articles, ``split`` were read in several windows and ``truncated`` were not read to the end. Their text has
+    ``characters`` characters, of which ``unread`` were not read.
     """
 
     scored: int = 0
     split: int = 0
-    cut: int = 0
+    truncated: int = 0
     characters: int = 0
     unread: int = 0
 
@@ -27,14 +27,15 @@ class Coverage:
 
 
 class RankedCandidate(NamedTuple):
-    """A candidate in its final place. ``place`` is its rank in the first stage, from 0; logit and probability are None where it was
-    not reranked.
+    """A candidate in a final ranking.
+
+    ``position`` is its index in the first stage's list. ``logit`` and ``probability`` are None if it was not reranked.
     """
 
     id: str
     score: float
     first_stage_score: float
-    place: int
+    position: int
     logit: float | None = None
     probability: float | None = None
 
@@ -43,37 +44,37 @@ class RankedCandidate(NamedTuple):
 class Ranked:
     """The ranking of one question, best first.
 
-    ``timings`` are seconds by stage: "retrieve", "rerank". ``missing`` counts candidates of a run that the corpus does not hold.
-    ``windows`` is the number of texts in which the candidates were scored.
+    ``windows`` is the number of texts that the reranker scored. ``timings`` are the seconds of the stages "retrieve" and
+    "rerank"; empty where several questions were processed together. ``missing`` is the number of candidates of a run that the
+    corpus does not have.
     """
 
     question: Question
     candidates: list[RankedCandidate]
     coverage: Coverage = field(default_factory=Coverage)
+    windows: int = 0
     timings: dict[str, float] = field(default_factory=dict)
     missing: int = 0
-    windows: int = 0
 
     @property
     def results(self) -> list[tuple[str, float]]:
-        """(article id, score), best first, as a run file holds them."""
+        """(article id, score), best first, as in a run file."""
         return [(one.id, one.score) for one in self.candidates]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The hits for a question and how they came about.
+    """The hits for a question, best first, and how they came about.
 
-    ``reranker`` is the reranker's name, None where none ran, and ``first_stage_weight`` the weight in force. ``timings`` are
-    seconds by stage: "retrieve", "rerank", "highlight". ``missing_fields`` are the articles that a filter excluded only because
-    they lack its field, ``unknown_filter_values`` the (field, value) of filters that no article has. ``options`` are those in
-    force, and ``index`` is what was searched.
+    ``reranker`` is the reranker's name (None: no reranking). ``timings`` are the seconds of the stages "retrieve", "rerank" and
+    "highlight". ``missing_fields`` counts the matching articles that a filter excluded only because they lack its field;
+    ``unknown_filter_values`` are the (field, value) of filters that no article has. ``options`` are those in effect (see
+    ``Pipeline.resolve_options``), and ``index`` describes what was searched.
     """
 
     question: Question
     hits: tuple[Hit, ...]
     reranker: str | None
-    first_stage_weight: float | None
     timings: dict[str, float]
     coverage: Coverage
     missing_fields: tuple[MissingField, ...]
@@ -81,8 +82,13 @@ class Answer:
     options: PipelineOptions
     index: Snapshot
 
+    @property
+    def first_stage_weight(self) -> float | None:
+        """What the first-stage score was multiplied by, None without a reranker."""
+        return self.options.first_stage_weight
+
     def to_dict(self) -> dict[str, Any]:
-        """The answer as JSON holds it."""
+        """The answer as a JSON object."""
         return {
             "id": self.question.id,
             "question": self.question.body,

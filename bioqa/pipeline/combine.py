@@ -6,7 +6,7 @@ from bioqa.pipeline.answer import RankedCandidate
 
 
 def combine(logit: float, first_stage_score: float, weight: float) -> float:
-    """The score that reranked candidates are ordered by."""
+    """The score by which reranked candidates are ordered."""
     return logit + weight * first_stage_score
 
 
@@ -16,24 +16,22 @@ def rank(
     probabilities: Sequence[float] = (),
     weight: float = 0.0,
 ) -> list[RankedCandidate]:
-    """Order (id, first-stage score) candidates, best first in the first stage; equal scores keep its order.
+    """Rank (id, first-stage score) candidates, given best first.
 
-    ``logits`` and ``probabilities`` are those of the first candidates. They come first, by ``combine``; the others follow in the
-    first stage's order, with scores below theirs that keep the first stage's distances.
+    ``logits`` and ``probabilities`` belong to the first candidates, which are ordered by ``combine``; equal scores keep the first
+    stage's order. The other candidates follow in the first stage's order, with scores below the reranked ones and the same
+    differences as their first-stage scores.
     """
-    reranked = sorted(
-        (
-            RankedCandidate(id, combine(logit, score, weight), score, place, logit, probability)
-            for place, ((id, score), logit, probability) in enumerate(
-                zip(candidates[: len(logits)], logits, probabilities, strict=True)
-            )
-        ),
-        key=lambda one: -one.score,
-    )
-    rest = candidates[len(logits) :]
-    if not rest:
-        return reranked
-    below = reranked[-1].score - 1 - rest[0][1] if reranked else 0.0
-    return reranked + [
-        RankedCandidate(id, below + score, score, place) for place, (id, score) in enumerate(rest, start=len(logits))
+    depth = len(logits)
+    head = [
+        RankedCandidate(id, combine(logit, score, weight), score, position, logit, probability)
+        for position, ((id, score), logit, probability) in enumerate(
+            zip(candidates[:depth], logits, probabilities, strict=True)
+        )
+    ]
+    head.sort(key=lambda one: -one.score)
+    tail = candidates[depth:]
+    shift = head[-1].score - 1 - tail[0][1] if head and tail else 0.0
+    return head + [
+        RankedCandidate(id, score + shift, score, position) for position, (id, score) in enumerate(tail, start=depth)
     ]

@@ -1,4 +1,4 @@
-"""The sentences of retrieved articles that answer a question best."""
+"""Answer sentences: the sentences of retrieved articles that answer a question best."""
 
 import re
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ STOP_WORDS = frozenset(
         such that the their then there these they this to was were what when where which who whom whose why will with""",
     )
 )
-"""Words that say nothing of what is asked: Lucene's English list and the words questions are made with."""
+"""Lucene's English stop words, and the words that make a sentence a question."""
 
-WORDS, PLACE = 6.0, 2.0
-"""What a sentence's logit gains by all the words of the question, and loses by being the last of its abstract. Chosen for the
-default reranker by hit rate and F1 on the BioASQ train and dev splits, with a look at the demo (``benchmarks/answers.py``).
+OVERLAP_WEIGHT, POSITION_WEIGHT = 6.0, 2.0
+"""What a sentence's logit gains if it has all the words of the question, and loses if it is the last of its abstract. Chosen for
+the default reranker by hit rate and F1 on the BioASQ train and dev splits, with a look at the demo (``benchmarks/answers.py``).
 """
 
 
@@ -32,25 +32,29 @@ def best_sentences(
     articles: Sequence[Article],
     per_article: int = 2,
 ) -> list[tuple[Snippet, ...]]:
-    """For each article, in the order given, its ``per_article`` best sentences for the question, best first.
+    """The ``per_article`` best sentences of each article for the question, best first; the articles keep their order.
 
-    Candidates are the sentences of the abstract; the title only where there is no abstract, since it is shown anyway
-    and often says the same. All candidates of all articles are scored in one call of the reranker, each with the title
-    before it, and each snippet carries its ``probability``; they are ordered by logit + ``WORDS`` × ``overlap`` -
-    ``PLACE`` × their place among the candidates, from 0 to 1. Without a reranker they are ordered by ``overlap`` and the
-    probability is None. Ties keep the order of the text. An article without any text gives an empty tuple. Raises what the
-    reranker raises.
+    Candidates are the sentences of the abstract, or the title of an article without one. All candidates are scored in one call of
+    the reranker, each after its article's title, and ordered by logit + ``OVERLAP_WEIGHT`` × ``overlap`` - ``POSITION_WEIGHT`` ×
+    position (0: first sentence, 1: last). Without a reranker they are ordered by ``overlap``, and their probability is None. Ties
+    keep the order of the text. An article without text has no sentences.
+
+    Raises:
+        QuestionError: the question leaves the reranker too few tokens for a sentence.
+        ModelError: the reranker failed.
     """
+    if not per_article:
+        return [() for _ in articles]
     candidates = [_candidates(article) for article in articles]
     flat = [snippet for snippets in candidates for snippet in snippets]
     titles = [article.title for article, snippets in zip(articles, candidates, strict=True) for _ in snippets]
     scores = overlap(question, [snippet.text for snippet in flat])
     if reranker is not None:
-        places = [at / max(len(snippets) - 1, 1) for snippets in candidates for at in range(len(snippets))]
+        positions = [at / max(len(snippets) - 1, 1) for snippets in candidates for at in range(len(snippets))]
         pairs = [(question, _in_context(t, s)) for t, s in zip(titles, flat, strict=True)]
         scored = reranker.score_pairs(pairs, whole_questions=True)
-        ranked_by = zip(scored.logits.tolist(), scores, places, strict=True)
-        scores = [logit + WORDS * share - PLACE * place for logit, share, place in ranked_by]
+        terms = zip(scored.logits.tolist(), scores, positions, strict=True)
+        scores = [logit + OVERLAP_WEIGHT * share - POSITION_WEIGHT * position for logit, share, position in terms]
         flat = [replace(s, probability=p) for s, p in zip(flat, scored.probabilities.tolist(), strict=True)]
     best = []
     start = 0
@@ -62,7 +66,7 @@ def best_sentences(
 
 
 def _in_context(title: str, snippet: Snippet) -> str:
-    """What the reranker reads of a sentence: the title goes before it, as "It is caused by …" says little alone."""
+    """The sentence as the reranker reads it: after the title, because "It is caused by …" says little by itself."""
     return snippet.text if snippet.section == "title" or not title else f"{title}\n{snippet.text}"
 
 
@@ -72,7 +76,7 @@ def _candidates(article: Article) -> list[Snippet]:
 
 
 def overlap(question: str, texts: Sequence[str]) -> list[float]:
-    """The share (0 to 1) of the question's different words that stand in each text; case and stop words do not count."""
+    """The share (0 to 1) of the question's distinct words that occur in each text, ignoring case and stop words."""
     asked = _words(question)
     return [len(asked & _words(text)) / max(len(asked), 1) for text in texts]
 

@@ -7,25 +7,24 @@ from bioqa.errors import UsageError
 from bioqa.retrieve.options import SearchOptions
 
 AGGREGATIONS = {
-    "maxp": "the highest logit of its windows: it answers as well as its best part does",
-    "firstp": "the logit of its first window, which is all that is read",
+    "maxp": "the highest logit of its windows",
+    "firstp": "the logit of its first window; the others are not read",
     "meanp": "the mean logit of its windows",
-    "truncate": "the logit of as much of its text as fits, up to the token",
+    "truncate": "the logit of its text, truncated to the tokens that fit",
 }
-"""Name → the logit of an article that is longer than the reranker reads. The first two are MaxP and FirstP of Dai and Callan (SIGIR
-2019); their SumP, which favours longer articles, is a mean here."""
+"""Name → the logit of an article that is longer than the reranker reads. MaxP and FirstP are from Dai and Callan (SIGIR 2019);
+their SumP favours longer articles, so a mean takes its place."""
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
     """How a question is answered.
 
-    ``top`` results are wanted. ``rerank_depth`` candidates are reranked (None: 50 on CPU and 100 on GPU, and never fewer than
-    ``top``); those behind them keep the first stage's order. ``first_stage_weight`` times the first-stage score is added to the
-    logit (None: the weight that the reranker's folder names). ``aggregation``, a key of ``AGGREGATIONS``, and ``overlap``, the
-    sentences shared by adjacent windows, say how articles are scored that are longer than the reranker reads. ``sentences`` is the
-    number of answer sentences of each hit; ``explain`` has each hit say how its first-stage score is computed. ``search`` is for
-    the first stage.
+    ``top``: number of results. ``rerank_depth``: number of candidates to rerank (None: 50 on CPU, 100 on GPU, or ``top`` if more);
+    the others follow in the first stage's order. ``first_stage_weight``: candidates are ranked by logit + this × the first-stage
+    score (None: the weight in the reranker's folder). ``aggregation`` (a key of ``AGGREGATIONS``) and ``overlap`` (sentences shared
+    by adjacent windows) apply to articles longer than the reranker reads. ``sentences``: number of answer sentences per hit.
+    ``explain``: whether each hit explains its first-stage score. ``search``: the options of the first stage.
 
     Raises:
         UsageError: a value is out of range.
@@ -42,18 +41,29 @@ class PipelineOptions:
 
     def __post_init__(self) -> None:
         if self.top < 1:
-            raise UsageError(f"The number of results must be 1 or more, not {self.top}.")
-        if self.rerank_depth is not None and self.rerank_depth < 1:
-            raise UsageError(f"The rerank depth must be 1 or more, not {self.rerank_depth}.")
+            raise UsageError(f"The number of results must be at least 1, not {self.top}.")
+        if self.rerank_depth is not None:
+            check_rerank_depth(self.rerank_depth)
         if self.first_stage_weight is not None and not 0 <= self.first_stage_weight < float("inf"):
-            raise UsageError(f"The first-stage weight must be finite and 0 or more, not {self.first_stage_weight:g}.")
-        if self.aggregation not in AGGREGATIONS:
-            raise UsageError(f"There is no aggregation {self.aggregation!r}. Choose {', '.join(AGGREGATIONS)}.")
-        if self.overlap < 0:
-            raise UsageError(f"Windows must overlap by 0 or more sentences, not {self.overlap}.")
+            raise UsageError(f"The first-stage weight must be finite and at least 0, not {self.first_stage_weight:g}.")
+        check_windows(self.aggregation, self.overlap)
         if self.sentences < 0:
-            raise UsageError(f"The number of answer sentences must be 0 or more, not {self.sentences}.")
+            raise UsageError(f"The number of answer sentences must be at least 0, not {self.sentences}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """The options as JSON holds them."""
+        """The options as a JSON object."""
         return asdict(self)
+
+
+def check_rerank_depth(depth: int) -> None:
+    """Raise UsageError if ``depth`` is less than 1."""
+    if depth < 1:
+        raise UsageError(f"The rerank depth must be at least 1, not {depth}.")
+
+
+def check_windows(aggregation: str, overlap: int) -> None:
+    """Raise UsageError if there is no such aggregation, or ``overlap`` is less than 0."""
+    if aggregation not in AGGREGATIONS:
+        raise UsageError(f"Unknown aggregation {aggregation!r}. Choose from {', '.join(AGGREGATIONS)}.")
+    if overlap < 0:
+        raise UsageError(f"The overlap of windows must be at least 0 sentences, not {overlap}.")

@@ -7,13 +7,14 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from bioqa.corpus.questions import check_question
-from bioqa.errors import QuestionError
-from bioqa.pipeline.answer import Answer, Ranked, RankedCandidate
+from bioqa.errors import QuestionError, UsageError
+from bioqa.pipeline.answer import Answer, Ranked
 from bioqa.pipeline.combine import rank
+from bioqa.pipeline.highlight import best_sentences
 from bioqa.pipeline.options import PipelineOptions
 from bioqa.pipeline.rerank_run import RunPlan, question_groups
 from bioqa.retrieve.retriever import Retriever
-from bioqa.types import Article, Candidate, Hit, Question, Snippet
+from bioqa.types import Article, Candidate, Hit, Question
 
 if TYPE_CHECKING:
     from bioqa.pipeline.windows import ArticleScores
@@ -21,17 +22,17 @@ if TYPE_CHECKING:
 
 DEPTH_CPU, DEPTH_GPU = 50, 100
 BATCH = 64
-"""Questions searched at a time where nothing is reranked."""
+"""Questions searched at a time when nothing is reranked."""
 GROUP = 8
-"""Batches of candidates of a run that are scored together, so that those of several questions fill them; what a kill can lose."""
+"""Batches of a run's candidates scored at a time: enough to fill batches across questions, few enough to lose little to a kill."""
 PACKED = 10
-"""How many times as many pairs are in a batch of the engine gpu, which is measured in tokens."""
+"""How many times as many pairs fill a batch of the gpu engine, which is measured in tokens."""
 
 
 class Pipeline:
-    """Candidates of ``retriever``, reordered by ``reranker`` (None: the first stage alone). Safe to use from several threads.
+    """Searches with ``retriever`` and reranks with ``reranker`` (None: first stage only). Safe to use from several threads.
 
-    ``options`` are those of every question, unless a call brings its own.
+    ``options`` apply to every call that does not pass its own.
 
     Raises:
         UsageError: the retriever does not support an option.
@@ -43,171 +44,175 @@ class Pipeline:
         self.retriever = retriever
         self.reranker = reranker
         self.options = options or PipelineOptions()
-        self._check(self.options)
+        self.retriever.check_options(self.options.search)
 
     def answer(self, question: str | Question, options: PipelineOptions | None = None) -> Answer:
         """The best articles for the question, each with its answer sentences.
 
         Raises:
-            QuestionError: the question is empty, longer than 1,000 words, or leaves the reranker no room for articles.
+            QuestionError: the question is empty, has more than 1,000 words, is not a valid query, or leaves the reranker too few
+                tokens for articles.
             UsageError: the retriever does not support an option.
-            ModelError: the reranker fails.
+            ModelError: the reranker failed.
         """
         asked = question if isinstance(question, Question) else Question("question", question)
-        options = self._options(options)
+        options = self.resolve_options(options)
         body = check_question(asked.body)
-        ranked, candidates, read = self._ranked(asked, body, options)
+        ranked, candidates, articles = self._rank(asked, body, options)
         best = ranked.candidates[: options.top]
         started = time.perf_counter()
-        articles = self._articles(candidates, [one.place for one in best], read)
-        snippets = self._highlight(body, articles, options.sentences)
-        explanations = [
-            self.retriever.explain(body, candidates[one.place], options.search) if options.explain else ""
-            for one in best
+        unread = [one.position for one in best if one.position not in articles]
+        articles.update(zip(unread, self.retriever.articles([candidates[at] for at in unread]), strict=True))
+        found = [articles[one.position] for one in best]
+        snippets = best_sentences(self.reranker, body, found, per_article=options.sentences)
+        hits = [
+            Hit(number, article, one.score, one.first_stage_score, one.logit, one.probability, own)
+            for number, (one, article, own) in enumerate(zip(best, found, snippets, strict=True), start=1)
         ]
-        hits = tuple(
-            Hit(number, article, one.score, one.first_stage_score, one.logit, one.probability, own, explanation)
-            for number, (one, article, own, explanation) in enumerate(
-                zip(best, articles, snippets, explanations, strict=True), start=1
-            )
-        )
-        filtered = bool(options.search.filters)
+        if options.explain:
+            explanations = [self.retriever.explain(body, candidates[one.position], options.search) for one in best]
+            hits = [replace(hit, explanation=text) for hit, text in zip(hits, explanations, strict=True)]
+        timings = {**ranked.timings, "highlight": time.perf_counter() - started}
         return Answer(
             question=asked,
-            hits=hits,
+            hits=tuple(hits),
             reranker=self.reranker.name if self.reranker else None,
-            first_stage_weight=self._weight(options) if self.reranker else None,
-            timings={**ranked.timings, "highlight": time.perf_counter() - started},
+            timings=timings,
             coverage=ranked.coverage,
-            missing_fields=tuple(self.retriever.missing_field_counts(body, options.search)) if filtered else (),
-            unknown_filter_values=tuple(self.retriever.unknown_filter_values(options.search)) if filtered else (),
-            options=replace(options, rerank_depth=self.rerank_depth(options)),
+            missing_fields=tuple(self.retriever.missing_field_counts(body, options.search)),
+            unknown_filter_values=tuple(self.retriever.unknown_filter_values(options.search)),
+            options=options,
             index=self.retriever.snapshot(),
         )
 
     def rank(self, question: Question, options: PipelineOptions | None = None) -> Ranked:
-        """The ranking of one question, all its candidates: as many as are wanted or reranked, whichever is more."""
-        return self._ranked(question, check_question(question.body), self._options(options))[0]
+        """The ranking of all candidates of one question: ``top`` or ``rerank_depth`` of them, whichever is more.
+
+        Raises what ``answer`` raises.
+        """
+        return self._rank(question, check_question(question.body), self.resolve_options(options))[0]
 
     def run(self, questions: Iterable[Question], options: PipelineOptions | None = None) -> Iterator[Ranked]:
-        """The ranking of each question, as a run file wants it: no articles, no answer sentences."""
-        options = self._options(options)
+        """The ``top`` candidates of each question, in the order of the questions.
+
+        Raises what ``answer`` raises.
+        """
+        options = self.resolve_options(options)
         if self.reranker is None:
             yield from self._run_first_stage(iter(questions), options)
             return
         for question in questions:
-            ranked, _, _ = self._ranked(question, check_question(question.body), options)
+            ranked, _, _ = self._rank(question, check_question(question.body), options)
             yield replace(ranked, candidates=ranked.candidates[: options.top])
 
     def rerank(
         self, plan: RunPlan, done: Collection[str] = (), options: PipelineOptions | None = None
     ) -> Iterator[Ranked]:
-        """The candidates of a run reranked, question by question in its order, but for the questions ``done`` before.
+        """Rerank the questions of a run, in its order, except those whose ids are in ``done``.
 
-        Candidates that the corpus does not hold are dropped and counted.
+        The first ``plan.depth`` candidates of each question are reranked; those that the corpus does not have are dropped and
+        counted. The others follow in the run's order. ``top`` and ``rerank_depth`` of the options are ignored.
 
         Raises:
-            QuestionError: a question leaves the reranker no room for articles; known before anything is scored.
-            ModelError: the reranker fails.
+            QuestionError: a question leaves the reranker too few tokens for articles; raised before anything is scored.
+            UsageError: there is no reranker.
+            ModelError: the reranker failed.
         """
-        options = self._options(options)
-        reranker = self.reranker
-        assert reranker is not None
-        self.check_lengths(plan.questions.items())
-        pairs = reranker.batch_size * (PACKED if reranker.engine == "gpu" else 1)
+        options = self.resolve_options(options)
+        if self.reranker is None:
+            raise UsageError("Reranking a run needs a reranker.")
+        self._check_lengths(plan.questions.items())
+        pairs = self.reranker.batch_size * (PACKED if self.reranker.engine == "gpu" else 1)
         for group in question_groups(plan, GROUP * pairs, done):
             yield from self._rerank_group(plan, group, options)
 
-    def check_lengths(self, questions: Iterable[tuple[str, str]]) -> None:
-        """Raise QuestionError, with its id, for the first (id, question) that leaves the reranker too little room for articles."""
-        if self.reranker is None:
-            return
-        for id, question in questions:
-            try:
-                self.reranker.passage_tokens(question)
-            except QuestionError as problem:
-                raise QuestionError(f"Question {id}: {problem}") from None
-
     def check_questions(self, questions: Sequence[Question], options: PipelineOptions | None = None) -> None:
-        """Raise QuestionError, with its id, for the first question that cannot be answered, before anything is searched."""
-        search = self._options(options).search
+        """Check that every question can be answered, without searching.
+
+        Raises:
+            QuestionError: a question cannot be answered; the message names its id.
+        """
+        search = self.resolve_options(options).search
         for question in questions:
             try:
                 self.retriever.check_question(question.body, search)
             except QuestionError as problem:
                 raise QuestionError(f"Question {question.id}: {problem}") from problem
-        self.check_lengths((question.id, question.body) for question in questions)
+        self._check_lengths((question.id, question.body) for question in questions)
 
-    def rerank_depth(self, options: PipelineOptions) -> int:
-        """How many candidates are reranked under these options; 0 without a reranker."""
-        if self.reranker is None:
-            return 0
-        if options.rerank_depth is not None:
-            return options.rerank_depth
-        return max(DEPTH_CPU if self.reranker.device == "cpu" else DEPTH_GPU, options.top)
+    def resolve_options(self, options: PipelineOptions | None = None) -> PipelineOptions:
+        """The options in effect: ``options``, or the pipeline's own, with the reranker's defaults filled in.
 
-    @property
-    def first_stage_weight(self) -> float:
-        """The weight of the first-stage score in force, 0 without a reranker."""
-        return self._weight(self.options) if self.reranker else 0.0
+        ``rerank_depth`` and ``first_stage_weight`` are None without a reranker, and numbers with one.
 
-    def _options(self, options: PipelineOptions | None) -> PipelineOptions:
+        Raises:
+            UsageError: the retriever does not support an option.
+        """
         if options is None:
-            return self.options
-        self._check(options)
-        return options
+            options = self.options
+        else:
+            self.retriever.check_options(options.search)
+        if self.reranker is None:
+            return replace(options, rerank_depth=None, first_stage_weight=None)
+        depth, weight = options.rerank_depth, options.first_stage_weight
+        if depth is None:
+            depth = max(DEPTH_CPU if self.reranker.device == "cpu" else DEPTH_GPU, options.top)
+        if weight is None:
+            weight = self.reranker.first_stage_weight
+        return replace(options, rerank_depth=depth, first_stage_weight=weight)
 
-    def _check(self, options: PipelineOptions) -> None:
-        self.retriever.check_options(options.search)
+    def _check_lengths(self, questions: Iterable[tuple[str, str]]) -> None:
+        """Raise QuestionError for the first (id, question) that leaves the reranker too few tokens for articles."""
+        if self.reranker is None:
+            return
+        for id, question in questions:
+            try:
+                self.reranker.max_passage_tokens(question)
+            except QuestionError as problem:
+                raise QuestionError(f"Question {id}: {problem}") from problem
 
-    def _weight(self, options: PipelineOptions) -> float:
-        if options.first_stage_weight is not None or self.reranker is None:
-            return options.first_stage_weight or 0.0
-        return self.reranker.first_stage_weight
+    def _rank(
+        self, question: Question, body: str, options: PipelineOptions
+    ) -> tuple[Ranked, Sequence[Candidate], dict[int, Article]]:
+        """The ranking of one question, its candidates in the first stage's order, and the reranked articles by position there."""
+        started = time.perf_counter()
+        depth = options.rerank_depth or 0
+        candidates = self.retriever.search(body, max(options.top, depth), options.search)
+        timings = {"retrieve": time.perf_counter() - started}
+        if self.reranker is None:
+            return Ranked(question, rank(_scored(candidates)), timings=timings), candidates, {}
+        started = time.perf_counter()
+        articles = self.retriever.articles(candidates[:depth])
+        (scores,) = self._score([(body, articles)], options)
+        ranked = self._ranked(question, _scored(candidates), scores, options)
+        timings["rerank"] = time.perf_counter() - started
+        return replace(ranked, timings=timings), candidates, dict(enumerate(articles))
 
     def _run_first_stage(self, questions: Iterator[Question], options: PipelineOptions) -> Iterator[Ranked]:
-        """``run`` where nothing is reranked: many questions at a time, on all cores."""
+        """``run`` without a reranker: many questions at a time, on all cores."""
         while batch := list(islice(questions, BATCH)):
             bodies = [check_question(question.body) for question in batch]
             found = self.retriever.search_many(bodies, options.top, options.search)
             for question, candidates in zip(batch, found, strict=True):
                 yield Ranked(question, rank(_scored(candidates)))
 
-    def _ranked(
-        self, question: Question, body: str, options: PipelineOptions
-    ) -> tuple[Ranked, Sequence[Candidate], list[Article]]:
-        """The ranking of one question, its candidates in the first stage's order, and the articles of those that were reranked."""
-        started = time.perf_counter()
-        depth = self.rerank_depth(options)
-        candidates = self.retriever.search(body, max(options.top, depth), options.search)
-        timings = {"retrieve": time.perf_counter() - started}
-        if self.reranker is None:
-            return Ranked(question, rank(_scored(candidates)), timings=timings), candidates, []
-        started = time.perf_counter()
-        articles = self.retriever.articles(candidates[:depth])
-        (scores,) = self._score([(body, articles)], options)
-        ordered = self._order(_scored(candidates), scores, options)
-        timings["rerank"] = time.perf_counter() - started
-        windows = int(scores.windows.sum())
-        return Ranked(question, ordered, scores.coverage, timings, windows=windows), candidates, articles
-
     def _rerank_group(
         self, plan: RunPlan, group: list[tuple[str, list[tuple[str, float]]]], options: PipelineOptions
     ) -> Iterator[Ranked]:
-        """Rerank some questions of a run together, so that their candidates fill batches."""
+        """Rerank several questions of a run together, so that their candidates fill batches."""
         depth = plan.depth
         found = iter(self.retriever.get_many([id for _, candidates in group for id, _ in candidates[:depth]]))
         kept: list[list[tuple[str, float]]] = []
         asked: list[tuple[str, list[Article]]] = []
-        for question, candidates in group:
+        for id, candidates in group:
             head = [(candidate, next(found)) for candidate in candidates[:depth]]
             present = [(candidate, article) for candidate, article in head if article is not None]
             kept.append([candidate for candidate, _ in present] + candidates[depth:])
-            asked.append((plan.questions[question], [article for _, article in present]))
+            asked.append((plan.questions[id], [article for _, article in present]))
         scored = self._score(asked, options)
         for (id, candidates), own, (body, _), scores in zip(group, kept, asked, scored, strict=True):
-            ordered = self._order(own, scores, options)
-            yield Ranked(Question(id, body), ordered, scores.coverage, missing=len(candidates) - len(own))
+            ranked = self._ranked(Question(id, body), own, scores, options)
+            yield replace(ranked, missing=len(candidates) - len(own))
 
     def _score(self, asked: Sequence[tuple[str, Sequence[Article]]], options: PipelineOptions) -> "list[ArticleScores]":
         from bioqa.pipeline.windows import score_questions
@@ -215,23 +220,17 @@ class Pipeline:
         assert self.reranker is not None
         return score_questions(self.reranker, asked, aggregation=options.aggregation, overlap=options.overlap)
 
-    def _order(
-        self, candidates: Sequence[tuple[str, float]], scores: "ArticleScores", options: PipelineOptions
-    ) -> list[RankedCandidate]:
-        return rank(candidates, scores.logits.tolist(), scores.probabilities.tolist(), self._weight(options))
-
-    def _articles(
-        self, candidates: Sequence[Candidate], places: Sequence[int], read: Sequence[Article]
-    ) -> list[Article]:
-        """The articles of the candidates at ``places``; the first of all candidates were ``read`` before."""
-        further = [place for place in places if place >= len(read)]
-        found = dict(zip(further, self.retriever.articles([candidates[place] for place in further]), strict=True))
-        return [found[place] if place in found else read[place] for place in places]
-
-    def _highlight(self, question: str, articles: Sequence[Article], sentences: int) -> list[tuple[Snippet, ...]]:
-        from bioqa.pipeline.highlight import best_sentences
-
-        return best_sentences(self.reranker, question, articles, per_article=sentences)
+    def _ranked(
+        self,
+        question: Question,
+        candidates: Sequence[tuple[str, float]],
+        scores: "ArticleScores",
+        options: PipelineOptions,
+    ) -> Ranked:
+        """The ranking of candidates, the first of which have ``scores``."""
+        weight = options.first_stage_weight or 0.0
+        ordered = rank(candidates, scores.logits.tolist(), scores.probabilities.tolist(), weight)
+        return Ranked(question, ordered, scores.coverage, windows=int(scores.windows.sum()))
 
 
 def _scored(candidates: Sequence[Candidate]) -> list[tuple[str, float]]:

@@ -1,4 +1,4 @@
-"""A TREC run to rerank: what of it is reranked, and a checkpoint that lets an interrupted run resume."""
+"""Reranking a TREC run: the plan, and the checkpoint from which an interrupted run resumes."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from bioqa.io.checkpoint import Checkpoint
 from bioqa.io.output import is_stream, open_output
 from bioqa.io.trec import column, iter_run, run_lines
 from bioqa.pipeline.answer import Coverage, Ranked
-from bioqa.pipeline.options import PipelineOptions
+from bioqa.pipeline.options import PipelineOptions, check_rerank_depth
 from bioqa.types import Question
 
 if TYPE_CHECKING:
@@ -22,50 +22,49 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What of a run is to be reranked.
+    """What to rerank of a run.
 
-    ``questions`` holds the text of each question in the run, by the id that it has there. ``pairs`` candidates are within the
-    first ``depth`` of their question, and ``beyond`` behind them. ``unasked`` questions of the file are not in the run. ``digest``
-    tells one set of candidates, their scores and questions from another.
+    ``questions`` maps each question id in the run to its text. Of each question the first ``depth`` candidates are reranked,
+    ``pairs`` in all; ``not_reranked`` candidates follow them. ``without_results`` is the number of given questions that are not in
+    the run. ``digest`` identifies the candidates, their scores and the questions.
     """
 
     run: Path
     depth: int
     questions: Mapping[str, str]
     pairs: int
-    beyond: int
-    unasked: int
+    not_reranked: int
+    without_results: int
     digest: str
 
 
 def plan_run(run: str | Path, questions: Sequence[Question], depth: int = 100) -> RunPlan:
-    """Read a run through, so that whatever is wrong with it is known before anything is scored.
+    """Read and check a whole run before anything is scored.
 
     Raises:
-        QuestionError: the run cannot be read, a line of it is malformed, the lines of a question are not adjacent, or a question
-            of it is not among ``questions``.
+        QuestionError: the run cannot be read, a line is malformed, the lines of a question are not adjacent, or a question is not
+            among ``questions``.
         UsageError: ``depth`` is less than 1.
     """
-    if depth < 1:
-        raise UsageError(f"The rerank depth must be 1 or more, not {depth}.")
-    known = {column(question.id.strip()): question.body for question in questions}  # as run files write ids
+    check_rerank_depth(depth)
+    known = {column(question.id.strip()): question.body for question in questions}  # ids as in run files
     asked: dict[str, str] = {}
-    pairs = beyond = 0
+    pairs = not_reranked = 0
     digest = sha256()
     for id, results in iter_run(run):
         if id not in known:
-            raise QuestionError(f"{run}: question {id} is not among the questions given. Name the file with its text.")
+            raise QuestionError(f"{run}: question {id} is not in the question file.")
         asked[id] = known[id]
         pairs += len(results[:depth])
-        beyond += len(results[depth:])
+        not_reranked += len(results[depth:])
         digest.update(json.dumps([id, known[id], results]).encode())
-    return RunPlan(Path(run), depth, asked, pairs, beyond, len(known) - len(asked), digest.hexdigest())
+    return RunPlan(Path(run), depth, asked, pairs, not_reranked, len(known) - len(asked), digest.hexdigest())
 
 
 def question_groups(
     plan: RunPlan, size: int, done: Collection[str]
 ) -> Iterator[list[tuple[str, list[tuple[str, float]]]]]:
-    """Some questions at a time with all their (docid, score) candidates: ``size`` to rerank or a little more."""
+    """Groups of (question id, its (docid, score) candidates), each with ``size`` candidates to rerank or slightly more."""
     group: list[tuple[str, list[tuple[str, float]]]] = []
     for id, results in iter_run(plan.run):
         if id in done:
@@ -79,8 +78,8 @@ def question_groups(
 
 
 @dataclass(slots=True)
-class Totals:
-    """What came of a run: candidates that are not in the corpus, questions left without any, and how much of the rest was read."""
+class RerankReport:
+    """The number of candidates missing from the corpus, the ids of questions left without candidates, and how much was read."""
 
     missing: int = 0
     empty: list[str] = field(default_factory=list)
@@ -88,9 +87,9 @@ class Totals:
 
 
 def run_settings(plan: RunPlan, corpus: Path, reranker: "Reranker", options: PipelineOptions) -> dict[str, Any]:
-    """Whatever changes a reranked run, by name: what an interrupted run must share with the one that resumes it.
+    """The settings that change a reranked run, by name; an interrupted run resumes only if they are the same.
 
-    Files are told apart by their sizes and times; the batch size and the number of GPUs change nothing.
+    Files are identified by name, size and modification time. The batch size and the number of GPUs do not matter.
     """
     return {
         "candidates": plan.digest,
@@ -107,27 +106,25 @@ def run_settings(plan: RunPlan, corpus: Path, reranker: "Reranker", options: Pip
 
 
 def _stamp(path: Path) -> str:
-    """A digest of the names, sizes and times of a file, or of the files of a folder."""
+    """A digest of the name, size and modification time of a file, or of each file in a folder."""
     files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
     stats = [(str(file.resolve()), file.stat()) for file in files if file.suffix != ".lock"]
     return sha256(json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]).encode()).hexdigest()
 
 
 class RerankCheckpoint:
-    """The questions reranked so far, in a hidden file beside the output; the same command resumes from there after a kill.
+    """The questions reranked so far, in a hidden file beside the output, from which the same command resumes after a kill.
 
-    ``done`` are the ids of those that it holds, and ``changed`` the names of settings that differed in the file found, which was
-    therefore started over. For standard output ("-"), a device or a pipe it is a temporary file.
+    ``done`` are the ids of these questions. ``changed`` names the settings that differ from those of an earlier, unfinished run,
+    whose results were dropped. For standard output ("-"), a device or a pipe the file is a temporary one.
 
     Raises:
-        OutputError: it cannot be written, or another process writes the same output.
+        OutputError: the file cannot be written, or another process is writing the same output.
     """
 
     def __init__(self, out: str | Path, settings: Mapping[str, Any]) -> None:
-        if Path(out).is_dir():
-            raise OutputError(f"{out} cannot be written: it is a folder.")
         self._out = out
-        self._file = Checkpoint(None if is_stream(out) else Path(out).parent / f".{Path(out).name}.rerank")
+        self._file = Checkpoint(_checkpoint_path(out))
         self._file.lock()
         header = self._file.header
         self.changed: list[str] = []
@@ -135,10 +132,10 @@ class RerankCheckpoint:
             if header is not None:
                 self.changed = [name for name, value in settings.items() if header.get(name) != value]
             self._file.start(settings)
-        self.done = [str(record["question"]) for record in self._file]
+        self.done = {str(record["question"]) for record in self._file}
 
     def add(self, one: Ranked) -> None:
-        """Keep one question's results."""
+        """Add the results of one question."""
         self._file.append(
             {
                 "question": one.question.id,
@@ -148,28 +145,29 @@ class RerankCheckpoint:
             }
         )
 
-    def finish(self, tag: str) -> Totals:
-        """Write the run, whole, from all that was kept, and remove the file.
+    def finish(self, tag: str) -> RerankReport:
+        """Write the run, and remove the checkpoint.
 
         Raises:
-            UsageError: not one of the candidates is in the corpus; no run is written.
+            UsageError: none of the candidates is in the corpus; no run is written.
+            OutputError: the run cannot be written.
         """
-        totals = Totals()
+        report = RerankReport()
         for record in self._file:
-            totals.missing += record["missing"]
-            totals.coverage += Coverage(**record["coverage"])
+            report.missing += record["missing"]
+            report.coverage += Coverage(**record["coverage"])
             if not record["results"]:
-                totals.empty.append(record["question"])
-        if totals.missing and not totals.coverage.scored:
+                report.empty.append(record["question"])
+        if report.missing and not report.coverage.scored:
             self._file.discard()
             raise UsageError(
-                f"None of the {totals.missing:,} candidates is in the corpus. Name the index that the run was made from."
+                f"None of the {report.missing:,} candidates is in the corpus. Name the index that the run was made from."
             )
         with open_output(self._out) as out:
             for record in self._file:
                 out.writelines(run_lines(record["question"], record["results"], tag))
         self._file.discard()
-        return totals
+        return report
 
     def __enter__(self) -> "RerankCheckpoint":
         return self
@@ -177,5 +175,16 @@ class RerankCheckpoint:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file; it stays for the next time unless the run was finished."""
+        """Close the file; unless the run was finished, it is kept."""
         self._file.close()
+
+
+def _checkpoint_path(out: str | Path) -> Path | None:
+    if is_stream(out):
+        return None
+    out = Path(out)
+    if out.is_dir():
+        raise OutputError(f"{out} cannot be written: it is a folder.")
+    if not out.parent.is_dir():
+        raise OutputError(f"{out} cannot be written: there is no folder {out.parent}.")
+    return out.parent / f".{out.name}.rerank"

@@ -1,8 +1,8 @@
-"""Articles longer than a reranker reads: scored in windows of whole sentences, or cut.
+"""Scores for articles, those longer than the reranker reads in windows of whole sentences.
 
-An article that fits beside the question is scored as one text (title and abstract). Otherwise each window is the title and as many
-sentences in a row as fit, and the article's logit is that of its windows as ``options.AGGREGATIONS`` says. The question is never
-cut.
+An article that fits beside the question is scored as one text, title and abstract. Otherwise each window is the title and as many
+consecutive sentences as fit, and the logits of the windows are aggregated (``options.AGGREGATIONS``). The question is never
+truncated.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bioqa.corpus.sentences import sentences
 from bioqa.pipeline.answer import Coverage
+from bioqa.pipeline.options import check_windows
 from bioqa.types import Article, Snippet
 
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArticleScores:
-    """What a model made of n articles, in the order they were given; arrays of shape (n,).
+    """The scores of n articles, in the order they were given; arrays of shape (n,).
 
-    ``logits`` and ``probabilities`` (its logistic function) float32; ``windows`` int64, the texts an article was scored in.
-    ``characters`` int64 of its text, and ``unread`` int64, those of them that the model did not read: they were cut off, stand
-    after the first window under "firstp", or end a sentence longer than a window.
+    ``logits`` and ``probabilities`` (calibrated logits): float32. ``windows``: int64, the number of texts in which an article was
+    scored. ``characters``: int64, the length of its text. ``unread``: int64, how many of these characters the model did not
+    read: truncated, after the first window under "firstp", or at the end of a sentence longer than a window.
     """
 
     logits: NDArray[np.float32]
@@ -41,19 +42,19 @@ class ArticleScores:
         return Coverage(
             scored=len(self.logits),
             split=int((self.windows > 1).sum()),
-            cut=int(self.truncated.sum()),
+            truncated=int(self.truncated.sum()),
             characters=int(self.characters.sum()),
             unread=int(self.unread.sum()),
         )
 
     @property
     def truncated(self) -> NDArray[np.bool_]:
-        """Which articles were not read to the end."""
+        """Whether each article was not read to the end; bool, shape (n,)."""
         return self.unread > 0
 
 
 class _Parts(NamedTuple):
-    """What is scored of an article, and the characters left out of that."""
+    """The windows scored of an article, and the number of characters that are in none."""
 
     windows: list[str]
     skipped: int = 0
@@ -62,14 +63,15 @@ class _Parts(NamedTuple):
 def score_articles(
     reranker: "Reranker", question: str, articles: Sequence[Article], *, aggregation: str = "maxp", overlap: int = 0
 ) -> ArticleScores:
-    """Score articles for a question, long ones as ``aggregation`` (a key of ``options.AGGREGATIONS``) says.
+    """Score articles for a question, long ones by ``aggregation`` (a key of ``options.AGGREGATIONS``).
 
-    Neighbouring windows share ``overlap`` sentences where these leave room for another. Without, each sentence is scored once:
-    on the demo questions an overlap of one cost a quarter more time and ranked no better.
+    Adjacent windows share ``overlap`` sentences where these leave room for another. The default is none: on the demo questions
+    an overlap of one took a quarter more time and ranked no better.
 
     Raises:
-        QuestionError: the question leaves too little room for articles.
-        ModelError: the model fails.
+        QuestionError: the question leaves too few tokens for articles.
+        ModelError: the model failed.
+        UsageError: there is no such aggregation, or ``overlap`` is less than 0.
     """
     return score_questions(reranker, [(question, articles)], aggregation=aggregation, overlap=overlap)[0]
 
@@ -81,7 +83,8 @@ def score_questions(
     aggregation: str = "maxp",
     overlap: int = 0,
 ) -> list[ArticleScores]:
-    """What ``score_articles`` gives for each (question, articles), all pairs batched together."""
+    """The scores of ``score_articles`` for each (question, articles), with all pairs batched together."""
+    check_windows(aggregation, overlap)
     parts = [list(_parts(reranker, question, articles, aggregation, overlap)) for question, articles in asked]
     pairs = [
         (question, window)
@@ -93,12 +96,12 @@ def score_questions(
     found = []
     start = 0
     for (_, articles), own in zip(asked, parts, strict=True):
-        found.append(_combined(reranker, scores, start, articles, own, mean=aggregation == "meanp"))
+        found.append(_aggregated(reranker, scores, start, articles, own, mean=aggregation == "meanp"))
         start += sum(len(part.windows) for part in own)
     return found
 
 
-def _combined(
+def _aggregated(
     reranker: "Reranker",
     scores: "Scores",
     start: int,
@@ -107,7 +110,7 @@ def _combined(
     *,
     mean: bool,
 ) -> ArticleScores:
-    """The scores of articles from those of their windows, which begin at ``start``."""
+    """The scores of articles from those of their windows, the first of which is at ``start``."""
     counts = np.array([len(part.windows) for part in parts], dtype=np.int64)
     unread = np.array([part.skipped for part in parts], dtype=np.int64)
     logits = np.zeros(len(parts), dtype=np.float32)
@@ -117,14 +120,14 @@ def _combined(
         unread[place] += scores.unread[start : start + count].sum()
         start += int(count)
     characters = np.array([len(article.default_text()) for article in articles], dtype=np.int64)
-    return ArticleScores(logits, reranker.calibrated(logits), counts, characters, unread)
+    return ArticleScores(logits, reranker.calibrate(logits), counts, characters, unread)
 
 
 def _parts(
     reranker: "Reranker", question: str, articles: Sequence[Article], aggregation: str, overlap: int
 ) -> Iterator[_Parts]:
-    """What is scored of each article."""
-    room = reranker.passage_tokens(question)
+    """The windows of each article."""
+    room = reranker.max_passage_tokens(question)
     texts = [article.default_text() for article in articles]
     if room is None or aggregation == "truncate":
         yield from (_Parts([text]) for text in texts)
@@ -140,12 +143,12 @@ def _parts(
 
 
 def _first(made: list[str], text: str) -> _Parts:
-    """The first of an article's windows alone."""
+    """Only the first of an article's windows."""
     return _Parts(made[:1], max(0, len(text) - len(made[0])) if len(made) > 1 else 0)
 
 
 def _split(reranker: "Reranker", articles: Sequence[Article], room: int, overlap: int) -> Iterator[list[str]]:
-    """The windows of articles that do not fit, each of ``room`` tokens at most (a sentence longer than that apart)."""
+    """The windows of articles that do not fit, each of ``room`` tokens at most, except for a sentence longer than that."""
     found = [sentences(article) for article in articles]
     counts = iter(reranker.count_tokens([snippet.text for own in found for snippet in own]))
     for article, own in zip(articles, found, strict=True):
@@ -153,9 +156,9 @@ def _split(reranker: "Reranker", articles: Sequence[Article], room: int, overlap
 
 
 def _windows(article: Article, found: list[Snippet], lengths: list[int], room: int, overlap: int) -> list[str]:
-    """The windows of an article from its title and sentences, and their lengths in tokens."""
+    """The windows of an article, from its title and sentences and their lengths in tokens."""
     head = ""
-    if found and found[0].section == "title" and lengths[0] <= room // 2:  # a longer one is taken for a sentence
+    if found and found[0].section == "title" and lengths[0] <= room // 2:  # a longer title counts as a sentence
         head = f"{article.title}\n"
         room -= lengths[0]
         found, lengths = found[1:], lengths[1:]
@@ -167,10 +170,10 @@ def _windows(article: Article, found: list[Snippet], lengths: list[int], room: i
 
 
 def windows(lengths: Sequence[int], room: int, overlap: int = 0) -> Iterator[tuple[int, int]]:
-    """Runs of sentences (begin, end) whose ``lengths`` add up to ``room`` at most; each sentence is in one of them.
+    """Ranges (begin, end) of sentences whose ``lengths`` sum to ``room`` at most; they cover every sentence.
 
-    Each run begins with the last ``overlap`` sentences of the one before, or as many of these as leave room for another. A sentence
-    longer than ``room`` is a run by itself.
+    Each range begins with the last ``overlap`` sentences of the previous one, or as many of them as leave room for another. A
+    sentence longer than ``room`` is a range of its own.
     """
     begin = end = 0
     while end < len(lengths):

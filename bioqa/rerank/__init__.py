@@ -1,1 +1,1 @@
-"""Cross-encoders that score passages for questions, and the engines that run them."""
+"""Cross-encoders that score passages for questions, and the compute engines that run them."""

@@ -1,4 +1,4 @@
-"""Pairs of similar length put together, so that little of a batch is padding."""
+"""Batches of pairs of similar length, so that little of a batch is padding."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,35 +6,39 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bioqa.rerank.tokens import Padding, Tokens
+from bioqa.rerank.pair_tokenizer import Padding, TokenizedPair
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some pairs as one rectangle.
+    """Several pairs as one rectangle.
 
-    ``rows`` are the pairs' places in the input, shape (n,). ``ids``, ``types`` and ``mask`` (1 where a token stands, 0
-    at padding) are int64 of shape (n, length of the longest pair).
+    ``rows`` are the indices of the pairs in the input, int64 of shape (n,). ``ids``, ``segment_ids`` and ``mask`` (1 for
+    tokens, 0 for padding) are int64 of shape (n, padded length).
     """
 
     rows: NDArray[np.int64]
     ids: NDArray[np.int64]
-    types: NDArray[np.int64]
+    segment_ids: NDArray[np.int64]
     mask: NDArray[np.int64]
 
+    def part(self, begin: int, end: int) -> "Batch":
+        """The pairs from ``begin`` up to, not including, ``end``."""
+        return Batch(*(array[begin:end] for array in (self.rows, self.ids, self.segment_ids, self.mask)))
 
-def batches(
-    pairs: Sequence[Tokens],
+
+def make_batches(
+    pairs: Sequence[TokenizedPair],
     size: int,
     padding: Padding,
-    most_tokens: int | None = None,
+    max_tokens: int | None = None,
     padded_length: Callable[[int], int] | None = None,
 ) -> Iterator[Batch]:
-    """Yield all pairs, ``size`` at a time, longest first (so that running out of memory shows at once).
+    """Yield all pairs in batches of up to ``size`` pairs, longest first (so that running out of memory shows at once).
 
-    A batch has ``most_tokens`` at most, padding included, or one pair. Pairs are padded to the longest of their batch; with
-    ``padded_length`` each at its end, to what that gives for its own length, and only pairs of the same one are put together, so
-    that a pair is computed in the same way whatever is scored beside it.
+    A batch has at most ``max_tokens`` tokens, padding included, or is a single pair. Pairs are padded to the longest of their
+    batch. With ``padded_length``, each pair is padded on the right to the length that this function returns for its own, and
+    only pairs of equal padded length share a batch: a pair is then computed in the same way whatever it is batched with.
     """
     lengths = np.array([len(pair.ids) for pair in pairs], dtype=np.int64)
     if padded_length is not None:
@@ -44,21 +48,22 @@ def batches(
     start = 0
     while start < len(order):
         length = int(lengths[order[start]])
-        fits = size if most_tokens is None else max(1, most_tokens // max(1, length))
+        fits = size if max_tokens is None else max(1, max_tokens // max(1, length))
         rows = order[start : start + min(size, fits)]
         if padded_length is not None:
             rows = rows[lengths[rows] == length]
         start += len(rows)
-        yield _batch(rows, [pairs[row] for row in rows], length, padding)
+        yield _pad(rows, [pairs[row] for row in rows], length, padding)
 
 
-def _batch(rows: NDArray[np.int64], pairs: Sequence[Tokens], length: int, padding: Padding) -> Batch:
+def _pad(rows: NDArray[np.int64], pairs: Sequence[TokenizedPair], length: int, padding: Padding) -> Batch:
+    """A batch of the pairs at ``rows`` of the input, each padded to ``length``."""
     shape = (len(pairs), length)
     ids = np.full(shape, padding.id, dtype=np.int64)
-    types = np.full(shape, padding.type, dtype=np.int64)
+    segment_ids = np.full(shape, padding.segment_id, dtype=np.int64)
     counts = np.array([len(pair.ids) for pair in pairs])[:, None]
-    places = np.arange(length)
-    there = places >= length - counts if padding.left else places < counts
-    ids[there] = np.concatenate([pair.ids for pair in pairs])
-    types[there] = np.concatenate([pair.types for pair in pairs])
-    return Batch(rows, ids, types, there.astype(np.int64))
+    positions = np.arange(length)
+    is_token = positions >= length - counts if padding.left else positions < counts
+    ids[is_token] = np.concatenate([pair.ids for pair in pairs])
+    segment_ids[is_token] = np.concatenate([pair.segment_ids for pair in pairs])
+    return Batch(rows, ids, segment_ids, is_token.astype(np.int64))

@@ -8,10 +8,10 @@ from typing import Any
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars, load reports or warnings from transformers and huggingface_hub inside; as before afterwards.
+def silence_libraries() -> Iterator[None]:
+    """Suppress progress bars, load reports and warnings of transformers and huggingface_hub inside the block.
 
-    What matters of them is raised by the caller as an error of its own.
+    The caller raises an error of its own for whatever matters among them.
     """
     from transformers.utils import logging as transformers_logging
 

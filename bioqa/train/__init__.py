@@ -1,1 +1,1 @@
-"""Training rerankers: pairs, negatives, recipes, trainer."""
+"""Training of rerankers: from a recipe and pairs files to a model folder."""

@@ -1,4 +1,4 @@
-"""What a stage trains on: pairs files as ``datasets`` in the shape of the loss, lengths in tokens, the rows of each epoch."""
+"""The datasets of a stage: pairs files as examples in the shape that the loss takes, their token counts, the rows of each epoch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bioqa.errors import LeakError, PairsError, UsageError
 from bioqa.pairs.leaks import find_leaks
-from bioqa.pairs.pair_file import read_pairs
+from bioqa.pairs.read_pairs import read_pairs
 from bioqa.train.curriculum import epoch_rows
 from bioqa.train.losses import LOSSES
 
@@ -21,37 +21,38 @@ if TYPE_CHECKING:
     from bioqa.train.recipe import DataSettings, Stage
 
 CHUNK = 4096
-"""Texts tokenized at a time to count them."""
+"""Number of texts tokenized at a time to count their tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Examples:
-    """``dataset``: n examples in the shape of the loss. ``sections``: the rows of each epoch, in epochs that differ; a single
-    one holds for every epoch.
+class TrainingData:
+    """``dataset``: n examples in the shape that the loss takes. ``epoch_rows``: the rows of each epoch if epochs differ; a single
+    array is for every epoch.
     """
 
     dataset: "Dataset"
-    sections: tuple[NDArray[np.int64], ...]
+    epoch_rows: tuple[NDArray[np.int64], ...]
 
 
 def check_files(data: "DataSettings") -> None:
-    """Raise PairsError where a file of ``train``, ``dev`` or ``held_out`` cannot be opened, before anything heavy is loaded."""
+    """Raise PairsError if a file of ``train``, ``dev`` or ``held_out`` cannot be opened, before heavy libraries are loaded."""
     for name in ("train", "dev", "held_out"):
         for path in getattr(data, name):
             try:
                 Path(path).stat()
             except (OSError, ValueError) as problem:
                 raise PairsError(
-                    f"data.{name} names {path}, which cannot be opened: {getattr(problem, 'strerror', None) or problem}. Make it "
-                    "with bioqa pairs (a recipe's first lines say how), or check the path, which counts from the working directory."
+                    f"data.{name} names {path}, which cannot be opened: {getattr(problem, 'strerror', None) or problem}. Build it "
+                    "with bioqa pairs (see the first lines of the recipe), or check the path, which is relative to the working "
+                    "directory."
                 ) from None
 
 
 def read_train(stage: "Stage") -> "pa.Table":
-    """The training pairs of a stage, all its files one after the other, at most ``max_rows`` of them drawn at random.
+    """The training pairs of a stage, from all its files in order; at most ``max_rows`` of them, sampled at random.
 
     Raises:
-        PairsError: a file cannot be read, or all pairs together are of one class.
+        PairsError: a file cannot be read, or all pairs have the same class.
     """
     import pyarrow as pa
 
@@ -64,7 +65,7 @@ def read_train(stage: "Stage") -> "pa.Table":
 
 
 def read_dev(data: "DataSettings") -> "pa.Table | None":
-    """The dev pairs of a stage, None where it has none. Raises PairsError as ``read_train``."""
+    """The dev pairs of a stage, None if it has none. Raises PairsError as ``read_train``."""
     import pyarrow as pa
 
     if not data.dev:
@@ -73,28 +74,30 @@ def read_dev(data: "DataSettings") -> "pa.Table | None":
 
 
 def _both_classes(table: "pa.Table", files: tuple[str, ...], use: str) -> "pa.Table":
-    positive = int((labels(table) >= 0.5).sum())
-    if positive in (0, len(table)):
-        found = "no positive pair" if positive == 0 else "no negative pair"
-        raise PairsError(f"{', '.join(files)}: {found} among {len(table):,} ({use}). Both are needed.")
+    positives = int((labels(table) >= 0.5).sum())
+    if positives in (0, len(table)):
+        missing = "positive" if positives == 0 else "negative"
+        raise PairsError(
+            f"{', '.join(files)}: no {missing} pair among {len(table):,} ({use}). Both classes are needed."
+        )
     return table
 
 
 def check_leaks(data: "DataSettings") -> None:
-    """Raise LeakError where questions or passages of ``dev`` or ``held_out`` stand in ``train``, as ``leak_check`` asks."""
+    """Raise LeakError if questions or passages of ``dev`` or ``held_out`` are in ``train``, as ``leak_check`` requires."""
     held = (*data.dev, *data.held_out)
     if data.leak_check == "none" or not held:
         return
     if data.columns is not None:
         raise UsageError(
-            'data.leak_check cannot be done on files with other columns. Turn them into pairs files with "bioqa pairs build", '
+            'data.leak_check needs pairs files, not files with other columns. Convert them with "bioqa pairs build", '
             'or set data.leak_check = "none".'
         )
     trained = {Path(file).resolve(): file for file in data.train}
     for file in held:
         if Path(file).resolve() in trained:
             use = "dev" if file in data.dev else "held_out"
-            raise LeakError(f"data.{use} and data.train both name {file}. Give data.{use} pairs of other questions.")
+            raise LeakError(f"data.{use} and data.train both name {file}. Set data.{use} to pairs of other questions.")
     passages = data.leak_check == "all"
     leaks = [leak for file in data.train for leak in find_leaks((file, *held), passages=passages, first_only=True)]
     if leaks:
@@ -110,8 +113,8 @@ def labels(table: "pa.Table") -> NDArray[np.float64]:
     return values
 
 
-def make_examples(table: "pa.Table", stage: "Stage") -> Examples:
-    """The examples of a stage's training pairs.
+def make_training_data(table: "pa.Table", stage: "Stage") -> TrainingData:
+    """The training pairs of a stage as examples for its loss.
 
     Raises:
         PairsError: the loss needs questions with a positive and a negative, and there is none.
@@ -119,18 +122,21 @@ def make_examples(table: "pa.Table", stage: "Stage") -> Examples:
     epochs = int(stage.training.epochs) if stage.data.curriculum < 1 else 1
     rows = [epoch_rows(table, epoch, epochs, last_share=stage.data.curriculum) for epoch in range(epochs)]
     if LOSSES[stage.loss.name].example == "pair":
-        return Examples(_dataset(table.select(["question", "passage", "label"])), tuple(rows))
-    shaped = [shape(table.take(kept), stage, epoch) for epoch, kept in enumerate(rows)]
-    ends = np.cumsum([len(part) for part in shaped])
+        return TrainingData(_dataset(table.select(["question", "passage", "label"])), tuple(rows))
+    parts = [to_examples(table.take(kept), stage, epoch) for epoch, kept in enumerate(rows)]
+    ends = np.cumsum([len(part) for part in parts])
     starts = [0, *ends[:-1].tolist()]
-    sections = tuple(np.arange(start, end) for start, end in zip(starts, ends.tolist(), strict=True))
-    return Examples(_concatenate(shaped), sections)
+    epoch_ranges = tuple(np.arange(start, end) for start, end in zip(starts, ends.tolist(), strict=True))
+    return TrainingData(_concatenate(parts), epoch_ranges)
 
 
-def shape(table: "pa.Table", stage: "Stage", epoch: int = 0) -> "Dataset":
+def to_examples(table: "pa.Table", stage: "Stage", epoch: int = 0) -> "Dataset":
     """The pairs as a dataset in the shape that the stage's loss takes: pairs, lists or tuples (see ``losses.Loss``).
 
-    Every positive makes a list, with ``list_size`` − 1 of its question's negatives drawn anew for each.
+    There is one list or tuple per positive, with ``list_size`` − 1 negatives sampled from those of its question.
+
+    Raises:
+        PairsError: as ``make_training_data``.
     """
     import pyarrow as pa
 
@@ -140,14 +146,14 @@ def shape(table: "pa.Table", stage: "Stage", epoch: int = 0) -> "Dataset":
     lists = list(_lists(table, stage.loss.list_size, stage.training.seed + epoch, full=example == "tuple"))
     if not lists:
         raise PairsError(
-            f"{', '.join(stage.data.train)}: no question has both a positive and a negative, which the loss "
-            f"{stage.loss.name} needs. Use bce, or other pairs."
+            f"{', '.join(stage.data.train)}: no question has both a positive and a negative, as the loss {stage.loss.name} "
+            "requires. Use bce, or other pairs."
         )
     question, passage, label = (table.column(name).to_pylist() for name in ("question", "passage", "label"))
     columns: dict[str, Any] = {"question": [question[rows[0]] for rows in lists]}
     if example == "tuple":
         names = ["positive", *(f"negative_{number}" for number in range(1, stage.loss.list_size))]
-        columns |= {name: [passage[rows[place]] for rows in lists] for place, name in enumerate(names)}
+        columns |= {name: [passage[rows[position]] for rows in lists] for position, name in enumerate(names)}
     else:
         columns["passages"] = [[passage[row] for row in rows] for rows in lists]
         columns["labels"] = [[label[row] for row in rows] for rows in lists]
@@ -155,7 +161,7 @@ def shape(table: "pa.Table", stage: "Stage", epoch: int = 0) -> "Dataset":
 
 
 def _lists(table: "pa.Table", size: int, seed: int, *, full: bool) -> Iterator[list[int]]:
-    """The rows of each list: a positive, then negatives of its question; ``full`` repeats these where there are too few."""
+    """The rows of each list: a positive, then negatives of its question; ``full`` repeats negatives if there are too few."""
     rng = np.random.default_rng(seed)
     positive = labels(table) >= 0.5
     _, question = np.unique(table.column("question_id").to_numpy(), return_inverse=True)
@@ -163,8 +169,8 @@ def _lists(table: "pa.Table", size: int, seed: int, *, full: bool) -> Iterator[l
     for rows in np.split(order, np.flatnonzero(np.diff(question[order])) + 1):
         negatives = rows[~positive[rows]]
         for row in rows[positive[rows]] if len(negatives) else ():
-            drawn = rng.permutation(negatives)[: size - 1]
-            yield [int(row), *(np.resize(drawn, size - 1) if full else drawn).tolist()]
+            sampled = rng.permutation(negatives)[: size - 1]
+            yield [int(row), *(np.resize(sampled, size - 1) if full else sampled).tolist()]
 
 
 def _dataset(table: "pa.Table") -> "Dataset":
@@ -179,26 +185,39 @@ def _concatenate(parts: list["Dataset"]) -> "Dataset":
     return parts[0] if len(parts) == 1 else concatenate_datasets(parts)
 
 
-def lengths(dataset: "Dataset", tokenizer: Any, max_length: int) -> NDArray[np.int64]:
-    """Tokens of each example's longest pair, special ones included, up to ``max_length``: int64 of shape (examples,)."""
+def pairs_per_example(dataset: "Dataset") -> float:
+    """The mean number of pairs per example."""
+    import pyarrow.compute as pc
+
     table = dataset.data.table
-    question = _counts(table.column("question"), tokenizer, max_length)
-    passages = [name for name in table.column_names if name not in ("question", "label", "labels")]
-    longest = np.max([_counts(table.column(name), tokenizer, max_length) for name in passages], axis=0)
+    if "passages" in table.column_names:
+        return float(pc.mean(pc.list_value_length(table.column("passages"))).as_py())
+    return len(_passage_columns(table))
+
+
+def _passage_columns(table: Any) -> list[str]:
+    return [name for name in table.column_names if name not in ("question", "label", "labels")]
+
+
+def token_counts(dataset: "Dataset", tokenizer: Any, max_length: int) -> NDArray[np.int64]:
+    """Tokens of each example's longest pair, including special tokens, up to ``max_length``: int64 of shape (examples,)."""
+    table = dataset.data.table
+    question = _text_token_counts(table.column("question"), tokenizer, max_length)
+    passages = [_text_token_counts(table.column(name), tokenizer, max_length) for name in _passage_columns(table)]
     special: int = tokenizer.num_special_tokens_to_add(pair=True)
-    found: NDArray[np.int64] = np.minimum(question + longest + special, max_length)
+    found: NDArray[np.int64] = np.minimum(question + np.max(passages, axis=0) + special, max_length)
     return found
 
 
-def _counts(column: "pa.ChunkedArray[Any]", tokenizer: Any, max_length: int) -> NDArray[np.int64]:
-    """Tokens of each text, or of the longest text of each list; a text that occurs again is counted once."""
+def _text_token_counts(column: "pa.ChunkedArray[Any]", tokenizer: Any, max_length: int) -> NDArray[np.int64]:
+    """Tokens of each text, or of the longest text of each list; repeated texts are tokenized once."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if pa.types.is_list(column.type):
         starts = np.concatenate([[0], np.cumsum(pc.list_value_length(column).to_numpy())[:-1]]).astype(np.int64)
         flat: Any = pc.list_flatten(column)
-        longest: NDArray[np.int64] = np.maximum.reduceat(_counts(flat, tokenizer, max_length), starts)
+        longest: NDArray[np.int64] = np.maximum.reduceat(_text_token_counts(flat, tokenizer, max_length), starts)
         return longest
     encoded: Any = column.dictionary_encode().unify_dictionaries().combine_chunks()
     texts = encoded.dictionary.to_pylist()

@@ -1,4 +1,4 @@
-"""The losses of sentence-transformers' cross-encoders, by the names that recipes use."""
+"""The cross-encoder losses of sentence-transformers, by the names that recipes use."""
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -6,17 +6,15 @@ if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
     from torch import nn
 
-    from bioqa.train.recipe import LossSettings
-
 
 class Loss(NamedTuple):
-    """A loss: its class in ``sentence_transformers.cross_encoder.losses``, and what an example is.
+    """A loss: its class in ``sentence_transformers.cross_encoder.losses`` and the shape of its examples.
 
     "pair": a question, a passage and a label. "list": a question, its passages (the relevant one first) and their labels.
-    "tuple": a question, a relevant passage and a fixed number of others.
+    "tuple": a question, a relevant passage and a fixed number of negatives.
     """
 
-    library: str
+    class_name: str
     example: Literal["pair", "list", "tuple"]
 
 
@@ -32,22 +30,22 @@ LOSSES = {
     "multiple_negatives": Loss("MultipleNegativesRankingLoss", "tuple"),
 }
 """Pointwise: bce and mse (mean squared error of the probability). Pairwise: ranknet. Listwise: the other lists.
-multiple_negatives: cross-entropy of the relevant passage against the given and the batch's other passages.
+multiple_negatives: cross-entropy of the relevant passage against its negatives and the other passages of the batch.
 """
 
 
-def make_loss(settings: "LossSettings", model: "CrossEncoder") -> "nn.Module":
-    """The loss of a recipe, for ``model``."""
+def make_loss(name: str, model: "CrossEncoder", *, pos_weight: float = 1.0) -> "nn.Module":
+    """The loss ``name``, a key of ``LOSSES``, for ``model``; ``pos_weight`` is the weight of positives (bce only)."""
     import torch
     from sentence_transformers.cross_encoder import losses
 
-    loss = LOSSES[settings.name]
+    loss = LOSSES[name]
     options: dict[str, Any] = {}
-    if settings.name == "bce" and settings.pos_weight != 1:
-        options["pos_weight"] = torch.tensor(settings.pos_weight)
-    if settings.name == "mse":
+    if name == "bce" and pos_weight != 1:
+        options["pos_weight"] = torch.tensor(pos_weight)
+    if name == "mse":
         options["activation_fn"] = torch.nn.Sigmoid()
     if loss.example == "list":
-        options["mini_batch_size"] = -1  # all pairs of a batch in one pass
-    made: nn.Module = getattr(losses, loss.library)(model, **options)
+        options["mini_batch_size"] = -1  # score all pairs of a batch in one pass
+    made: nn.Module = getattr(losses, loss.class_name)(model, **options)
     return made

@@ -1,12 +1,11 @@
-"""Training curves and reliability as pictures."""
+"""Plots of a training run: training curves, and reliability before and after calibration."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioqa.evaluate.plots import BLUE, GREY, ORANGE, reliability
-from bioqa.train.export import Judgement
-from bioqa.train.stage import METRIC
+from bioqa.train.training_result import DEV_METRIC, DevEvaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,15 +14,16 @@ if TYPE_CHECKING:
 Points = tuple[list[int], list[float]]
 
 
-def draw_curves(path: Path, stages: Sequence[dict[str, Any]]) -> None:
+def save_curves(path: Path, stages: Sequence[dict[str, Any]]) -> None:
     """Write ``curves_figure`` as a PNG."""
     curves_figure(stages).savefig(path, dpi=120)
 
 
 def curves_figure(stages: Sequence[dict[str, Any]]) -> "Figure":
-    """The loss, on the training batches and on dev, and the dev average precision over the steps of all stages.
+    """The loss on training batches and on dev, and the average precision on dev, over the steps of all stages.
 
-    ``stages`` are their facts (see ``stage.train_stage``). Dashed lines part stages; a ring marks the checkpoint that was kept.
+    ``stages`` are their summaries (see ``train_stage.train_stage``). Dashed lines separate stages; a ring marks the saved
+    checkpoint.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -33,25 +33,25 @@ def curves_figure(stages: Sequence[dict[str, Any]]) -> "Figure":
     start = 0
     for number, stage in enumerate(stages, start=1):
         log, end = stage["log"], start + stage["steps"]
-        _line(loss, _points(log, "loss", start), BLUE, "training")
-        _line(loss, _points(log, "eval_loss", start), ORANGE, "dev", marker="o")
-        steps, values = _points(log, METRIC, start)
-        _line(precision, (steps, values), ORANGE, "dev", marker="o")
+        _plot_line(loss, _points(log, "loss", start), BLUE, "training")
+        _plot_line(loss, _points(log, "eval_loss", start), ORANGE, "dev", marker="o")
+        steps, values = _points(log, DEV_METRIC, start)
+        _plot_line(precision, (steps, values), ORANGE, "dev", marker="o")
         if stage["best_step"] is not None:
             best = start + stage["best_step"]
-            ring = {"s": 90, "facecolors": "none", "edgecolors": "black", "label": "checkpoint kept", "zorder": 3}
+            ring = {"s": 90, "facecolors": "none", "edgecolors": "black", "label": "saved checkpoint", "zorder": 3}
             precision.scatter([best], [values[steps.index(best)]], **ring)
         if len(stages) > 1:
-            place = {"xycoords": loss.get_xaxis_transform(), "xytext": (4, 4), "textcoords": "offset points"}
-            loss.annotate(str(number), (start, 0), va="bottom", color=GREY, **place)
+            placement = {"xycoords": loss.get_xaxis_transform(), "xytext": (4, 4), "textcoords": "offset points"}
+            loss.annotate(str(number), (start, 0), va="bottom", color=GREY, **placement)
         for axes in (loss, precision) if number < len(stages) else ():
             axes.axvline(end, color=GREY, linestyle="--", linewidth=1)
         start = end
     if len(stages) > 1:
         names = ", ".join(f"{number} {stage['stage']}" for number, stage in enumerate(stages, start=1))
         loss.set_title(f"Stages: {names}", fontsize="medium", wrap=True)
-    _finish(loss, "Loss", "no loss was logged: see training.logging_steps")
-    _finish(precision, "Dev average precision", "not evaluated on dev")
+    _label_axes(loss, "Loss", "no loss was logged: see training.logging_steps")
+    _label_axes(precision, "Dev average precision", "not evaluated on dev")
     precision.set_xlabel("Step")
     precision.set_xlim(0, max(start, 1) * 1.02)
     precision.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -59,36 +59,36 @@ def curves_figure(stages: Sequence[dict[str, Any]]) -> "Figure":
     return figure
 
 
-def draw_reliability(path: Path, judgement: Judgement) -> None:
-    """Draw how often pairs of a probability are relevant, before calibration and after."""
+def save_reliability(path: Path, evaluation: DevEvaluation) -> None:
+    """Write the reliability diagrams on dev, before and after calibration, as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.4, 4.4), layout="constrained")
     before, after = figure.subplots(1, 2)
     for axes, title, probabilities in (
-        (before, "Dev, before calibration", judgement.raw),
-        (after, "Dev, after (fitted to other questions)", judgement.calibrated),
+        (before, "Dev, before calibration", evaluation.uncalibrated),
+        (after, "Dev, after calibration (cross-validated)", evaluation.calibrated),
     ):
-        reliability(axes, judgement.labels, probabilities)
+        reliability(axes, evaluation.labels, probabilities)
         axes.set_title(title)
     figure.savefig(path, dpi=120)
 
 
-def _line(axes: "Axes", points: Points, color: str, label: str, marker: str = "") -> None:
-    """The points joined; a single one is shown as a dot."""
+def _plot_line(axes: "Axes", points: Points, color: str, label: str, marker: str = "") -> None:
+    """A line through the points; a single point is shown as a dot."""
     steps, values = points
     if steps:
         mark = marker or ("o" if len(steps) == 1 else "")
         axes.plot(steps, values, color=color, marker=mark, markersize=4, label=label)
 
 
-def _finish(axes: "Axes", name: str, nothing: str) -> None:
-    """Name the axis, and tell each kind of line once; ``nothing`` stands where there is none."""
+def _label_axes(axes: "Axes", name: str, if_empty: str) -> None:
+    """Name the y axis and add a legend with one entry per kind of line; axes without lines show the text ``if_empty``."""
     axes.set_ylabel(name)
     handles, labels = axes.get_legend_handles_labels()
     if not handles:
         axes.set_yticks([])
-        axes.text(0.5, 0.5, nothing, ha="center", va="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, if_empty, ha="center", va="center", transform=axes.transAxes)
         return
     axes.grid(alpha=0.3)
     first = dict(reversed([*zip(labels, handles, strict=True)]))
@@ -96,6 +96,6 @@ def _finish(axes: "Axes", name: str, nothing: str) -> None:
 
 
 def _points(log: Sequence[dict[str, Any]], key: str, start: int) -> Points:
-    """Steps, counted from ``start``, and values of what was logged under ``key``; the last value of a step counts."""
+    """The steps, offset by ``start``, and the values logged under ``key``; the last value of a step counts."""
     found = {entry["step"] + start: entry[key] for entry in log if key in entry}
     return list(found), list(found.values())

@@ -6,9 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from bioqa import Article, Hit, Index, Question, Snippet, read_questions
-from bioqa.bioasq.answers import read_answers
-from bioqa.bioasq.measures import evaluate
+from bioqa import (
+    Article,
+    BM25Retriever,
+    Hit,
+    Index,
+    Pipeline,
+    PipelineOptions,
+    Question,
+    Reranker,
+    Snippet,
+    read_questions,
+)
+from bioqa.bioasq.official_measures import score_phase_a
+from bioqa.bioasq.phase_a_file import read_phase_a
 from bioqa.bioasq.submission import submission_record
 from bioqa.errors import QuestionError, UsageError
 from tests.support import DEMO
@@ -39,16 +50,16 @@ def test_a_submission_is_valid_and_keeps_id_body_and_type(bioqa, demo_index: Pat
         assert [one[name] for one in written] == [one[name] for one in asked]
     with Index(demo_index) as index:
         for one in written:
-            best = [f"http://www.ncbi.nlm.nih.gov/pubmed/{hit.id}" for hit in index.search(one["body"], 10)]
+            best = [
+                f"http://www.ncbi.nlm.nih.gov/pubmed/{hit.id}" for hit in BM25Retriever(index).search(one["body"], 10)
+            ]
             assert one["documents"] == best
-    assert evaluate(read_answers(GOLD), read_answers(out)).documents.map > 0.5
+    assert score_phase_a(read_phase_a(GOLD), read_phase_a(out)).documents.map > 0.5
 
 
 def test_snippets_of_a_reranked_submission_are_the_most_probable_sentences(
     bioqa, demo_index: Path, few_questions: Path, tmp_path: Path
 ):
-    from bioqa import Reranker, SearchEngine
-
     out = tmp_path / "submission.json"
     options = ("--rerank-depth", 10)
     done = bioqa("bioasq", "submit", demo_index, few_questions, "--out", out, *options)
@@ -56,15 +67,15 @@ def test_snippets_of_a_reranked_submission_are_the_most_probable_sentences(
     assert "Reranked 30 BM25 candidates with " in done.err
     assert bioqa("bioasq", "validate", out, "--index", demo_index).code == 0
     with Index(demo_index) as index:
-        engine = SearchEngine(index, Reranker(), depth=10, sentences=10)
+        pipeline = Pipeline(BM25Retriever(index), Reranker(), PipelineOptions(rerank_depth=10, sentences=10))
         for written in json.loads(out.read_text(encoding="utf-8"))["questions"]:
-            found = [s for hit in engine.search(written["body"]) for s in hit.snippets]
+            found = [s for hit in pipeline.answer(written["body"]).hits for s in hit.snippets]
             assert found
             best = sorted(found, key=lambda s: -(s.probability or 0))[:10]
             assert [s["text"] for s in written["snippets"]] == [s.text for s in best]
 
 
-def test_the_first_stage_has_its_options(bioqa, demo_index: Path, few_questions: Path):
+def test_the_options_of_the_first_stage_apply(bioqa, demo_index: Path, few_questions: Path):
     outcomes = [
         bioqa("bioasq", "submit", demo_index, few_questions, "--out", "-", "--no-rerank", *more)
         for more in ((), ("--k1", 3, "--b", 0), ("--until", "1900"))
@@ -72,7 +83,7 @@ def test_the_first_stage_has_its_options(bioqa, demo_index: Path, few_questions:
     plain, other, none = (json.loads(outcome.out)["questions"] for outcome in outcomes)
     assert plain != other
     assert [one["documents"] for one in none] == [[]] * 3
-    assert "3 of them found no article (demo-1-01, " in outcomes[2].err
+    assert "3 of them match no article (demo-1-01, " in outcomes[2].err
 
 
 def hit(rank: int, *snippets: tuple[str, float | None]) -> Hit:
@@ -84,7 +95,7 @@ def hit(rank: int, *snippets: tuple[str, float | None]) -> Hit:
     return Hit(rank, article, 1.0, 1.0, snippets=tuple(places))
 
 
-def test_a_question_has_ten_documents_and_ten_snippets_at_most_best_first():
+def test_a_question_has_at_most_ten_documents_and_ten_snippets_best_first():
     hits = [hit(n, (f"First{n}.", n / 100), (f"Second{n}.", n / 1000)) for n in range(1, 13)]
     record = submission_record(Question("q", "Why?", "summary"), hits)
     assert record["documents"] == [f"http://www.ncbi.nlm.nih.gov/pubmed/{n}" for n in range(1, 11)]
@@ -110,28 +121,28 @@ def test_a_snippet_that_is_not_where_its_offsets_say_is_not_submitted():
 
 
 @pytest.mark.parametrize("id", ["doc-1", "٣", "012", ""])
-def test_articles_that_are_not_pubmeds_cannot_be_submitted(id: str):
+def test_articles_without_a_pmid_cannot_be_submitted(id: str):
     article = Article(id, "Title", "")
-    with pytest.raises(UsageError, match=f"'{id}' is none"):
+    with pytest.raises(UsageError, match=f"'{id}' is not a PMID"):
         submission_record(Question("q", "Why?", "list"), [Hit(1, article, 1.0, 1.0)])
 
 
 @pytest.mark.parametrize(
     ("content", "options", "code", "message"),
     [
-        ('{"questions": [{"id": "a", "body": "Why?"}]}', (), 4, "The question a has no type."),
+        ('{"questions": [{"id": "a", "body": "Why?"}]}', (), 4, "Question a has no type."),
         (
             '{"questions": [{"id": "a", "body": "Why?", "type": "x"}]}',
             (),
             4,
-            "question 1: the type 'x' is none of factoid",
+            "question 1: the type 'x' is not one of factoid",
         ),
         ('{"questions": [{"id": "a", "type": "list"}]}', (), 4, "question 1 (a): no question text"),
         (
             '{"questions": [{"id": "a", "type": "list", "body": "Why?"}]}',
             ("--batch-size", 0),
             2,
-            "--batch-size must be 1",
+            "Invalid value for '--batch-size'",
         ),
         ('{"questions": [{"id": "a", "type": "list", "body": "(a"}]}', ("--syntax", "lucene"), 4, "Question a: "),
         (
@@ -142,7 +153,7 @@ def test_articles_that_are_not_pubmeds_cannot_be_submitted(id: str):
         ),
     ],
 )
-def test_what_cannot_be_submitted_is_one_sentence_and_leaves_no_file(
+def test_what_cannot_be_submitted_is_an_error_and_leaves_no_file(
     bioqa, demo_index: Path, tmp_path: Path, content: str, options: tuple[object, ...], code: int, message: str
 ):
     questions, out = tmp_path / "questions.json", tmp_path / "out.json"
@@ -157,25 +168,23 @@ def test_a_submission_does_not_replace_its_questions(bioqa, demo_index: Path, fe
     before = few_questions.read_bytes()
     done = bioqa("bioasq", "submit", demo_index, few_questions, "--out", few_questions, "--no-rerank")
     assert done.code == 7
-    assert "is read and cannot be written as well. Name another file" in done.err
+    assert "is an input and would be overwritten. Name another file" in done.err
     assert few_questions.read_bytes() == before
 
 
-def test_a_submission_replaces_the_file_there_only_when_it_is_whole(
+def test_a_submission_replaces_an_existing_file_only_when_it_is_complete(
     bioqa, demo_index: Path, few_questions: Path, tmp_path: Path, monkeypatch
 ):
-    from bioqa import SearchEngine
-
     out = tmp_path / "out.json"
     out.write_text("before")
-    search = SearchEngine.search
+    answer = Pipeline.answer
 
-    def fail_at_the_third(self, question, top=10):
-        if question == read_questions(few_questions)[2].body:
+    def fail_at_the_third(self, question, options=None):
+        if question == read_questions(few_questions)[2]:
             raise QuestionError("broken off")
-        return search(self, question, top)
+        return answer(self, question, options)
 
-    monkeypatch.setattr(SearchEngine, "search", fail_at_the_third)
+    monkeypatch.setattr(Pipeline, "answer", fail_at_the_third)
     done = bioqa("bioasq", "submit", demo_index, few_questions, "--out", out, "--no-rerank")
     assert (done.code, done.err) == (4, "Error: broken off\n")
     assert out.read_text() == "before"
@@ -184,7 +193,7 @@ def test_a_submission_replaces_the_file_there_only_when_it_is_whole(
 
 @pytest.fixture
 def judged(tmp_path: Path) -> tuple[Path, Path]:
-    """A gold file of three questions and a system's answers to two of them, and to one that is not there."""
+    """A gold file of three questions and a system's answers to two of them, and to another one."""
     url = "http://www.ncbi.nlm.nih.gov/pubmed/"
     gold = [{"id": id, "documents": [url + "1"], "snippets": []} for id in ("a", "b", "c")]
     system = [{"id": "a", "documents": [url + "1"]}, {"id": "b", "documents": []}, {"id": "z", "documents": [url] * 11}]
@@ -194,7 +203,7 @@ def judged(tmp_path: Path) -> tuple[Path, Path]:
     return paths
 
 
-def test_eval_prints_the_measures_and_what_does_not_count(bioqa, judged):
+def test_eval_prints_the_measures_and_what_was_ignored(bioqa, judged):
     done = bioqa("bioasq", "eval", *judged)
     assert done.code == 0
     assert [line.split() for line in done.out.splitlines()][1:] == [
@@ -204,9 +213,9 @@ def test_eval_prints_the_measures_and_what_does_not_count(bioqa, judged):
     ]
     assert "rules of edition 8, 2 questions" in done.out
     assert done.err.splitlines() == [
-        "Gold questions without an answer, left out of the means: 1 (c).",
-        "Answers to questions that are not gold, left out: 1 (z).",
-        "Answers of more than 10 documents or snippets, which all count: 1 (z).",
+        "Gold questions without an answer, excluded from the means: 1 (c).",
+        "Answers to questions that are not in the gold file, ignored: 1 (z).",
+        "Answers with more than 10 documents or snippets, all of which count: 1 (z).",
     ]
 
 
@@ -220,7 +229,7 @@ def test_eval_prints_each_question_when_asked(bioqa, judged):
 
 def test_eval_gives_json(bioqa, judged):
     record = json.loads(bioqa("bioasq", "eval", *judged, "--json", "--per-question").out)
-    found = evaluate(*(read_answers(path) for path in judged))
+    found = score_phase_a(*(read_phase_a(path) for path in judged))
     assert (record["edition"], record["questions"]) == (8, 2)
     assert record["documents"] == asdict(found.documents)
     assert record["snippets"] == asdict(found.snippets)
@@ -230,7 +239,7 @@ def test_eval_gives_json(bioqa, judged):
     assert "per_question" not in json.loads(bioqa("bioasq", "eval", *judged, "--json").out)
 
 
-def test_eval_refuses_an_edition_that_is_none(bioqa, judged):
+def test_eval_refuses_an_unknown_edition(bioqa, judged):
     done = bioqa("bioasq", "eval", *judged, "--edition", 9)
     assert (done.code, done.out) == (2, "")
     assert "The edition must be 5 (BioASQ 3 to 7) or 8 (since BioASQ 8), not 9." in done.err

@@ -1,4 +1,4 @@
-"""What `bioqa fetch` prints and how it ends, against a plain file server on this machine."""
+"""What `bioqa fetch` prints and its exit codes, with a plain file server on this machine."""
 
 import functools
 import hashlib
@@ -14,19 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from bioqa.cli import COMMANDS
+from bioqa.cli.main import COMMANDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ["pubmed26n0001.xml.gz", "pubmed26n0002.xml.gz"]
 SIZE = 200_000
 ENTRY = ("bioqa.cli.fetch", "Fetch PubMed's files.")
-PROGRAM = (
-    f"import sys\nfrom bioqa.cli import COMMANDS, main\nCOMMANDS['fetch'] = {ENTRY!r}\nsys.exit(main(sys.argv[1:]))"
-)
+PROGRAM = f"import sys\nfrom bioqa.cli.main import COMMANDS, main\nCOMMANDS['fetch'] = {ENTRY!r}\nsys.exit(main(sys.argv[1:]))"
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Python's own file server: listings in its form, no Range; it falls silent in the middle of files in ``silent``."""
+    """Python's own file server: its listings, no Range; it stops sending in the middle of files in ``silent``."""
 
     timeout = 10
     silent: set[str]
@@ -49,7 +47,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *arguments: object) -> None:
-        """A client that goes away is no news."""
+        """Ignore clients that close their connection."""
 
 
 @pytest.fixture
@@ -73,7 +71,7 @@ def files(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(files: Path, handler: type[Handler], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of the server, which BIOQA_PUBMED_URL holds too; `bioqa fetch` is a command."""
+    """The address of the server, also in BIOQA_PUBMED_URL."""
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setitem(COMMANDS, "fetch", ENTRY)
     with Server(("127.0.0.1", 0), functools.partial(handler, directory=files.parent)) as server:
@@ -87,14 +85,14 @@ def url(files: Path, handler: type[Handler], monkeypatch: pytest.MonkeyPatch) ->
         thread.join()
 
 
-def test_a_fetch_says_what_came_what_was_there_and_the_snapshot(bioqa, url, tmp_path):
+def test_a_fetch_reports_downloaded_and_skipped_files_and_the_snapshot(bioqa, url, tmp_path):
     done = bioqa("fetch", "pubmed", "--baseline", "--into", tmp_path / "in")
     assert done.code == 0
-    assert done.out.startswith(f"{tmp_path / 'in'}: 2 files fetched (400.0 kB), 0 skipped (there already) in ")
+    assert done.out.startswith(f"{tmp_path / 'in'}: 2 files downloaded (400.0 kB), 0 skipped (already there) in ")
     assert done.out.endswith("; snapshot pubmed26n0002.xml.gz\n")
     assert "Files: 2." in done.err
     again = bioqa("fetch", "pubmed", "--baseline", "--into", tmp_path / "in")
-    assert "0 files fetched (0 bytes), 2 skipped" in again.out
+    assert "0 files downloaded (0 bytes), 2 skipped" in again.out
 
 
 def test_json_has_the_same(bioqa, url, tmp_path):
@@ -109,23 +107,23 @@ def test_json_has_the_same(bioqa, url, tmp_path):
         "bytes": 200_000,
         "snapshot": NAMES[1],
         "snapshot_date": "",
-        "strays": [],
+        "unlisted": [],
     }
 
 
-def test_a_file_that_fails_ends_with_3_and_a_sentence_that_names_it(bioqa, url, files, tmp_path):
+def test_a_failed_file_is_named_and_the_exit_code_is_3(bioqa, url, files, tmp_path):
     (files / f"{NAMES[0]}.md5").unlink()
     done = bioqa("fetch", "pubmed", "--baseline", "--into", tmp_path / "in", "--json")
     assert done.code == 3
     assert json.loads(done.out)["fetched"] == 1
     assert json.loads(done.out)["failed"] == [{"name": f"baseline/{NAMES[0]}", "reason": "HTTP 404 File not found"}]
     assert done.err.splitlines()[-1] == (
-        f"Error: 1 of 2 files could not be fetched: baseline/{NAMES[0]} (HTTP 404 File not found). "
-        "Run the same command again: it goes on where it stopped."
+        f"Error: 1 of 2 files could not be downloaded: baseline/{NAMES[0]} (HTTP 404 File not found). "
+        "Run the same command again to resume."
     )
 
 
-def test_files_of_another_year_are_warned_of(bioqa, url, tmp_path):
+def test_files_of_another_year_cause_a_warning(bioqa, url, tmp_path):
     (tmp_path / "in" / "baseline").mkdir(parents=True)
     (tmp_path / "in" / "baseline" / "pubmed25n0001.xml.gz").write_bytes(b"old")
     done = bioqa("fetch", "pubmed", "--baseline", "--into", tmp_path / "in")
@@ -137,19 +135,19 @@ def test_files_of_another_year_are_warned_of(bioqa, url, tmp_path):
     ("arguments", "code", "message"),
     [
         ([], 2, "Give --baseline, --updates or both."),
-        (["--baseline", "--files", "9-1000"], 2, "No file is '9-1000'"),
+        (["--baseline", "--files", "9-1000"], 2, "No file matches '9-1000'"),
         (["--baseline", "--jobs", 99], 2, "--jobs"),
         (["--updates", "--retries", 0], 3, "updatefiles/ cannot be read: HTTP 404"),
         (["--baseline", "--base-url", "nonsense"], 2, "'nonsense' is not the address of a server"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_a_sentence(bioqa, url, tmp_path, arguments, code, message):
+def test_invalid_requests_are_refused_in_a_sentence(bioqa, url, tmp_path, arguments, code, message):
     done = bioqa("fetch", "pubmed", "--into", tmp_path / "in", *arguments)
     assert (done.code, done.out) == (code, "")
     assert message in done.err
 
 
-def test_a_target_that_is_a_file_ends_with_7(bioqa, url, files):
+def test_a_target_that_is_a_file_exits_with_7(bioqa, url, files):
     done = bioqa("fetch", "pubmed", "--baseline", "--into", files / NAMES[0])
     assert done.code == 7
     assert "cannot be written" in done.err
@@ -161,7 +159,7 @@ def test_help_acknowledges_nlm(bioqa, url):
     assert "BIOQA_PUBMED_URL" in text
 
 
-def test_ctrl_c_ends_with_130_at_once_and_the_same_command_ends_the_work(bioqa, url, handler, tmp_path):
+def test_ctrl_c_exits_with_130_at_once_and_the_same_command_resumes(bioqa, url, handler, tmp_path):
     handler.silent.add(NAMES[0])
     command = ["fetch", "pubmed", "--baseline", "--into", str(tmp_path / "in")]
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, *command], stderr=subprocess.PIPE, cwd=REPOSITORY)

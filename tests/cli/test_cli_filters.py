@@ -1,15 +1,21 @@
-"""The first stage's options on the command line, and what it says of articles left out."""
+"""The first stage's options on the command line, and its reports on articles excluded for want of a field."""
 
 import json
 
 import pytest
 
-from bioqa import Index
+from bioqa import BM25Retriever, Index, SearchOptions
 from bioqa.index.filters import Filters
 from tests.support import DEMO
 
 MARFAN = "Which gene is mutated in Marfan syndrome?"
 BM25 = ("--no-rerank", "--json", "--top", 400)
+
+
+def found(path, question, options, k=400):
+    """The ids that the retriever itself finds."""
+    with Index(path) as index:
+        return [candidate.id for candidate in BM25Retriever(index).search(question, k, options)]
 
 
 def ids(done):
@@ -28,19 +34,21 @@ def ids(done):
     ],
 )
 def test_each_filter_reaches_the_search(bioqa, demo_index, options, filters):
-    with Index(demo_index, filters=filters) as index:
-        expected = [candidate.id for candidate in index.search(MARFAN, 400)]
+    expected = found(demo_index, MARFAN, SearchOptions(filters=filters))
     assert ids(bioqa("search", demo_index, MARFAN, *options, *BM25)) == expected
     assert 0 < len(expected) < len(ids(bioqa("search", demo_index, MARFAN, *BM25)))
 
 
-def test_articles_left_out_for_want_of_mesh_are_told_on_standard_error(bioqa, demo_index):
+def test_articles_excluded_for_want_of_mesh_are_reported_on_standard_error(bioqa, demo_index):
     done = bioqa("search", demo_index, MARFAN, "--mesh", "Marfan Syndrome", "--no-rerank")
-    with Index(demo_index, filters=Filters(mesh=("Marfan Syndrome",))) as index:
-        [(_, count)] = index.left_out(MARFAN)
+    options = SearchOptions(filters=Filters(mesh=("Marfan Syndrome",)))
+    with Index(demo_index) as index:
+        [(_, count)] = BM25Retriever(index).missing_field_counts(MARFAN, options)
     assert count > 5
-    assert f"{count} matching articles have no MeSH heading and were left out by --mesh; the newest usually" in done.err
-    assert "left out" not in bioqa("search", demo_index, MARFAN, "--no-rerank").err
+    assert (
+        f"{count} matching articles have no MeSH heading and were excluded by --mesh; the newest articles" in done.err
+    )
+    assert "excluded" not in bioqa("search", demo_index, MARFAN, "--no-rerank").err
 
 
 def test_with_a_file_of_questions_they_are_counted_in_the_whole_index(bioqa, demo_index, tmp_path):
@@ -55,47 +63,45 @@ def test_with_a_file_of_questions_they_are_counted_in_the_whole_index(bioqa, dem
         "--run",
         tmp_path / "r",
     )
-    with Index(demo_index, filters=Filters(mesh=("Asthma",))) as index:
-        [(_, count)] = index.left_out()
-    assert f"{count} articles have no MeSH heading and were left out by --mesh" in done.err
+    with Index(demo_index) as index:
+        [(_, count)] = BM25Retriever(index).missing_field_counts(None, SearchOptions(filters=Filters(mesh=("Asthma",))))
+    assert f"{count} articles have no MeSH heading and were excluded by --mesh" in done.err
 
 
-def test_a_value_that_no_article_has_is_told(bioqa, demo_index):
+def test_a_value_that_no_article_has_is_reported(bioqa, demo_index):
     done = bioqa("search", demo_index, MARFAN, "--journal", "The Lancet", "--no-rerank")
     assert done.code == 0
-    assert "No article of the index has the journal 'the lancet'" in done.err
-    assert "none passes the filters" in " ".join(done.out.split())
+    assert "No article in the index has the journal 'the lancet'" in done.err
+    assert "No article matches the query and the filters." in " ".join(done.out.split())
 
 
 def test_a_query_in_lucenes_syntax(bioqa, demo_index):
     query = 'title:"marfan syndrome" OR mesh:"marfan syndrome"'
-    found = ids(bioqa("search", demo_index, query, "--syntax", "lucene", *BM25))
-    with Index(demo_index, syntax="lucene") as index:
-        assert found == [candidate.id for candidate in index.search(query, 400)]
-    assert 0 < len(found) < 20
+    matching = ids(bioqa("search", demo_index, query, "--syntax", "lucene", *BM25))
+    assert matching == found(demo_index, query, SearchOptions(syntax="lucene"))
+    assert 0 < len(matching) < 20
 
 
 @pytest.mark.parametrize(
     ("options", "settings"), [(["--rm3"], {"rm3": True}), (["--title-weight", 2], {"title_weight": 2.0})]
 )
 def test_feedback_and_title_weight_reach_the_search(bioqa, demo_index, options, settings):
-    with Index(demo_index, **settings) as index:
-        expected = [candidate.id for candidate in index.search(MARFAN, 400)]
+    expected = found(demo_index, MARFAN, SearchOptions(**settings))
     assert ids(bioqa("search", demo_index, MARFAN, *options, *BM25)) == expected
     assert expected != ids(bioqa("search", demo_index, MARFAN, *BM25))
 
 
-def test_explanations_stand_below_each_hit_and_in_json(bioqa, demo_index):
+def test_explanations_are_below_each_hit_and_in_json(bioqa, demo_index):
     shown = bioqa("search", demo_index, MARFAN, "--no-rerank", "--top", 2, "--explain").out
     assert shown.count("weight(contents:marfan in ") == 2
     record = json.loads(bioqa("search", demo_index, MARFAN, "--no-rerank", "--top", 2, "--explain", "--json").out)
     for hit in record["hits"]:
-        assert float(hit["explanation"].split(" = ")[0]) == pytest.approx(hit["bm25"], rel=1e-5)
+        assert float(hit["explanation"].split(" = ")[0]) == pytest.approx(hit["first_stage_score"], rel=1e-5)
     record = json.loads(bioqa("search", demo_index, MARFAN, "--no-rerank", "--json").out)
     assert "explanation" not in record["hits"][0]
 
 
-def test_a_run_holds_what_each_question_finds_alone(bioqa, demo_index, tmp_path):
+def test_a_run_has_what_each_question_finds_alone(bioqa, demo_index, tmp_path):
     run = tmp_path / "run"
     questions = tmp_path / "questions.tsv"
     questions.write_text("".join(f"q{n}\tmarfan syndrome gene number {n}\n" for n in range(150)))
@@ -104,10 +110,11 @@ def test_a_run_holds_what_each_question_finds_alone(bioqa, demo_index, tmp_path)
     )
     assert done.code == 0
     rows = [line.split() for line in run.read_text().splitlines()]
-    with Index(demo_index, filters=Filters(since="2020")) as index:
-        for n in (0, 63, 64, 149):
-            expected = [candidate.id for candidate in index.search(f"marfan syndrome gene number {n}", 3)]
-            assert [row[2] for row in rows if row[0] == f"q{n}"] == expected
+    for n in (0, 63, 64, 149):
+        expected = found(
+            demo_index, f"marfan syndrome gene number {n}", SearchOptions(filters=Filters(since="2020")), 3
+        )
+        assert [row[2] for row in rows if row[0] == f"q{n}"] == expected
     assert [row[0] for row in rows] == [f"q{n}" for n in range(150) for _ in range(3)]
 
 
@@ -116,7 +123,7 @@ def test_a_run_holds_what_each_question_finds_alone(bioqa, demo_index, tmp_path)
     [
         (["{index}", "q", "--since", "May"], 2, "'May' is not a date. Write YYYY"),
         (["{index}", "q", "--since", "2021", "--until", "2020"], 2, "The start date 2021 is after the end date 2020"),
-        (["{index}", "q", "--mesh", ""], 2, "mesh filter is empty"),
+        (["{index}", "q", "--mesh", ""], 2, "The mesh filter is empty"),
         (["{index}", "q", "--syntax", "sql"], 2, "'sql'"),
         (["{index}", "q", "--title-weight", "-1"], 2, "title weight"),
         (["{index}", "q", "--rm3", "--syntax", "lucene"], 2, "RM3"),
@@ -127,7 +134,7 @@ def test_a_run_holds_what_each_question_finds_alone(bioqa, demo_index, tmp_path)
         (["--corpus", "{corpus}", "q", "--explain"], 2, "--explain needs an index"),
     ],
 )
-def test_options_without_sense_are_refused_in_a_sentence(bioqa, demo_index, corpus, options, code, message):
+def test_invalid_options_are_refused_in_a_sentence(bioqa, demo_index, corpus, options, code, message):
     places = {"{index}": demo_index, "{corpus}": corpus, "{questions}": DEMO / "questions.json"}
     done = bioqa("search", *(places.get(option, option) for option in options), "--no-rerank")
     assert (done.code, done.out) == (code, "")
@@ -146,7 +153,7 @@ def test_a_broken_query_in_a_file_is_named_before_the_search(bioqa, demo_index, 
     assert not (tmp_path / "run").exists()
 
 
-def test_help_lists_the_first_stages_options_apart(bioqa):
+def test_help_lists_the_first_stages_options_under_their_own_heading(bioqa):
     head, tail = bioqa("search", "--help").out.split("First stage:")
     assert "--reranker" in head
     for option in (

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from benchmarks import readme
-from bioqa.cli import COMMANDS
+from bioqa.cli.main import COMMANDS
 from bioqa.errors import BioqaError
 
 

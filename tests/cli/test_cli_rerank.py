@@ -1,4 +1,4 @@
-"""`bioqa rerank`: any TREC run, in a cross-encoder's order, also after a kill."""
+"""`bioqa rerank`: any TREC run in a cross-encoder's order, also after a kill."""
 
 import gzip
 import os
@@ -8,14 +8,15 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from bioqa import Article, Index, Reranker, build_index
+from bioqa import Article, Index, MemoryRetriever, Pipeline, PipelineOptions, Reranker, build_index, read_questions
 from bioqa.errors import OutputError, QuestionError
 from bioqa.io.trec import iter_run, read_run
-from bioqa.pipeline.rerank_run import Journal, plan_run, rerank_run
+from bioqa.pipeline.rerank_run import RerankCheckpoint, plan_run, run_settings
 from bioqa.pipeline.windows import score_articles
 from tests.support import REPOSITORY, write_jsonl
 from tests.tiny_models import one_thread, tiny_reranker  # noqa: F401
@@ -137,25 +138,25 @@ def test_a_pipe_is_written_to_and_not_replaced(rerank, files):
     assert not list(files.glob(".*"))
 
 
-@pytest.mark.parametrize("long", ["max", "first", "mean", "cut"])
-def test_what_was_split_cut_and_not_read_is_told(long, rerank, files, tiny_reranker):  # noqa: F811
-    done = rerank("--long", long, "--overlap", 1)
+@pytest.mark.parametrize("aggregation", ["maxp", "firstp", "meanp", "truncate"])
+def test_what_was_split_truncated_and_not_read_is_reported(aggregation, rerank, files, tiny_reranker):  # noqa: F811
+    done = rerank("--aggregation", aggregation, "--overlap", 1)
     reranker = Reranker(tiny_reranker, device="cpu")
-    split = cut = unread = characters = 0
+    split = truncated = unread = characters = 0
     for n in range(30):
         articles = [ARTICLES[id] for id, _ in candidates(n)]
-        found = score_articles(reranker, QUESTIONS[f"q{n}"], articles, long=long, overlap=1)
+        found = score_articles(reranker, QUESTIONS[f"q{n}"], articles, aggregation=aggregation, overlap=1)
         split += (found.windows > 1).sum()
-        cut += found.truncated.sum()
+        truncated += found.truncated.sum()
         unread += found.unread.sum()
         characters += sum(len(article.default_text()) for article in articles)
-    assert cut > 20
-    told = f"{split} split into windows, {cut} cut; {unread:,} characters ({unread / characters:.2%}) of text not read."
-    assert told in done.err
+    assert truncated > 20
+    assert f"{split} split into windows, {truncated} truncated; " in done.err
+    assert f"; {unread:,} characters ({unread / characters:.2%}) not read." in done.err
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.25, 3.0])
-def test_with_the_weight_of_bm25_a_run_is_ranked_as_a_search_is(weight, rerank, bioqa, files, tiny_reranker):  # noqa: F811
+def test_with_a_first_stage_weight_a_run_is_ranked_as_by_a_search(weight, rerank, bioqa, files, tiny_reranker):  # noqa: F811
     search = ("search", "--corpus", files / "corpus.jsonl", "--questions", files / "questions.tsv", "--top", 10)
     reranked = ("--reranker", tiny_reranker, "--device", "cpu", "--rerank-depth", 10, "--first-stage-weight", weight)
     assert bioqa(*search, "--no-rerank", "--run", files / "in.run").code == 0
@@ -170,40 +171,71 @@ def test_with_the_weight_of_bm25_a_run_is_ranked_as_a_search_is(weight, rerank, 
     assert (f"ranked by logit + {weight:g} × the run's score" in done.err) == (weight > 0)
 
 
-def test_the_weight_that_the_models_folder_names_is_told_but_not_taken(rerank, files, tiny_reranker, tmp_path):  # noqa: F811
+def test_the_weight_in_the_models_folder_is_reported_but_not_used(rerank, files, tiny_reranker, tmp_path):  # noqa: F811
     assert "--first-stage-weight" not in rerank().err
     alone = (files / "out.run").read_text()
     named = shutil.copytree(tiny_reranker, tmp_path / "reranker")  # the run's tag
     (named / "bioqa.json").write_text('{"first_stage_weight": 0.3}')
     done = rerank("--reranker", named)
-    assert f"Ranking by the logit alone. The folder of {named} names a weight for BM25" in done.err
+    assert f"Ranking by the logit only. {named} has a first-stage weight: if" in done.err
     assert "--first-stage-weight 0.3 ranks as `bioqa search` does" in done.err
     assert (files / "out.run").read_text() == alone
-    assert "names a weight" not in rerank("--reranker", named, "--first-stage-weight", 0).err
+    assert "has a first-stage weight" not in rerank("--reranker", named, "--first-stage-weight", 0).err
     assert (files / "out.run").read_text() == alone
 
 
-def test_the_candidates_after_the_depth_are_left_out_best_scores_first(rerank, files):
+@pytest.mark.parametrize("weight", [0, 2])
+def test_candidates_beyond_the_depth_follow_in_the_runs_order(weight, rerank, files):
     backwards = {f"q{n}": candidates(n)[::-1] for n in range(3)}
     write_run(files / "in.run", backwards)
-    done = rerank("--depth", 4)
+    done = rerank("--rerank-depth", 4, "--first-stage-weight", weight)
+    moved = 0
     for n in range(3):
-        assert {row[2] for row in rows(files / "out.run") if row[0] == f"q{n}"} == {id for id, _ in candidates(n)[:4]}
-    assert "18 candidates after the first 4 of their question were left out (--depth)" in done.err
-    assert "27 questions of the file have no line in the run" in done.err
+        own = [row for row in rows(files / "out.run") if row[0] == f"q{n}"]
+        ids, scores = [row[2] for row in own], [float(row[4]) for row in own]
+        best = [id for id, _ in candidates(n)]  # by score; the lines of the run are in the opposite order
+        assert set(ids[:4]) == set(best[:4])
+        assert ids[4:] == best[4:]
+        assert [row[3] for row in own] == [str(rank) for rank in range(1, 11)]
+        assert scores == sorted(scores, reverse=True)
+        assert scores[4] < scores[3]
+        assert [a - b for a, b in pairwise(scores[4:])] == pytest.approx([1.0] * 5, abs=1e-5)
+        moved += ids[:4] != best[:4]
+    assert moved or weight  # with the weight, the first stage decides
+    assert "Reranked 12 candidates of 3 questions" in done.err
+    assert "18 candidates beyond the first 4 of a question were not reranked." in done.err
+    assert "27 questions of the file are not in the run" in done.err
 
 
-def test_articles_that_are_not_there_are_left_out_and_counted(rerank, files):
+def test_a_deep_search_is_the_rerank_of_a_deep_run(rerank, bioqa, files, tiny_reranker):  # noqa: F811
+    """`--top` greater than `--rerank-depth`: the reranked first, then the others in the first stage's order."""
+    search = ("search", "--corpus", files / "corpus.jsonl", "--questions", files / "questions.tsv", "--top", 40)
+    assert bioqa(*search, "--no-rerank", "--run", files / "in.run").code == 0
+    model = ("--reranker", tiny_reranker, "--device", "cpu", "--rerank-depth", 5, "--first-stage-weight", 0.5)
+    assert bioqa(*search, *model, "--run", files / "searched.run").code == 0
+    assert rerank("--rerank-depth", 5, "--first-stage-weight", 0.5).code == 0
+    first, searched, reranked = (read_run(files / name) for name in ("in.run", "searched.run", "out.run"))
+    assert max(len(scores) for scores in searched.values()) > 20
+    for question, scores in searched.items():
+        ids = list(scores)
+        assert set(ids) == set(first[question])
+        assert ids[5:] == list(first[question])[5:]
+        assert list(scores.values()) == sorted(scores.values(), reverse=True)
+        assert list(reranked[question]) == ids
+        assert list(reranked[question].values()) == pytest.approx(list(scores.values()), abs=1e-4)
+
+
+def test_missing_articles_are_dropped_and_counted(rerank, files):
     write_run(files / "in.run", {"q1": [*candidates(1), ("gone", 1.0)], "q2": [("lost", 2.0), ("gone", 1.0)]})
     done = rerank()
     assert done.code == 0
     assert {row[0] for row in rows(files / "out.run")} == {"q1"}
     assert len(rows(files / "out.run")) == 10
-    assert f"3 of 13 candidates are not in {files / 'corpus.jsonl'} and were left out" in done.err
+    assert f"3 of 13 candidates are not in {files / 'corpus.jsonl'} and were dropped" in done.err
     assert "1 of 2 questions have no candidate left (q2)" in done.err
 
 
-def test_a_run_without_one_article_that_is_there_is_refused(rerank, files):
+def test_a_run_of_missing_articles_only_is_refused(rerank, files):
     write_run(files / "in.run", {"q1": [("gone", 1.0)]})
     done = rerank()
     assert done.code == 2
@@ -223,17 +255,17 @@ def test_a_gzipped_run_with_white_space_in_the_ids_of_its_questions(rerank, file
     ("run", "code", "message"),
     [
         ("q1 Q0 3 1 2.0\n", 4, "in.run, line 1: 5 columns"),
-        ("q1 Q0 3 1 2.0 x\nq1 Q0 4 2 high x\n", 4, "in.run, line 2: the score 'high' is no number"),
+        ("q1 Q0 3 1 2.0 x\nq1 Q0 4 2 high x\n", 4, "in.run, line 2: the score 'high' is not a number"),
         ("q1 Q0 3 1 nan x\n", 4, "in.run, line 1: the score is nan"),
-        ("q1 Q0 3 1 2.0 x\nq1 Q0 3 2 1.0 x\n", 4, "in.run, line 2: document 3 stands twice"),
+        ("q1 Q0 3 1 2.0 x\nq1 Q0 3 2 1.0 x\n", 4, "in.run, line 2: document 3 is listed twice"),
         ("q1 Q0 3 1 2.0 x\nq2 Q0 3 1 1.0 x\nq1 Q0 4 2 1.0 x\n", 4, "in.run, line 3: query q1 comes again after others"),
-        ("q99 Q0 3 1 2.0 x\n", 4, "question q99 is not among the questions given"),
+        ("q99 Q0 3 1 2.0 x\n", 4, "question q99 is not in the question file"),
         ("", 4, "in.run is empty"),
-        ("\n\n", 4, "in.run holds no result"),
+        ("\n\n", 4, "in.run has no results"),
         (None, 4, "in.run"),
     ],
 )
-def test_a_run_that_cannot_be_used_is_told_before_anything_is_scored(run, code, message, rerank, files):
+def test_an_invalid_run_is_refused_before_anything_is_scored(run, code, message, rerank, files):
     (files / "in.run").unlink() if run is None else (files / "in.run").write_text(run)
     done = rerank("--reranker", "/nowhere")
     assert (done.code, done.out) == (code, "")
@@ -243,30 +275,30 @@ def test_a_run_that_cannot_be_used_is_told_before_anything_is_scored(run, code, 
 
 
 @pytest.mark.parametrize("read", ["in.run", "questions.tsv"])
-def test_what_is_read_is_never_replaced(read, rerank, files):
+def test_an_input_is_never_overwritten(read, rerank, files):
     before = (files / read).read_bytes()
     done = rerank("--out", files / read)
     assert done.code == 7
-    assert "is read and cannot be written as well" in done.err
+    assert "is an input and would be overwritten" in done.err
     assert (files / read).read_bytes() == before
 
 
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--corpus", None], 2, "--index INDEX or --corpus FILE"),
-        (["--index", "/nowhere"], 2, "--index INDEX or --corpus FILE"),
+        (["--corpus", None], 2, "either --index INDEX or --corpus FILE"),
+        (["--index", "/nowhere"], 2, "either --index INDEX or --corpus FILE"),
         (["--corpus", None, "--index", "/nowhere"], 5, "There is no index at /nowhere"),
         (["--corpus", "/nowhere.jsonl"], 3, "/nowhere.jsonl"),
         (["--questions", "/nowhere"], 4, "There is no question file"),
-        (["--depth", 0], 2, "depth must be 1 or more"),
-        (["--first-stage-weight", -0.1], 2, "The weight of BM25 must be 0 or more, not -0.1."),
-        (["--first-stage-weight", "nan"], 2, "The weight of BM25 must be 0 or more, not nan."),
-        (["--first-stage-weight", "inf"], 2, "The weight of BM25 must be 0 or more, not inf."),
+        (["--rerank-depth", 0], 2, "Invalid value for '--rerank-depth'"),
+        (["--first-stage-weight", -0.1], 2, "The first-stage weight must be finite and at least 0, not -0.1."),
+        (["--first-stage-weight", "nan"], 2, "The first-stage weight must be finite and at least 0, not nan."),
+        (["--first-stage-weight", "inf"], 2, "The first-stage weight must be finite and at least 0, not inf."),
         (["--first-stage-weight", "much"], 2, "'much' is not a valid float"),
-        (["--batch-size", 0], 2, "--batch-size must be 1 or more"),
-        (["--overlap", -1], 2, "--overlap must be 0 or more"),
-        (["--long", "best"], 2, "best"),
+        (["--batch-size", 0], 2, "Invalid value for '--batch-size'"),
+        (["--overlap", -1], 2, "Invalid value for '--overlap'"),
+        (["--aggregation", "best"], 2, "best"),
         (["--max-length", 65], 2, "more than the 64"),
         (["--device", "cuda:0,cpu"], 8, "cuda:0"),
         (["--reranker", "/nowhere"], 6, "/nowhere"),
@@ -275,7 +307,7 @@ def test_what_is_read_is_never_replaced(read, rerank, files):
         (["--run", None], 2, "--run"),
     ],
 )
-def test_options_without_sense_are_refused_in_a_sentence(options, code, message, rerank, files):
+def test_invalid_options_are_refused_in_a_sentence(options, code, message, rerank, files):
     done = rerank(*options)
     assert (done.code, done.out) == (code, "")
     assert message in done.err
@@ -297,13 +329,13 @@ def test_a_question_too_long_for_the_model_is_named_before_anything_is_scored(re
     assert not (files / "out.run").exists()
 
 
-def test_a_killed_run_goes_on_where_it_was(rerank, files, tiny_reranker):  # noqa: F811
-    """The process is killed for good once it has kept some questions; a model slowed down gives the time for it."""
+def test_a_killed_run_resumes(rerank, files, tiny_reranker):  # noqa: F811
+    """The process is killed once it has kept some questions; the model is slowed down to give time for that."""
     assert rerank("--out", files / "whole.run").code == 0
     slow = (
-        "import sys, time\nfrom bioqa.rerank.workers import _Worker\nstart = _Worker.start\n"
-        "def slow(self, batch):\n    time.sleep(0.2)\n    return start(self, batch)\n"
-        "_Worker.start = slow\nfrom bioqa.cli import main\nsys.exit(main())"
+        "import sys, time\nfrom bioqa.rerank.reranker import Reranker\nscore_pairs = Reranker.score_pairs\n"
+        "def slow(*arguments, **options):\n    time.sleep(0.3)\n    return score_pairs(*arguments, **options)\n"
+        "Reranker.score_pairs = slow\nfrom bioqa.cli.main import main\nsys.exit(main())"
     )
     arguments = {"--run": "in.run", "--questions": "questions.tsv", "--corpus": "corpus.jsonl", "--out": "out.run"}
     arguments |= {"--reranker": str(tiny_reranker), "--device": "cpu", "--batch-size": "2"}
@@ -313,124 +345,114 @@ def test_a_killed_run_goes_on_where_it_was(rerank, files, tiny_reranker):  # noq
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
     )
-    journal = files / ".out.run.rerank"
+    checkpoint = files / ".out.run.rerank"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        if journal.exists() and journal.read_bytes().count(b"\n") >= 4:
+        if checkpoint.exists() and checkpoint.read_bytes().count(b"\n") >= 4:
             break
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     _, err = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, err
     assert not (files / "out.run").exists()
-    kept = journal.read_bytes().count(b"\n") - 1
+    kept = checkpoint.read_bytes().count(b"\n") - 1
     assert 3 <= kept < 30
-    with journal.open("ab") as file:
-        file.write(b'{"question": "q29", "resu')  # as a kill in the middle of a write leaves it
+    with checkpoint.open("ab") as file:
+        file.write(b'{"question": "q29", "resu')  # a kill in the middle of a write
     done = rerank()
     assert done.code == 0, done.err
-    assert f"Going on after {kept} of 30 questions." in done.err
+    assert f"Resuming after {kept} of 30 questions." in done.err
     assert "Reranked 300 candidates of 30 questions" in done.err
-    assert not journal.exists()
+    assert not checkpoint.exists()
     ours, whole = rows(files / "out.run"), rows(files / "whole.run")
     assert [row[:4] for row in ours] == [row[:4] for row in whole]
     assert [float(row[4]) for row in ours] == pytest.approx([float(row[4]) for row in whole], abs=1e-5)
 
 
-def interrupt(files, tiny_reranker, done, settings, plan=None):  # noqa: F811
-    """Rerank some questions and leave the journal as it is then."""
-    plan = plan or plan_run(files / "in.run", questions(files))
+def plan_of(files):
+    return plan_run(files / "in.run", read_questions(files / "questions.tsv"))
+
+
+def settings_of(files, reranker, **options):
+    """The settings of a run reranked by the command without further options."""
+    chosen = PipelineOptions(**{"first_stage_weight": 0.0, **options})
+    return run_settings(plan_of(files), files / "corpus.jsonl", reranker, chosen)
+
+
+def interrupt(files, tiny_reranker, done, **options):  # noqa: F811
+    """Rerank some questions and leave the checkpoint as it is then."""
     reranker = Reranker(tiny_reranker, device="cpu", batch_size=1)
-    with Journal(files / "out.run", settings) as journal:
-        for _, one in zip(range(done), rerank_run(plan, lookup, reranker), strict=False):
-            journal.add(one)
-
-
-def lookup(ids):
-    return [ARTICLES.get(id) for id in ids]
-
-
-def questions(files):
-    from bioqa import read_questions
-
-    return read_questions(files / "questions.tsv")
+    chosen = PipelineOptions(**{"first_stage_weight": 0.0, **options})
+    pipeline = Pipeline(MemoryRetriever(ARTICLES.values()), reranker, chosen)
+    with RerankCheckpoint(files / "out.run", settings_of(files, reranker, **options)) as checkpoint:
+        for _, ranked in zip(range(done), pipeline.rerank(plan_of(files)), strict=False):
+            checkpoint.add(ranked)
 
 
 @pytest.mark.parametrize(
-    ("options", "name"),
+    ("options", "names"),
     [
-        (["--long", "cut"], "long"),
+        (["--aggregation", "truncate"], "aggregation"),
         (["--overlap", 1], "overlap"),
-        (["--depth", 3], "candidates"),
+        (["--rerank-depth", 3], "rerank depth"),
         (["--max-length", 40], "maximum length"),
-        (["--first-stage-weight", 0.5], "weight of BM25"),
+        (["--first-stage-weight", 0.5, "--overlap", 1], "first-stage weight, overlap"),
     ],
 )
-def test_another_setting_begins_anew_and_says_why(options, name, rerank, files, tiny_reranker):  # noqa: F811
-    from bioqa.pipeline.rerank_run import settings_of
-
+def test_a_run_with_other_settings_starts_over_and_names_them(options, names, rerank, files, tiny_reranker):  # noqa: F811
     assert rerank(*options).code == 0
     expected = (files / "out.run").read_text()
-    plan = plan_run(files / "in.run", questions(files))
-    settings = settings_of(plan, files / "corpus.jsonl", Reranker(tiny_reranker, device="cpu"), "max", 0)
-    interrupt(files, tiny_reranker, 5, settings)
+    interrupt(files, tiny_reranker, 5)
     done = rerank(*options)
-    assert f"had another {name}: it begins anew" in done.err
+    assert f"The settings of the unfinished run changed ({names}); starting over." in done.err
     assert (files / "out.run").read_text() == expected
-    interrupt(files, tiny_reranker, 5, settings)
-    assert "Going on after 5 of 30 questions" in rerank("--batch-size", 3).err  # which changes nothing
+    interrupt(files, tiny_reranker, 5)
+    assert "Resuming after 5 of 30 questions" in rerank("--batch-size", 3).err  # which changes nothing
 
 
-def test_a_run_to_which_the_scores_count_goes_on_with_them(rerank, files, tiny_reranker):  # noqa: F811
-    from bioqa.pipeline.rerank_run import settings_of
-
+def test_a_weighted_run_resumes_with_the_runs_scores(rerank, files, tiny_reranker):  # noqa: F811
     assert rerank("--first-stage-weight", 0.5).code == 0
     expected = (files / "out.run").read_text()
-    plan = plan_run(files / "in.run", questions(files), first_stage_weight=0.5)
-    reranker = Reranker(tiny_reranker, device="cpu")
-    interrupt(files, tiny_reranker, 5, settings_of(plan, files / "corpus.jsonl", reranker, "max", 0), plan)
-    assert "Going on after 5 of 30 questions" in rerank("--first-stage-weight", 0.5).err
+    interrupt(files, tiny_reranker, 5, first_stage_weight=0.5)
+    assert "Resuming after 5 of 30 questions" in rerank("--first-stage-weight", 0.5).err
     assert (files / "out.run").read_text() == expected
-    interrupt(files, tiny_reranker, 5, settings_of(plan, files / "corpus.jsonl", reranker, "max", 0), plan)
+    interrupt(files, tiny_reranker, 5, first_stage_weight=0.5)
     write_run(files / "in.run", {f"q{n}": [(id, score / 2) for id, score in candidates(n)] for n in range(30)})
-    assert "had another candidates: it begins anew" in rerank("--first-stage-weight", 0.5).err
+    assert "unfinished run changed (candidates); starting over" in rerank("--first-stage-weight", 0.5).err
     assert (files / "out.run").read_text() != expected
 
 
-def test_another_corpus_or_model_begins_anew(files, tiny_reranker, tmp_path):  # noqa: F811
-    from bioqa.pipeline.rerank_run import settings_of
-
+def test_another_corpus_or_model_changes_the_settings(files, tiny_reranker):  # noqa: F811
     reranker = Reranker(tiny_reranker, device="cpu")
-    plan = plan_run(files / "in.run", questions(files))
-    before = settings_of(plan, files / "corpus.jsonl", reranker, "max", 0)
-    assert before == settings_of(plan, files / "corpus.jsonl", reranker, "max", 0)
+    before = settings_of(files, reranker)
+    assert before == settings_of(files, reranker)
     with (files / "corpus.jsonl").open("a") as file:
         file.write('{"id": "x", "text": "More."}\n')
-    after = settings_of(plan, files / "corpus.jsonl", reranker, "max", 0)
+    after = settings_of(files, reranker)
     assert [name for name in before if before[name] != after[name]] == ["corpus"]
     reranker.folder = files
-    assert settings_of(plan, files / "corpus.jsonl", reranker, "max", 0)["reranker"] != before["reranker"]
+    assert settings_of(files, reranker)["reranker"] != before["reranker"]
 
 
 def test_two_processes_do_not_write_one_output(files):
-    with Journal(files / "out.run", {}), pytest.raises(OutputError, match="Another process is reranking into"):
-        Journal(files / "out.run", {})
-    Journal(files / "out.run", {}).__exit__(None, None, None)
+    with RerankCheckpoint(files / "out.run", {}), pytest.raises(OutputError, match="Another process is writing"):
+        RerankCheckpoint(files / "out.run", {})
+    with RerankCheckpoint(files / "out.run", {}) as checkpoint:
+        assert not checkpoint.done
 
 
-def test_a_journal_that_is_damaged_begins_anew(files):
+def test_a_damaged_checkpoint_starts_over(files):
     (files / ".out.run.rerank").write_bytes(b"\x00\xff rubbish\n{}\n")
-    with Journal(files / "out.run", {"long": "max"}) as journal:
-        assert (journal.done, journal.changed) == ([], [])
+    with RerankCheckpoint(files / "out.run", {"aggregation": "maxp"}) as checkpoint:
+        assert (checkpoint.done, checkpoint.changed) == (set(), [])
 
 
 def test_equal_scores_keep_the_order_of_the_run(files, tiny_reranker):  # noqa: F811
-    twins = {id: Article(id, "Gene", "The gene.") for id in ("b", "a", "c")}
+    twins = [Article(id, "Gene", "The gene.") for id in ("b", "a", "c")]
     write_run(files / "in.run", {"q1": [("c", 3.0), ("a", 2.0), ("b", 2.0)]})
-    plan = plan_run(files / "in.run", questions(files))
-    reranker = Reranker(tiny_reranker, device="cpu")
-    [one] = rerank_run(plan, lambda ids: [twins.get(id) for id in ids], reranker)
-    assert [id for id, _ in one.results] == ["c", "a", "b"]
+    pipeline = Pipeline(MemoryRetriever(twins), Reranker(tiny_reranker, device="cpu"))
+    [ranked] = pipeline.rerank(plan_of(files))
+    assert [id for id, _ in ranked.results] == ["c", "a", "b"]
 
 
 def test_a_run_is_read_one_question_at_a_time(files):

@@ -8,7 +8,13 @@ import pytest
 from sentence_transformers.cross_encoder.evaluation import CrossEncoderClassificationEvaluator
 
 from bioqa.errors import SourceError, UsageError
-from bioqa.evaluate.classification import as_probabilities, best_threshold, calibration_error, classify, published
+from bioqa.evaluate.classification import (
+    as_probabilities,
+    best_threshold,
+    calibration_error,
+    classification_measures,
+    published_measures,
+)
 
 
 class Scores:
@@ -42,13 +48,13 @@ def random_pairs(seed, size=50):
 def test_published_measures_are_those_of_sentence_transformers(seed):
     labels, scores = random_pairs(seed)
     assert len(set(scores)) == len(scores)
-    assert published(labels, scores)._asdict() == pytest.approx(theirs(labels, scores), abs=1e-12)
+    assert published_measures(labels, scores)._asdict() == pytest.approx(theirs(labels, scores), abs=1e-12)
 
 
 def test_published_measures_of_single_precision_scores():
     labels, scores = random_pairs(3, 500)
     scores = scores.astype(np.float32)
-    assert published(labels, scores)._asdict() == pytest.approx(theirs(labels, scores), abs=1e-6)
+    assert published_measures(labels, scores)._asdict() == pytest.approx(theirs(labels, scores), abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -57,16 +63,16 @@ def test_no_threshold_is_better_than_the_best_even_with_ties(seed, measure):
     labels, scores = random_pairs(seed)
     scores = np.round(scores)
     value, threshold = best_threshold(labels, scores, measure)
-    reached = asdict(classify(labels, scores, threshold))[measure]
+    reached = asdict(classification_measures(labels, scores, threshold))[measure]
     others = [*np.unique(scores), scores.max() + 1]
-    best = max(asdict(classify(labels, scores, float(other)))[measure] for other in others)
+    best = max(asdict(classification_measures(labels, scores, float(other)))[measure] for other in others)
     assert value == pytest.approx(reached) == pytest.approx(best)
 
 
 def test_measures_by_hand():
     labels = np.array([1, 1, 1, 0, 0, 0, 0, 0])
     scores = np.array([0.9, 0.8, 0.3, 0.7, 0.2, 0.2, 0.1, 0.1])
-    found = classify(labels, scores, 0.7)
+    found = classification_measures(labels, scores, 0.7)
     assert (found.n, found.positives, found.threshold) == (8, 3, 0.7)
     counts = (found.true_positives, found.false_positives, found.true_negatives, found.false_negatives)
     assert counts == (2, 1, 4, 1)
@@ -90,15 +96,18 @@ def test_scores_outside_0_to_1_are_logits_for_calibration():
     probabilities = 1 / (1 + np.exp(-logits))
     assert as_probabilities(logits) == pytest.approx(probabilities)
     assert as_probabilities(probabilities) == pytest.approx(probabilities)
-    found, given = classify(labels, logits, 0.0), classify(labels, logits, 0.0, probabilities=probabilities)
-    assert found == given == classify(labels, logits, 0.0, probabilities=probabilities)
+    found, given = (
+        classification_measures(labels, logits, 0.0),
+        classification_measures(labels, logits, 0.0, probabilities=probabilities),
+    )
+    assert found == given == classification_measures(labels, logits, 0.0, probabilities=probabilities)
     assert found.brier == pytest.approx(np.mean((probabilities - labels) ** 2))
-    other = classify(labels, logits, 0.0, probabilities=np.array([0.0, 1.0, 1.0, 0.0]))
+    other = classification_measures(labels, logits, 0.0, probabilities=np.array([0.0, 1.0, 1.0, 0.0]))
     assert (other.brier, other.calibration_error, other.f1) == (0.0, 0.0, found.f1)
 
 
 def test_a_threshold_above_all_scores_says_nothing_is_relevant():
-    found = classify(np.array([0, 1]), np.array([0.1, 0.9]), 0.95)
+    found = classification_measures(np.array([0, 1]), np.array([0.1, 0.9]), 0.95)
     assert (found.precision, found.recall, found.f1, found.mcc, found.true_negatives) == (0, 0, 0, 0, 1)
 
 
@@ -115,23 +124,23 @@ def test_a_threshold_above_all_scores_says_nothing_is_relevant():
         ([0, 1], [float("inf"), 0.1], "score of pair 1 is inf"),
     ],
 )
-@pytest.mark.parametrize("judge", [lambda y, x: classify(y, x, 0.5), best_threshold, published])
+@pytest.mark.parametrize("judge", [lambda y, x: classification_measures(y, x, 0.5), best_threshold, published_measures])
 def test_pairs_that_cannot_be_judged_are_named(labels, scores, problem, judge):
     with pytest.raises(SourceError, match=problem):
         judge(np.array(labels), np.array(scores))
 
 
-def test_arguments_that_make_no_sense():
+def test_invalid_arguments_are_refused():
     labels, scores = np.array([0, 1]), np.array([0.1, 0.9])
-    with pytest.raises(UsageError, match="2 labels and 3 scores"):
-        classify(labels, np.array([0.1, 0.2, 0.3]), 0.5)
+    with pytest.raises(UsageError, match="2 labels but 3 scores"):
+        classification_measures(labels, np.array([0.1, 0.2, 0.3]), 0.5)
     with pytest.raises(UsageError, match="threshold must be a finite number"):
-        classify(labels, scores, float("nan"))
-    with pytest.raises(UsageError, match="between 0 and 1"):
-        classify(labels, scores, 0.5, probabilities=np.array([0.5, 1.5]))
+        classification_measures(labels, scores, float("nan"))
+    with pytest.raises(UsageError, match="must be between 0 and 1"):
+        classification_measures(labels, scores, 0.5, probabilities=np.array([0.5, 1.5]))
     with pytest.raises(UsageError, match="1 probabilities"):
-        classify(labels, scores, 0.5, probabilities=np.array([0.5]))
+        classification_measures(labels, scores, 0.5, probabilities=np.array([0.5]))
     with pytest.raises(UsageError, match="not by 'mcc'"):
         best_threshold(labels, scores, "mcc")
-    with pytest.raises(UsageError, match="one column"):
-        classify(np.array([[0, 1]]), scores, 0.5)
+    with pytest.raises(UsageError, match="one-dimensional"):
+        classification_measures(np.array([[0, 1]]), scores, 0.5)

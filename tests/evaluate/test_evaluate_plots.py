@@ -1,11 +1,11 @@
-"""The pictures show the numbers that they are of."""
+"""The plots show the right numbers."""
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from bioqa.errors import OutputError, SourceError
-from bioqa.evaluate.classification import classify, reliability_bins
+from bioqa.evaluate.classification import classification_measures, reliability_bins
 from bioqa.evaluate.plots import (
     PANELS,
     classification_figure,
@@ -31,7 +31,7 @@ def axes():
 
 
 def test_the_threshold_stands_where_its_measures_are(pairs):
-    found = classify(*pairs, 0.6)
+    found = classification_measures(*pairs, 0.6)
     drawn = axes()
     precision_recall(drawn, *pairs, 0.6)
     assert drawn.lines[-1].get_xydata().tolist() == [[found.recall, found.precision]]
@@ -96,6 +96,6 @@ def test_what_cannot_be_drawn_or_written_leaves_nothing(pairs, tmp_path):
     with pytest.raises(OutputError, match="cannot be written"):
         classification_figure(*pairs, 0.5, tmp_path / "missing" / "out.png")
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be made a folder"):
+    with pytest.raises(OutputError, match="file cannot be written: File exists"):
         write_plots(*pairs, 0.5, tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -10,7 +10,7 @@ from numba import njit
 
 from bioqa.errors import QuestionError, UsageError
 from bioqa.evaluate import ranking
-from bioqa.evaluate.ranking import evaluate, means, parse_measure, telling_compilation
+from bioqa.evaluate.ranking import evaluate_run, means, notify_compilation, parse_measure
 from tests.support import REPOSITORY
 
 # Our name → trec_eval's.
@@ -60,14 +60,14 @@ def random_case(seed: int):
 def test_values_are_those_of_trec_eval(seed):
     qrels, run = random_case(seed)
     theirs = pytrec_eval.RelevanceEvaluator(qrels, ASKED).evaluate(run)
-    ours = evaluate(qrels, run, list(SAME))
+    ours = evaluate_run(qrels, run, list(SAME))
     for name, trec_name in SAME.items():
         expected = {query: theirs.get(query, {}).get(trec_name, 0.0) for query in qrels}
         assert ours[name] == pytest.approx(expected, abs=1e-6), name
 
 
 @pytest.mark.parametrize("level", [2, 3])
-def test_the_least_relevance_is_that_of_trec_eval(level):
+def test_the_minimum_relevance_is_that_of_trec_eval(level):
     qrels, run = random_case(7)
     asked = {"map", "P.5", "recip_rank", "Rprec", "bpref", "recall.10"}
     theirs = pytrec_eval.RelevanceEvaluator(qrels, asked, relevance_level=level).evaluate(run)
@@ -75,33 +75,33 @@ def test_the_least_relevance_is_that_of_trec_eval(level):
     for name, trec_name in names.items():
         stem, _, cutoff = name.partition("@")
         asked_name = f"{stem}(rel={level})" + (f"@{cutoff}" if cutoff else "")
-        ours = evaluate(qrels, run, [asked_name])[asked_name]
+        ours = evaluate_run(qrels, run, [asked_name])[asked_name]
         assert ours == pytest.approx({query: theirs.get(query, {}).get(trec_name, 0.0) for query in qrels}), name
 
 
 def test_lists_of_very_different_length_are_judged_in_blocks(monkeypatch):
     qrels, run = random_case(2)
-    whole = evaluate(qrels, run, list(SAME))
+    whole = evaluate_run(qrels, run, list(SAME))
     monkeypatch.setattr(ranking, "BLOCK_CELLS", 50)
-    assert evaluate(qrels, run, list(SAME)) == whole
+    assert evaluate_run(qrels, run, list(SAME)) == whole
 
 
 def test_a_tie_is_broken_by_document_descending():
     qrels = {"q": {"a": 1}}
-    assert evaluate(qrels, {"q": {"a": 1.0, "b": 1.0}}, ["RR"]) == {"RR": {"q": 0.5}}
-    assert evaluate({"q": {"b": 1}}, {"q": {"a": 1.0, "b": 1.0}}, ["RR"]) == {"RR": {"q": 1.0}}
+    assert evaluate_run(qrels, {"q": {"a": 1.0, "b": 1.0}}, ["RR"]) == {"RR": {"q": 0.5}}
+    assert evaluate_run({"q": {"b": 1}}, {"q": {"a": 1.0, "b": 1.0}}, ["RR"]) == {"RR": {"q": 1.0}}
 
 
 def test_queries_without_results_or_relevant_documents_count_zero():
-    qrels = {"found": {"a": 1}, "missing": {"a": 1}, "barren": {"a": 0}}
-    values = evaluate(qrels, {"found": {"a": 1.0}, "barren": {"a": 1.0}}, ["RR", "R@100"])
-    assert values["RR"] == {"found": 1.0, "missing": 0.0, "barren": 0.0}
+    qrels = {"found": {"a": 1}, "missing": {"a": 1}, "nothing relevant": {"a": 0}}
+    values = evaluate_run(qrels, {"found": {"a": 1.0}, "nothing relevant": {"a": 1.0}}, ["RR", "R@100"])
+    assert values["RR"] == {"found": 1.0, "missing": 0.0, "nothing relevant": 0.0}
     assert means(values) == pytest.approx({"RR": 1 / 3, "R@100": 1 / 3})
 
 
 def test_a_query_whose_documents_were_not_judged_counts_zero():
     qrels = {"q": {"a": -1}, "r": {"a": 1}}
-    values = evaluate(qrels, {"q": {"a": 1.0}, "r": {"a": 1.0}}, list(SAME))
+    values = evaluate_run(qrels, {"q": {"a": 1.0}, "r": {"a": 1.0}}, list(SAME))
     assert all(of["q"] == 0.0 for of in values.values())
 
 
@@ -130,17 +130,17 @@ def test_a_measure_has_many_names(names, shown):
     [
         ("nDGC@10", "Did you mean nDCG@10?"),
         ("recip_rnk", "Did you mean recip_rank?"),
-        ("accuracy-of-all", "There is no measure"),
-        ("", "There is no measure"),
+        ("accuracy-of-all", "Unknown measure"),
+        ("", "Unknown measure"),
         ("nDCG@0", "a cut-off must be 1 or more"),
         ("Rprec@10", "Rprec has no cut-off"),
         ("ndcg_cut", "needs a cut-off, such as ndcg_cut_10"),
         ("nDCG(rel=2)@10", "uses every grade"),
-        ("AP(rel=0)", "the least relevance must be 1 or more"),
+        ("AP(rel=0)", "the minimum relevance must be 1 or more"),
     ],
 )
-def test_a_measure_that_makes_no_sense_is_named(name, problem):
-    with pytest.raises(UsageError, match="measure") as caught:
+def test_an_invalid_measure_is_named(name, problem):
+    with pytest.raises(UsageError, match=r"[Mm]easure") as caught:
         parse_measure(name)
     assert problem in str(caught.value)
 
@@ -160,28 +160,28 @@ def test_a_measure_that_makes_no_sense_is_named(name, problem):
 )
 def test_input_that_cannot_be_judged_is_named(qrels, run, problem):
     with pytest.raises(QuestionError, match=problem):
-        evaluate(qrels, run, ["RR"])
+        evaluate_run(qrels, run, ["RR"])
 
 
-def test_a_compilation_is_told_once_and_only_where_there_is_one():
+def test_a_compilation_is_notified_once():
     @njit
     def add(x, y):
         return x + y
 
-    told = []
-    with telling_compilation(lambda: told.append("compiling")):
+    notified = []
+    with notify_compilation(lambda: notified.append("compiling")):
         add(1, 2)
         add(1.0, 2.0)
-    with telling_compilation(lambda: told.append("again")):
+    with notify_compilation(lambda: notified.append("again")):
         add(3, 4)
-    assert told == ["compiling"]
+    assert notified == ["compiling"]
 
 
-def test_judging_loads_none_of_what_else_ranx_loads_and_leaves_ranx_whole():
+def test_evaluation_loads_only_the_measures_of_ranx_and_leaves_ranx_usable():
     program = (
         "import sys\n"
-        "from bioqa.evaluate.ranking import evaluate\n"
-        "assert evaluate({'q': {'a': 1}}, {'q': {'a': 1.0}}, ['RR']) == {'RR': {'q': 1.0}}\n"
+        "from bioqa.evaluate.ranking import evaluate_run\n"
+        "assert evaluate_run({'q': {'a': 1}}, {'q': {'a': 1.0}}, ['RR']) == {'RR': {'q': 1.0}}\n"
         "loaded = [m for m in ('pandas', 'matplotlib', 'ir_datasets', 'scipy.stats', 'torch') if m in sys.modules]\n"
         "import ranx\n"
         "from ranx import Qrels, evaluate\n"

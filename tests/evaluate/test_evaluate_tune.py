@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bioqa import Index, read_questions
+from bioqa import BM25Retriever, Index, SearchOptions, read_questions
 from bioqa.corpus.qrels import read_qrels
 from bioqa.errors import QuestionError, UsageError
 from bioqa.evaluate.measures import measure_runs
@@ -14,48 +14,53 @@ from tests.support import DEMO
 FILE = DEMO / "questions.json"
 
 
-def values(path, k1, b, questions, qrels):
-    with Index(path, k1=k1, b=b) as index:
-        run = {one.id: {hit.id: hit.score for hit in index.search(one.body, 20)} for one in questions}
+@pytest.fixture
+def retriever(demo_index):
+    with Index(demo_index) as index:
+        yield BM25Retriever(index)
+
+
+def values(retriever, k1, b, questions, qrels):
+    options = SearchOptions(k1=k1, b=b)
+    run = {one.id: {hit.id: hit.score for hit in retriever.search(one.body, 20, options)} for one in questions}
     return measure_runs(qrels, run, ["ndcg@10"])["ndcg@10"]
 
 
-def test_each_fold_is_held_out_from_its_own_choice(demo_index):
+def test_each_fold_is_held_out_from_its_own_choice(retriever):
     questions, qrels = read_questions(FILE), read_qrels(FILE)
     k1s, bs = [0.4, 1.5], [0.2, 0.9]
-    found = tune_bm25(demo_index, questions, qrels, k1s=k1s, bs=bs, depth=20, folds=3, seed=1)
-    each = {(k1, b): values(demo_index, k1, b, questions, qrels) for k1 in k1s for b in bs}
+    found = tune_bm25(retriever, questions, qrels, k1s=k1s, bs=bs, top=20, folds=3, seed=1)
+    each = {(k1, b): values(retriever, k1, b, questions, qrels) for k1 in k1s for b in bs}
     assert {(point.k1, point.b): point.mean for point in found.grid} == pytest.approx(
         {pair: sum(of.values()) / len(of) for pair, of in each.items()}
     )
     assert found.best.mean == max(point.mean for point in found.grid)
     assert sum(fold.questions for fold in found.folds) == found.questions == len(questions)
-    default = values(demo_index, 0.9, 0.4, questions, qrels)
+    default = values(retriever, 0.9, 0.4, questions, qrels)
     assert found.default == pytest.approx(sum(default.values()) / len(default))
     total = sum(fold.held_out * fold.questions for fold in found.folds)
     assert found.held_out == pytest.approx(total / found.questions)
     assert found.held_out <= found.best.mean + 1e-12
-    assert found == tune_bm25(demo_index, questions, qrels, k1s=k1s, bs=bs, depth=20, folds=3, seed=1)
+    assert found == tune_bm25(retriever, questions, qrels, k1s=k1s, bs=bs, top=20, folds=3, seed=1)
 
 
-def test_the_choice_of_a_fold_does_not_see_it(demo_index, monkeypatch):
-    """With one question at fault for the best value of the grid, only the folds without it choose by it."""
+def test_the_choice_of_a_fold_does_not_see_it(retriever, monkeypatch):
+    """One odd question makes b 0.9 the best of the grid, but the fold that has it does not see it."""
     import bioqa.evaluate.tune_bm25 as module
 
     questions = read_questions(FILE)[:4]
     qrels = {id: of for id, of in read_qrels(FILE).items() if id in {one.id for one in questions}}
     odd = questions[0].id
 
-    def fake(index, asked, judged, measure, depth):
-        good = index.explain(questions[0].body, index.search(questions[0].body, 1)[0])
-        far = "b, length normalization parameter" in good and "0.9 = b" in good.replace("\n", " ")
+    def fake(retriever, options, asked, judged, measure, top):
+        far = options.b == 0.9
         return {id: (1.0 if far else 0.0) if id == odd else (0.4 if far else 0.5) for id in judged}
 
     monkeypatch.setattr(module, "_values", fake)
-    found = tune_bm25(demo_index, questions, qrels, k1s=[0.9], bs=[0.4, 0.9], folds=4)
+    found = tune_bm25(retriever, questions, qrels, k1s=[0.9], bs=[0.4, 0.9], folds=4)
     assert found.best.b == 0.9
     chosen = {fold.held_out: fold.b for fold in found.folds}
-    assert chosen[0.0] == 0.4, "the fold that holds the odd question"
+    assert chosen[0.0] == 0.4, "the fold with the odd question"
     assert [fold.b for fold in found.folds].count(0.9) == 3
 
 
@@ -63,7 +68,13 @@ def test_the_command_prints_the_grid_and_what_is_held_out(demo_index, bioqa, tmp
     options = ["--questions", FILE, "--k1", "0.6,0.9", "--b", "0.4", "--folds", "3"]
     shown = bioqa("index", "tune", demo_index, *options)
     assert shown.code == 0, shown.err
-    for part in ("k1 \\ b       0.4", "fold 3:", "Held out: 0.", "default (k1 0.9, b 0.4)", "which flatters"):
+    for part in (
+        "k1 \\ b       0.4",
+        "fold 3:",
+        "Held out: 0.",
+        "default (k1 0.9, b 0.4)",
+        "optimistic: tuned on the same questions",
+    ):
         assert part in shown.out
     found = json.loads(bioqa("index", "tune", demo_index, *options, "--json").out)
     assert len(found["grid"]) == 2
@@ -71,27 +82,27 @@ def test_the_command_prints_the_grid_and_what_is_held_out(demo_index, bioqa, tmp
     qrels = tmp_path / "few.qrels"
     qrels.write_text(f"{first[0]} 0 {next(iter(first[1]))} 1\n", encoding="utf-8")
     few = bioqa("index", "tune", demo_index, *options, "--qrels", qrels)
-    assert (few.code, "3 folds need 3 or more" in few.err) == (4, True)
+    assert (few.code, "3 folds need at least 3 questions" in few.err) == (4, True)
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"folds": 1}, UsageError, "2 folds or more"),
+        ({"folds": 1}, UsageError, "at least 2 folds"),
         ({"k1s": []}, UsageError, "values of k1 and b"),
-        ({"k1s": [-1]}, UsageError, "k1 must be 0 or more"),
-        ({"k1s": [float("inf")]}, UsageError, "k1 must be 0 or more and finite"),
-        ({"bs": [1.5]}, UsageError, "b must lie between 0 and 1"),
-        ({"measure": "ndgc"}, UsageError, "no measure 'ndgc'"),
-        ({"folds": 1000}, QuestionError, "1000 folds need 1000 or more"),
+        ({"k1s": [-1]}, UsageError, "k1 must be finite and at least 0"),
+        ({"k1s": [float("inf")]}, UsageError, "k1 must be finite and at least 0"),
+        ({"bs": [1.5]}, UsageError, "b must be between 0 and 1"),
+        ({"measure": "ndgc"}, UsageError, "Unknown measure 'ndgc'"),
+        ({"folds": 1000}, QuestionError, "1000 folds need at least 1000 questions"),
     ],
 )
-def test_what_makes_no_sense_is_refused(demo_index, options, error, message):
+def test_invalid_arguments_are_refused(retriever, options, error, message):
     given = {"k1s": [0.9], "bs": [0.4]} | options
     with pytest.raises(error, match=message):
-        tune_bm25(demo_index, read_questions(FILE), read_qrels(FILE), **given)
+        tune_bm25(retriever, read_questions(FILE), read_qrels(FILE), **given)
 
 
 def test_numbers_are_checked(demo_index, bioqa):
     done = bioqa("index", "tune", demo_index, "--questions", FILE, "--k1", "0.9,deep")
-    assert (done.code, "numbers parted by commas" in done.err) == (2, True)
+    assert (done.code, "comma-separated numbers" in done.err) == (2, True)

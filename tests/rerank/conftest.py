@@ -1,4 +1,4 @@
-"""Tiny models of every architecture, and pairs to score with them."""
+"""Tiny models of every architecture, and texts to score with them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,13 +26,13 @@ def question() -> str:
 
 @pytest.fixture
 def passages() -> list[str]:
-    """Seven passages: two much longer than the models' 64 tokens, one empty, the first and the last the same."""
+    """Seven passages: two much longer than the models' 64 tokens, one empty, the first and the last equal."""
     return list(PASSAGES)
 
 
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of a tiny model in plain transformers layout, by the name of its architecture; not to be changed."""
+    """The folder of a tiny model in plain transformers layout, by the name of its architecture; must not be changed."""
     folder = tmp_path_factory.mktemp("models")
 
     def get(architecture: str) -> Path:

@@ -1,4 +1,4 @@
-"""What is no usable reranker is refused in a sentence, with nothing printed and nothing unpickled."""
+"""Folders that are not a usable reranker are refused with a clear message; nothing is printed and nothing is unpickled."""
 
 import json
 import shutil
@@ -13,19 +13,19 @@ from tests.tiny_models import build, edit_json, save_as_cross_encoder
 
 @pytest.fixture
 def folder(plain, tmp_path):
-    """A good model in plain layout, to be broken."""
+    """A sound model in plain layout, to be damaged."""
     return shutil.copytree(plain("bert-uncased"), tmp_path / "model")
 
 
 @pytest.fixture
 def saved(plain, tmp_path):
-    """A good model as CrossEncoder saves it, to be broken."""
+    """A sound model as CrossEncoder saves it, to be damaged."""
     return save_as_cross_encoder(plain("bert-uncased"), tmp_path / "model")
 
 
 @pytest.fixture
 def refused(capfd):
-    """Load a folder; the message it is refused with."""
+    """Load a folder and return the error message."""
 
     def load(folder):
         capfd.readouterr()
@@ -51,17 +51,17 @@ def test_a_masked_language_model_has_no_head(tmp_path, refused):
     assert "has no classification head" in refused(build(tmp_path / "mlm", head="MaskedLM"))
 
 
-def test_half_a_head_is_not_made_up(folder, refused):
+def test_half_a_head_is_not_initialized_at_random(folder, refused):
     weights = load_file(folder / "model.safetensors")
     del weights["classifier.bias"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     assert "has no classification head (classifier.bias missing)" in refused(folder)
 
 
-def test_weights_that_lack_layers(folder, refused):
+def test_weights_with_missing_layers(folder, refused):
     weights = {name: w for name, w in load_file(folder / "model.safetensors").items() if ".layer.1." not in name}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    assert "do not fit its config (16 missing" in refused(folder)
+    assert "do not match its config (16 missing" in refused(folder)
 
 
 def test_weights_of_another_size(folder, refused):
@@ -82,7 +82,7 @@ def test_a_bi_encoder(plain, tmp_path, refused):
     model = SentenceTransformer(modules=[transformer, Pooling(32)], device="cpu")
     model.save_pretrained(str(tmp_path / "bi"), create_model_card=False)
     message = refused(tmp_path / "bi")
-    assert "no cross-encoder but a SentenceTransformer (Transformer + Pooling)" in message
+    assert "is not a cross-encoder but a SentenceTransformer (Transformer + Pooling)" in message
 
 
 def test_an_old_bi_encoder_with_its_model_in_a_subfolder(tmp_path, refused):
@@ -104,9 +104,9 @@ def test_an_old_bi_encoder_with_its_model_in_a_subfolder(tmp_path, refused):
         ["custom_module.Transformer"],
     ],
 )
-def test_modules_that_bioqa_does_not_run(types, saved, refused):
+def test_unsupported_modules(types, saved, refused):
     (saved / "modules.json").write_text(json.dumps([{"type": kind, "path": ""} for kind in types]))
-    assert f"built of the modules {' + '.join(types)}" in refused(saved)
+    assert f"consists of the modules {' + '.join(types)}" in refused(saved)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_modules_that_bioqa_does_not_run(types, saved, refused):
         ({"tokenizer_name_or_path": "elsewhere"}, "sets tokenizer_name_or_path"),
     ],
 )
-def test_module_settings_that_bioqa_does_not_follow(settings, said, saved, refused):
+def test_unsupported_module_settings(settings, said, saved, refused):
     edit_json(saved / "sentence_bert_config.json", **settings)
     assert said in refused(saved)
 
 
-def test_a_default_prompt_that_is_not_there(saved, refused):
+def test_an_undefined_default_prompt(saved, refused):
     edit_json(saved / "config_sentence_transformers.json", default_prompt_name="query")
     assert "default prompt 'query' but does not define it" in refused(saved)
 
@@ -137,9 +137,9 @@ def test_a_chat_template(folder, refused):
     "activation",
     ["os.system", "my_package.Sigmoid", "torch.hub.load", "torch.nn.Module", "torch.nn.modules.linear.Linear"],
 )
-def test_an_activation_that_is_none(activation, folder, refused):
+def test_an_unsupported_activation(activation, folder, refused):
     edit_json(folder / "config.json", sentence_transformers={"activation_fn": activation})
-    assert f"asks for the activation {activation!r}" in refused(folder)
+    assert f"uses the activation {activation!r}" in refused(folder)
 
 
 def test_only_pickled_weights(folder, refused):
@@ -207,7 +207,7 @@ def test_code_from_the_model_repository_is_not_run(folder, refused, tmp_path):
 
 def test_an_attention_kernel_from_the_hub(folder, refused):
     edit_json(folder / "config.json", attn_implementation="someone/kernel")
-    assert "runs no remote code" in refused(folder)
+    assert "does not run remote code" in refused(folder)
 
 
 def test_an_adapter(folder, refused):
@@ -230,6 +230,6 @@ def test_a_generative_model(folder, refused):
         ("tokenizer_config.json", {"model_max_length": "long"}),
     ],
 )
-def test_settings_of_the_wrong_kind(file, values, saved, refused):
+def test_settings_of_the_wrong_type(file, values, saved, refused):
     edit_json(saved / file, **values)
     assert "cannot be loaded" in refused(saved)

@@ -1,4 +1,4 @@
-"""Devices: what is not there is said in a sentence."""
+"""Devices: those that are missing are reported."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from bioqa.rerank.device import resolve_device, resolve_devices
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretend to have some GPUs."""
+    """Simulate a machine with GPUs."""
 
     def have(gpus=0, mps=False):
         monkeypatch.setattr(device, "may_have_gpu", lambda: bool(gpus) or mps)
@@ -35,7 +35,7 @@ def machine(monkeypatch):
         (0, True, "mps", "mps"),
     ],
 )
-def test_devices_that_are_there(gpus, mps, asked, got, machine):
+def test_available_devices(gpus, mps, asked, got, machine):
     machine(gpus, mps)
     assert resolve_device(asked) == got
 
@@ -53,7 +53,7 @@ def test_devices_that_are_there(gpus, mps, asked, got, machine):
         (1, "", "Unknown device"),
     ],
 )
-def test_devices_that_are_not(gpus, asked, said, machine):
+def test_unavailable_devices(gpus, asked, said, machine):
     machine(gpus)
     with pytest.raises(SetupError, match=said):
         resolve_device(asked)
@@ -84,7 +84,7 @@ def test_several_gpus(asked, got, machine):
         ("cuda:0,", "Unknown device ''"),
     ],
 )
-def test_several_that_cannot_be(asked, said, machine):
+def test_invalid_combinations_of_devices(asked, said, machine):
     machine(gpus=2)
     with pytest.raises(SetupError, match=said):
         resolve_devices(asked)

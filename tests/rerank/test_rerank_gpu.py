@@ -1,5 +1,6 @@
-"""gpu: its own arithmetic on packed tokens, here on the CPU, where attention is padded; on a GPU only where there is one."""
+"""gpu: its own arithmetic on packed tokens, tested on the CPU with padded attention, and on a GPU if there is one."""
 
+import json
 import logging
 import shutil
 import threading
@@ -8,22 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from bioqa.cli.doctor import _model
 from bioqa.errors import ModelError, UsageError
-from bioqa.rerank import load_model as models
-from bioqa.rerank.batching import batches
+from bioqa.rerank import load_model as loading
+from bioqa.rerank.batching import make_batches
 from bioqa.rerank.engines import gpu
 from bioqa.rerank.engines.gpu import GpuNetwork, Spans, attend_padded
 from bioqa.rerank.model_folder.config import read_config
 from bioqa.rerank.model_folder.tokenizer import load_tokenizer
+from bioqa.rerank.pair_tokenizer import CHUNK, FIRST_CHUNK, Padding, TokenizedPair
 from bioqa.rerank.reranker import Reranker
-from bioqa.rerank.tokens import CHUNK, FIRST_CHUNK, Padding, PairTokenizer, Tokens
 from bioqa.rerank.workers import Workers
 from tests.tiny_models import build, edit_json
 
 RUNNABLE = ("bert-cased", "bert-uncased", "xlm-roberta")
 ROUNDING = 0.05
-"""Of the spread of the exact scores, what 16 bits may shift one by; the tiny models' wide weights make this more than usual."""
+"""How far 16 bits may shift a score, as a share of the spread of the exact ones: much, as the weights of tiny models are wide."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def on_cpu(monkeypatch):
 
 @pytest.fixture
 def fp32(monkeypatch, on_cpu):
-    monkeypatch.setattr(gpu, "working_type", lambda device: torch.float32)
+    monkeypatch.setattr(gpu, "working_dtype", lambda device: torch.float32)
 
 
 def of_many_lengths(passages):
@@ -79,9 +79,8 @@ def test_more_pairs_than_a_chunk_keep_their_order(plain, question, fp32):
         np.testing.assert_allclose(reranker.logits(question, texts), exact, atol=1e-4)
 
 
-def test_chunks_grow_and_hold_every_pair_once(plain):
-    source = load_tokenizer(read_config("tiny", plain("bert-uncased")))
-    tokenizer = PairTokenizer(source.backend, 64, source.padding, segments=True)
+def test_chunks_grow_and_contain_every_pair_once(plain):
+    tokenizer = load_tokenizer(read_config("tiny", plain("bert-uncased"))).for_pairs(64)
     pairs = [("gene", " ".join(["cell"] * (n % 7))) for n in range(CHUNK + 3 * FIRST_CHUNK)]
     chunks = list(tokenizer.encode_chunks(pairs))
     assert [len(chunk) for chunk in chunks][:2] == [FIRST_CHUNK, 2 * FIRST_CHUNK]
@@ -90,7 +89,7 @@ def test_chunks_grow_and_hold_every_pair_once(plain):
     assert list(tokenizer.encode_chunks([])) == []
 
 
-def test_truncation_is_told_of_each_pair(plain, question, on_cpu):
+def test_truncation_is_reported_for_each_pair(plain, question, on_cpu):
     reranker = Reranker(plain("bert-uncased"), engine="gpu")
     pairs = [(question, "aspirin " * (200 if n % 3 == 0 else 2)) for n in range(FIRST_CHUNK + 10)]
     exact = Reranker(plain("bert-uncased"), engine="exact").score_pairs(pairs)
@@ -115,42 +114,43 @@ def test_padded_attention_keeps_to_each_pair():
 
 
 def test_padding_on_the_left_changes_nothing(plain, question, passages, tmp_path, on_cpu):
-    settings = read_config("tiny", plain("bert-uncased"))
-    source = load_tokenizer(settings)
-    pairs = list(
-        PairTokenizer(source.backend, 64, source.padding, segments=True).encode([(question, p) for p in passages])
-    )
-    network = GpuNetwork(settings, "cpu", segments=True, dtype=torch.float32)
-    (right,), (left,) = (batches(pairs, 8, Padding(source.padding.id, 0, side)) for side in (False, True))
+    config = read_config("tiny", plain("bert-uncased"))
+    tokenizer = load_tokenizer(config).for_pairs(64)
+    pairs = list(tokenizer.encode([(question, p) for p in passages]))
+    network = GpuNetwork(config, "cpu", use_segment_ids=True, dtype=torch.float32)
+    (right,), (left,) = (make_batches(pairs, 8, Padding(tokenizer.padding.id, 0, side)) for side in (False, True))
     assert (right.mask != left.mask).any()
     assert network(right).tolist() == network(left).tolist()
 
 
-def test_segments_are_read_only_where_the_model_has_them(plain):
-    settings = read_config("tiny", plain("bert-uncased"))
+def test_segment_ids_are_used_only_if_the_tokenizer_provides_them(plain):
+    config = read_config("tiny", plain("bert-uncased"))
     ids = np.arange(5, 15, dtype=np.int32)
-    pairs = [Tokens(ids, np.repeat(np.array([0, 1], np.int32), 5), False), Tokens(ids, np.zeros(10, np.int32), False)]
-    (batch,) = batches(pairs, 2, Padding(0, 0, False))
+    two_segments, one_segment = np.repeat(np.array([0, 1], np.int32), 5), np.zeros(10, np.int32)
+    pairs = [TokenizedPair(ids, segment_ids, False) for segment_ids in (two_segments, one_segment)]
+    (batch,) = make_batches(pairs, 2, Padding(0, 0, False))
     with_segments, without = (
-        GpuNetwork(settings, "cpu", segments=segments, dtype=torch.float32)(batch) for segments in (True, False)
+        GpuNetwork(config, "cpu", use_segment_ids=use, dtype=torch.float32)(batch) for use in (True, False)
     )
     assert abs(with_segments[0] - with_segments[1]) > 1e-3
     assert without[0] == pytest.approx(without[1], abs=1e-6) == pytest.approx(with_segments[1], abs=1e-6)
 
 
-def test_an_id_that_the_model_does_not_know_is_a_sentence(plain, tmp_path, question, on_cpu):
+def test_an_id_beyond_the_embeddings_is_reported(plain, tmp_path, question, on_cpu):
     folder = shutil.copytree(plain("bert-uncased"), tmp_path / "model")
     small = build(tmp_path / "small", vocab_size=20)
     shutil.copy(small / "model.safetensors", folder)
     edit_json(folder / "config.json", vocab_size=20)
-    with pytest.raises(ModelError, match=r"index out of range.*may not belong together"):
+    with pytest.raises(ModelError, match=r"index out of range.*tokenizer may not match its weights"):
         Reranker(folder, engine="gpu").score(question, ["gene"])
 
 
-def test_values_out_of_the_range_of_16_bits_lead_to_the_exact_engine(plain, question, on_cpu, monkeypatch):
+def test_the_exact_engine_is_suggested_for_values_that_overflow_16_bits(plain, question, on_cpu, monkeypatch):
+    def load_overflowing(config, device, *, use_segment_ids):
+        return lambda batch: np.full(len(batch.rows), np.nan, np.float32)
+
+    monkeypatch.setattr(gpu, "GpuNetwork", load_overflowing)
     reranker = Reranker(plain("bert-uncased"), engine="gpu")
-    worker = reranker._workers._workers[0]
-    monkeypatch.setattr(worker, "_network", lambda batch: np.full(len(batch.rows), np.nan, np.float32))
     with pytest.raises(ModelError, match=r"nan for pair 1; .*--engine exact"):
         reranker.score(question, ["gene"])
 
@@ -160,13 +160,13 @@ def test_values_out_of_the_range_of_16_bits_lead_to_the_exact_engine(plain, ques
 )
 def test_gpus_without_bf16_use_fp16(capability, dtype, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert gpu.working_type(torch.device("cuda:0")) == dtype
+    assert gpu.working_dtype(torch.device("cuda:0")) == dtype
 
 
-def test_the_engine_is_refused_where_it_cannot_run(plain, monkeypatch):
+def test_the_engine_is_refused_on_unsupported_devices_and_models(plain, monkeypatch):
     with pytest.raises(UsageError, match=r"gpu runs on CUDA GPUs, not on cpu: use --device cuda.*another engine"):
         Reranker(plain("bert-uncased"), engine="gpu", device="cpu")
-    monkeypatch.setattr(models, "resolve_devices", lambda names: (names,))
+    monkeypatch.setattr(loading, "resolve_devices", lambda names: (names,))
     with pytest.raises(ModelError, match=r"gpu cannot run .*DebertaV2.*--engine exact"):
         Reranker(plain("deberta-v2"), engine="gpu", device="cuda:0")
     with pytest.raises(UsageError, match="cpu-int8 runs on the CPU, not on cuda:0: use --device cpu"):
@@ -174,9 +174,9 @@ def test_the_engine_is_refused_where_it_cannot_run(plain, monkeypatch):
 
 
 class Recorded:
-    """A network that only says where it is."""
+    """A network that only knows its device."""
 
-    def __init__(self, settings, device, *, segments):
+    def __init__(self, config, device, *, use_segment_ids):
         self.device = device
 
 
@@ -191,42 +191,43 @@ class Recorded:
         ("deberta-v2", ("cpu",), "exact"),
     ],
 )
-def test_auto_takes_the_fastest_engine_that_can(architecture, devices, engine, plain, monkeypatch, tmp_path):
+def test_auto_picks_the_fastest_engine_that_supports_the_model(
+    architecture, devices, engine, plain, monkeypatch, tmp_path
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(models, "resolve_devices", lambda names: devices)
+    monkeypatch.setattr(loading, "resolve_devices", lambda names: devices)
     monkeypatch.setattr(gpu, "GpuNetwork", Recorded)
-    monkeypatch.setattr(
-        models, "load_network", lambda settings, device, segments: Recorded(settings, device, segments=0)
-    )
-    model = models.load_model(plain(architecture))
+    monkeypatch.setattr(loading, "load_exact_network", Recorded)
+    model = loading.load_model(plain(architecture))
     assert model.engine == engine
     if engine != "cpu-int8":
         assert tuple(network.device for network in model.networks) == model.devices == devices
     assert model.packed == (engine == "gpu")
 
 
-def test_weights_of_other_names_are_left_to_the_exact_engine(plain, tmp_path, on_cpu):
+def test_weights_that_do_not_match_the_config_are_reported(plain, tmp_path, on_cpu):
     folder = shutil.copytree(plain("bert-uncased"), tmp_path / "model")
     edit_json(folder / "config.json", intermediate_size=40)
-    with pytest.raises(ModelError, match=r"do not fit its config: bert\.encoder\.layer\.0\.intermediate\.dense"):
+    with pytest.raises(ModelError, match=r"do not match its config: bert\.encoder\.layer\.0\.intermediate\.dense"):
         Reranker(folder, engine="gpu")
 
 
-def test_doctor_says_which_engines_are_there_and_why_not_the_others(plain, monkeypatch, tmp_path):
+def test_doctor_lists_the_engines_and_why_others_cannot_run(plain, bioqa, monkeypatch, tmp_path):
+    def engines(architecture):
+        checks = json.loads(bioqa("doctor", "--reranker", plain(architecture), "--json").out)
+        return next(check["found"] for check in checks if check["name"] == "Engines")
+
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(models, "resolve_device", lambda name: "cpu")
-    checks = {check.name: check.found for check in _model(str(plain("bert-uncased")))}
-    assert checks["Engines"] == "exact; cpu-int8; gpu not: PyTorch sees no CUDA GPU here"
-    monkeypatch.setattr(models, "resolve_device", lambda name: "cuda:0")
-    checks = {check.name: check.found for check in _model(str(plain("bert-uncased")))}
-    assert checks["Engines"] == "exact; cpu-int8; gpu"
-    checks = {check.name: check.found for check in _model(str(plain("deberta-v2")))}
-    assert checks["Engines"].count("it is DebertaV2ForSequenceClassification") == 2
+    monkeypatch.setattr(loading, "resolve_device", lambda name: "cpu")
+    assert engines("bert-uncased") == "exact; cpu-int8; not gpu: PyTorch sees no CUDA GPU here"
+    monkeypatch.setattr(loading, "resolve_device", lambda name: "cuda:0")
+    assert engines("bert-uncased") == "exact; cpu-int8; gpu"
+    assert engines("deberta-v2").count("it is DebertaV2ForSequenceClassification") == 2
 
 
-class Deferring:
-    """Gives each pair the sum of its ids, but only when asked for; batches of more tokens than there is room for fail then, or
-    already when they are begun.
+class PendingNetwork:
+    """Scores each pair with the sum of its ids, but only when it is waited for; batches of more tokens than there is room for fail
+    then, or as soon as they are started.
     """
 
     def __init__(self, room=10**9, at_once=False, failure=None):
@@ -236,7 +237,7 @@ class Deferring:
         self.lock = threading.Lock()
 
     def __call__(self, batch):
-        self.events.append("begun")
+        self.events.append("started")
         if self.at_once:
             self.check(batch)
 
@@ -257,45 +258,45 @@ SUMS = [n * (n - 1) / 2 for n in LENGTHS]
 
 
 def run(workers, size=4):
-    pairs = [Tokens(np.arange(n, dtype=np.int32), np.zeros(n, np.int32), False) for n in LENGTHS]
-    return workers.logits(batches(pairs, size, Padding(0, 0, False)), len(LENGTHS)).tolist()
+    pairs = [TokenizedPair(np.arange(n, dtype=np.int32), np.zeros(n, np.int32), False) for n in LENGTHS]
+    return workers.logits(make_batches(pairs, size, Padding(0, 0, False)), len(LENGTHS)).tolist()
 
 
-def test_all_batches_are_begun_before_any_is_waited_for():
-    network = Deferring()
+def test_all_batches_are_started_before_the_first_is_waited_for():
+    network = PendingNetwork()
     assert run(Workers("tiny", ["cuda:0"], [network])) == SUMS
-    assert network.events == ["begun"] * 4 + ["waited"] * 4
+    assert network.events == ["started"] * 4 + ["waited"] * 4
 
 
-def test_of_a_long_list_the_first_batches_are_waited_for_on_the_way(monkeypatch):
-    monkeypatch.setattr("bioqa.rerank.workers.AHEAD", 2)
-    network = Deferring()
+def test_the_number_of_batches_in_flight_is_limited(monkeypatch):
+    monkeypatch.setattr("bioqa.rerank.workers.MAX_IN_FLIGHT", 2)
+    network = PendingNetwork()
     assert run(Workers("tiny", ["cuda:0"], [network])) == SUMS
-    assert network.events == ["begun"] * 3 + ["waited", "begun"] + ["waited"] * 3
+    assert network.events == ["started"] * 3 + ["waited", "started"] + ["waited"] * 3
 
 
 @pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("room", [9, 20, 35])
-def test_deferred_batches_that_do_not_fit_are_halved(room, at_once, caplog):
-    network = Deferring(room, at_once)
+def test_pending_batches_that_do_not_fit_are_halved(room, at_once, caplog):
+    network = PendingNetwork(room, at_once)
     with caplog.at_level(logging.WARNING):
         assert run(Workers("tiny", ["cuda:0"], [network])) == SUMS
     [warning] = caplog.messages
     assert "tiny ran out of memory on cuda:0 with 4 pairs of 9 tokens" in warning
 
 
-def test_several_devices_defer_each_their_own():
-    networks = [Deferring(), Deferring(room=20)]
+def test_several_devices_have_their_own_pending_batches():
+    networks = [PendingNetwork(), PendingNetwork(room=20)]
     assert run(Workers("tiny", ["cuda:0", "cuda:1"], networks), size=2) == SUMS
-    assert all(network.events.count("begun") >= network.events.count("waited") for network in networks)
+    assert all(network.events.count("started") >= network.events.count("waited") for network in networks)
 
 
-def test_other_deferred_failures_are_errors():
-    network = Deferring(0, failure=RuntimeError("CUDA error: an illegal memory access was encountered"))
+def test_other_failures_of_pending_batches_are_errors():
+    network = PendingNetwork(0, failure=RuntimeError("CUDA error: an illegal memory access was encountered"))
     with pytest.raises(ModelError, match="failed on 4 pairs of 9 tokens: CUDA error: an illegal memory access"):
         run(Workers("tiny", ["cuda:0"], [network]))
-    with pytest.raises(ModelError, match="out of memory on cuda:0 with one pair of 9 tokens"):
-        run(Workers("tiny", ["cuda:0"], [Deferring(8)]))
+    with pytest.raises(ModelError, match="out of memory on cuda:0 with a single pair of 9 tokens"):
+        run(Workers("tiny", ["cuda:0"], [PendingNetwork(8)]))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -322,6 +323,6 @@ def test_flash_attention_on_a_gpu():
     query, key, value = torch.randn(3, 13, 2, 64, dtype=torch.bfloat16, device=device)
     spans = Spans(torch.tensor([0, 3, 4, 11, 13], dtype=torch.int32, device=device), 7)
     single = Spans(torch.arange(5, dtype=torch.int32, device=device), 1)
-    for asking, rows in ((spans, query), (single, query[spans.starts[:-1].long()])):
-        packed, padded = (attend(rows, key, value, asking, spans) for attend in (gpu.attend_packed, attend_padded))
+    for query_spans, rows in ((spans, query), (single, query[spans.starts[:-1].long()])):
+        packed, padded = (attend(rows, key, value, query_spans, spans) for attend in (gpu.attend_packed, attend_padded))
         torch.testing.assert_close(packed, padded, atol=0.02, rtol=0.02)

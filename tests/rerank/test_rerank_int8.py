@@ -1,4 +1,4 @@
-"""cpu-int8: near the exact scores, the same whatever is beside a pair, without torch, from a cache that follows the model."""
+"""cpu-int8: close to the exact scores, the same whatever is beside a pair, without torch, with a cache that follows the model."""
 
 import json
 import random
@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bioqa.errors import ModelError, UsageError
-from bioqa.rerank.engines import cpu_int8 as int8
-from bioqa.rerank.engines.cpu_int8_graph import quantize
+from bioqa.rerank.engines import cpu_int8
+from bioqa.rerank.engines.cpu_int8_graph import build_graph, quantize
 from bioqa.rerank.reranker import Reranker
 from tests.support import REPOSITORY
 from tests.tiny_models import WORDS, edit_json
@@ -24,7 +24,7 @@ RUNNABLE = ("bert-cased", "bert-uncased", "xlm-roberta")
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """A cache folder of the test's own."""
+    """A cache folder for this test only."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "bioqa" / "int8"
 
@@ -38,15 +38,15 @@ def texts():
 
 @pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
 @pytest.mark.parametrize("architecture", RUNNABLE)
-def test_scores_are_near_the_exact_ones(architecture, signed, plain, question, texts, monkeypatch):
-    monkeypatch.setattr(int8, "has_byte_products", lambda: signed)
+def test_scores_are_close_to_the_exact_ones(architecture, signed, plain, question, texts, monkeypatch):
+    monkeypatch.setattr(cpu_int8, "has_int8_dot_product", lambda: signed)
     exact = Reranker(plain(architecture), engine="exact").logits(question, texts)
     rounded = Reranker(plain(architecture)).logits(question, texts)
     assert np.abs(exact).max() > 0.5
     assert 0 < np.abs(rounded - exact).mean() < 0.03 * np.ptp(exact)
 
 
-def test_large_channels_do_not_cost_the_others_their_steps(plain, tmp_path, question, texts, monkeypatch):
+def test_large_channels_do_not_cost_the_others_precision(plain, tmp_path, question, texts, monkeypatch):
     folder = shutil.copytree(plain("bert-uncased"), tmp_path / "model")
     weights = load_file(folder / "model.safetensors")
     for name in weights:
@@ -56,10 +56,12 @@ def test_large_channels_do_not_cost_the_others_their_steps(plain, tmp_path, ques
             weights[name][:, :2] /= 40
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     exact = Reranker(folder, engine="exact").logits(question, texts)
-    evened = np.abs(Reranker(folder).logits(question, texts) - exact).mean()
-    monkeypatch.setattr(int8.Int8Network, "_ranges", lambda *_: None)
-    monkeypatch.setattr(int8, "GRAPH_VERSION", -1)
-    assert evened < 0.5 * np.abs(Reranker(folder).logits(question, texts) - exact).mean()
+    smoothed = np.abs(Reranker(folder).logits(question, texts) - exact).mean()
+    monkeypatch.setattr(
+        cpu_int8, "build_graph", lambda *args, ranges, **options: build_graph(*args, ranges=None, **options)
+    )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "without smoothing"))
+    assert smoothed < 0.5 * np.abs(Reranker(folder).logits(question, texts) - exact).mean()
 
 
 @pytest.mark.parametrize("architecture", RUNNABLE)
@@ -74,7 +76,7 @@ def test_a_score_does_not_depend_on_what_is_scored_beside_it(architecture, plain
             assert found.tolist() == together.tolist()
 
 
-def test_where_the_tokenizer_pads_on_the_left_scores_are_those_without_padding(plain, tmp_path, question, passages):
+def test_a_tokenizer_that_pads_on_the_left_changes_no_score(plain, tmp_path, question, passages):
     expected = Reranker(plain("bert-uncased")).logits(question, passages)
     folder = shutil.copytree(plain("bert-uncased"), tmp_path / "model")
     edit_json(folder / "tokenizer_config.json", padding_side="left")
@@ -92,23 +94,23 @@ def test_the_default_reranker_in_batches_and_alone(question):
     assert np.abs(together - Reranker(engine="exact").logits(question, texts)).max() < 0.4
 
 
-def test_the_engine_is_told_and_chosen(plain):
+def test_the_engine_is_reported_and_can_be_chosen(plain):
     assert Reranker(plain("bert-uncased")).engine == "cpu-int8"
     assert Reranker(plain("bert-uncased"), engine="exact").engine == "exact"
     assert Reranker(plain("deberta-v2")).engine == "exact"
     with pytest.raises(ModelError, match=r"cpu-int8 cannot run .*DebertaV2.*--engine exact"):
         Reranker(plain("deberta-v2"), engine="cpu-int8")
-    with pytest.raises(UsageError, match="no engine 'fast'"):
+    with pytest.raises(UsageError, match="Unknown engine 'fast'"):
         Reranker(plain("bert-uncased"), engine="fast")
 
 
-def test_the_graph_is_kept_and_follows_the_model(plain, tmp_path, cache, question, passages):
+def test_the_graph_is_cached_and_follows_the_model(plain, tmp_path, cache, question, passages):
     folder = shutil.copytree(plain("bert-uncased"), tmp_path / "model")
     first = Reranker(folder).logits(question, passages)
-    (kept,) = cache.iterdir()
-    written = kept.stat().st_mtime_ns
+    (cached,) = cache.iterdir()
+    written = cached.stat().st_mtime_ns
     assert Reranker(folder).logits(question, passages).tolist() == first.tolist()
-    assert kept.stat().st_mtime_ns == written
+    assert cached.stat().st_mtime_ns == written
     weights = load_file(folder / "model.safetensors")
     weights["classifier.bias"] = weights["classifier.bias"] + 1
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -124,29 +126,29 @@ def test_the_graph_is_kept_and_follows_the_model(plain, tmp_path, cache, questio
         lambda graph: graph[:-1],
         lambda graph: graph[: len(graph) // 2] + bytes([graph[len(graph) // 2] ^ 64]) + graph[len(graph) // 2 + 1 :],
     ],
-    ids=["empty", "cut off", "cut off at the end", "one bit"],
+    ids=["empty", "truncated", "truncated at the end", "one bit"],
 )
 def test_a_damaged_graph_is_built_again(damage, plain, cache, question, passages):
     first = Reranker(plain("bert-uncased")).logits(question, passages)
-    (kept,) = cache.iterdir()
-    graph = kept.read_bytes()
-    kept.write_bytes(damage(graph))
+    (cached,) = cache.iterdir()
+    graph = cached.read_bytes()
+    cached.write_bytes(damage(graph))
     assert Reranker(plain("bert-uncased")).logits(question, passages).tolist() == first.tolist()
-    assert kept.read_bytes() == graph
+    assert cached.read_bytes() == graph
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(plain, cache, question, passages):
+def test_a_cache_that_cannot_be_written_is_no_error(plain, cache, question, passages):
     cache.parent.mkdir(parents=True)
     cache.write_text("in the way")
     assert np.isfinite(Reranker(plain("bert-uncased")).logits(question, passages)).all()
 
 
-def test_a_user_without_a_home_does_without_a_cache(plain, monkeypatch, question, passages):
+def test_a_user_without_a_home_needs_no_cache(plain, monkeypatch, question, passages):
     def nowhere():
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(int8.Path, "home", nowhere)
+    monkeypatch.setattr(cpu_int8.Path, "home", nowhere)
     assert np.isfinite(Reranker(plain("bert-uncased"), engine="cpu-int8").logits(question, passages)).all()
 
 
@@ -168,12 +170,12 @@ def test_weights_of_half_precision(dtype, plain, tmp_path, question, texts):
             json.dumps(json.loads((folder / "config.json").read_text()) | {"intermediate_size": 40})
         ),
     ],
-    ids=["cut off", "rubbish", "of another size"],
+    ids=["truncated", "garbage", "of another size"],
 )
-def test_damaged_weights_are_named(change, plain, tmp_path):
+def test_damaged_weights_are_reported(change, plain, tmp_path):
     folder = shutil.copytree(plain("bert-uncased"), tmp_path / "model")
     change(folder)
-    with pytest.raises(ModelError, match=r"damaged|do not fit"):
+    with pytest.raises(ModelError, match=r"damaged|do not match"):
         Reranker(folder, engine="cpu-int8")
 
 

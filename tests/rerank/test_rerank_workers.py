@@ -11,9 +11,10 @@ import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
 
 from bioqa.errors import ModelError
-from bioqa.rerank import Reranker as AnyReranker
-from bioqa.rerank.batching import batches
-from bioqa.rerank.tokens import Padding, Tokens
+from bioqa.rerank import load_model as loading
+from bioqa.rerank.batching import make_batches
+from bioqa.rerank.pair_tokenizer import Padding, TokenizedPair
+from bioqa.rerank.reranker import Reranker as AnyReranker
 from bioqa.rerank.workers import Workers
 
 Reranker = partial(AnyReranker, engine="exact")
@@ -32,7 +33,7 @@ FAILURES = [
 
 
 class Network:
-    """Gives each pair the sum of its ids, and fails on batches of more tokens than it has room for."""
+    """Scores each pair with the sum of its ids, and fails on batches of more tokens than it has room for."""
 
     def __init__(self, room=10**9, failure=None, pause=0.0):
         self.room, self.failure, self.pause = room, failure, pause
@@ -49,7 +50,7 @@ class Network:
 
 
 def pairs(*lengths):
-    return [Tokens(np.arange(n, dtype=np.int32), np.zeros(n, np.int32), False) for n in lengths]
+    return [TokenizedPair(np.arange(n, dtype=np.int32), np.zeros(n, np.int32), False) for n in lengths]
 
 
 LENGTHS = [5, 9, 3, 8, 8, 2, 7, 9, 1, 4, 6, 9, 8]
@@ -57,12 +58,12 @@ SUMS = [n * (n - 1) / 2 for n in LENGTHS]
 
 
 def run(workers, size=8):
-    return workers.logits(batches(pairs(*LENGTHS), size, Padding(0, 0, False)), len(LENGTHS)).tolist()
+    return workers.logits(make_batches(pairs(*LENGTHS), size, Padding(0, 0, False)), len(LENGTHS)).tolist()
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=["cuda", "cpu", "python", "onnxruntime", "C++"])
 @pytest.mark.parametrize("room", [9, 20, 40, 71])
-def test_a_batch_that_does_not_fit_is_halved_and_the_run_goes_on(failure, room, caplog):
+def test_a_batch_that_does_not_fit_is_halved_and_the_run_continues(failure, room, caplog):
     network = Network(room, failure)
     with caplog.at_level(logging.WARNING):
         assert run(Workers("tiny", ["cuda:0"], [network])) == SUMS
@@ -71,7 +72,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_run_goes_on(failure, room, 
     assert "tiny ran out of memory on cuda:0 with 8 pairs of 9 tokens" in warning
 
 
-def test_what_did_not_fit_is_not_tried_again(caplog):
+def test_batches_as_large_as_one_that_did_not_fit_are_not_tried_again(caplog):
     network = Network(20, FAILURES[0])
     workers = Workers("tiny", ["cuda:0"], [network])
     run(workers)
@@ -85,7 +86,7 @@ def test_what_did_not_fit_is_not_tried_again(caplog):
 def test_one_pair_that_does_not_fit_is_an_error():
     workers = Workers("tiny", ["cuda:0"], [Network(8, FAILURES[0])])
     with pytest.raises(
-        ModelError, match="out of memory on cuda:0 with one pair of 9 tokens; use a smaller maximum length"
+        ModelError, match="out of memory on cuda:0 with a single pair of 9 tokens; use a smaller maximum length"
     ):
         run(workers)
 
@@ -93,33 +94,39 @@ def test_one_pair_that_does_not_fit_is_an_error():
 @pytest.mark.parametrize("kind", [IndexError, RuntimeError, InvalidArgument])
 def test_other_failures_are_errors_at_once(kind):
     network = Network(0, kind("index out of range in self"))
-    with pytest.raises(ModelError, match=r"failed on 8 pairs of 9 tokens: index out of range in self\. Its tokenizer"):
+    with pytest.raises(
+        ModelError, match=r"failed on 8 pairs of 9 tokens: index out of range in self\. Its tokenizer may not match"
+    ):
         run(Workers("tiny", ["cpu"], [network]))
     assert len(network.seen) == 1
 
 
-def test_a_fault_of_bioqas_own_is_not_laid_to_the_model():
+def test_an_internal_error_is_not_blamed_on_the_model():
     with pytest.raises(TypeError, match="not mine"):
         run(Workers("tiny", ["cpu"], [Network(0, TypeError("not mine"))]))
 
 
-def test_a_reranker_survives_a_lack_of_memory(plain, question, passages, monkeypatch):
-    reranker = Reranker(plain("bert-uncased"), batch_size=7)
-    expected = reranker.logits(question, passages)
-    short = Reranker(plain("bert-uncased"), batch_size=7)
-    worker = short._workers._workers[0]
-    network = worker._network
+def test_a_reranker_that_runs_out_of_memory_gives_the_same_scores(plain, question, passages, monkeypatch, caplog):
+    expected = Reranker(plain("bert-uncased"), batch_size=7).logits(question, passages)
+    load_exact_network = loading.load_exact_network
 
-    def scarce(batch):
-        if len(batch.rows) > 2:
-            raise RuntimeError(CPU)
-        return network(batch)
+    def load_with_little_memory(*args, **options):
+        network = load_exact_network(*args, **options)
 
-    monkeypatch.setattr(worker, "_network", scarce)
-    np.testing.assert_allclose(short.logits(question, passages), expected, atol=1e-5)
+        def compute(batch):
+            if len(batch.rows) > 2:
+                raise RuntimeError(CPU)
+            return network(batch)
+
+        return compute
+
+    monkeypatch.setattr(loading, "load_exact_network", load_with_little_memory)
+    scarce = Reranker(plain("bert-uncased"), batch_size=7)
+    np.testing.assert_allclose(scarce.logits(question, passages), expected, atol=1e-5)
+    assert "ran out of memory on cpu" in caplog.text
 
 
-def test_several_devices_share_the_batches_each_on_a_thread_of_its_own():
+def test_several_devices_share_the_batches_each_on_its_own_thread():
     networks = [Network(pause=0.02), Network(pause=0.02)]
     assert run(Workers("tiny", ["cuda:0", "cuda:1"], networks), size=1) == SUMS
     assert sorted(networks[0].seen + networks[1].seen) == sorted((1, n) for n in LENGTHS)
@@ -134,7 +141,7 @@ def test_a_device_short_of_memory_halves_its_own_batches_alone():
     assert max(rows for rows, _ in ample.seen) == 4 or max(rows for rows, _ in scarce.seen) == 4
 
 
-def test_a_failure_on_one_device_ends_the_others_soon():
+def test_a_failure_on_one_device_stops_the_others_soon():
     broken, slow = Network(0, RuntimeError("device-side assert")), Network(pause=0.05)
     with pytest.raises(ModelError, match="device-side assert"):
         run(Workers("tiny", ["cuda:0", "cuda:1"], [broken, slow]), size=1)
@@ -143,10 +150,16 @@ def test_a_failure_on_one_device_ends_the_others_soon():
 
 def test_a_reranker_on_two_devices_gives_the_scores_of_one(plain, question, passages, monkeypatch):
     one = Reranker(plain("xlm-roberta"), batch_size=2)
-    monkeypatch.setattr("bioqa.rerank.load_model.resolve_devices", lambda names: tuple(names.split(",")))
+    load_exact_network, loaded = loading.load_exact_network, []
+
+    def load(config, device, **options):
+        loaded.append(device)
+        return load_exact_network(config, device, **options)
+
+    monkeypatch.setattr(loading, "resolve_devices", lambda names: tuple(names.split(",")))
+    monkeypatch.setattr(loading, "load_exact_network", load)
     two = Reranker(plain("xlm-roberta"), batch_size=2, device="cpu,cpu")
-    first, second = (worker._network for worker in two._workers._workers)
-    assert first is not second
+    assert loaded == ["cpu", "cpu"]
     assert two.device == "cpu"
     for _ in range(3):
         np.testing.assert_array_equal(two.score(question, passages * 3), one.score(question, passages * 3))

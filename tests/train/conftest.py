@@ -1,4 +1,4 @@
-"""Tiny base models, pairs files and recipes to train them by."""
+"""Tiny base models, pairs files and recipes for training them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bioqa.train.recipe import Recipe, parse_recipe
-from bioqa.train.trainer import train
+from bioqa.train.train_recipe import train_recipe
 from tests.tiny_models import build, on_one_thread, one_thread  # noqa: F401
 from tests.train.training_files import write
 
@@ -23,7 +23,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def recipe(data: Path) -> Callable[..., Recipe]:
-    """A recipe that trains the BERT on the small files; sections of settings as keywords."""
+    """A recipe that trains the BERT on the small files; keyword arguments are sections of settings."""
 
     def make(**sections: dict[str, object]) -> Recipe:
         raw: dict[str, dict[str, object]] = {
@@ -40,7 +40,7 @@ def recipe(data: Path) -> Callable[..., Recipe]:
 
 @pytest.fixture(scope="package")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a model that was trained until it tells relevant passages from others."""
+    """The folder of a model trained until it separates relevant passages from others."""
     folder = tmp_path_factory.mktemp("trained")
     raw = {
         "name": "cftr",
@@ -58,5 +58,5 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "logging_steps": 20,
         },
     }
-    with on_one_thread():  # which the tests alone would be
-        return train(parse_recipe(raw), folder / "model").folder
+    with on_one_thread():  # only tests are so by themselves
+        return train_recipe(parse_recipe(raw), folder / "model").folder

@@ -1,4 +1,4 @@
-"""The model card of a trained model has what the published cards have."""
+"""The model card of a trained model has the sections and the metadata of published cards."""
 
 import json
 import re
@@ -43,9 +43,9 @@ def test_measures_and_threshold(trained, card):
     decision = json.loads((trained / "bioqa.json").read_text())
     assert f"**{round(decision['dev']['average_precision'], 4)}**" in section(card, "#### Cross Encoder Classification")
     text = section(card, "## Decision threshold and calibration")
-    assert f"at least **{decision['threshold']:.4f}** counts as relevant" in text
+    assert f"with a score of at least **{decision['threshold']:.4f}** counts as relevant" in text
     assert f"| F1 | {decision['dev']['f1']:.4f} |" in text
-    assert f"{decision['ece_before']:.4f} before, {decision['ece_after']:.4f} after" in text
+    assert f"{decision['ece_before']:.4f} before calibration, {decision['ece_after']:.4f} after" in text
     assert "probability (logistic function of the logit" in text
 
 
@@ -82,3 +82,12 @@ def test_log_with_the_checkpoint_that_was_kept(trained, card):
 def test_a_base_model_that_is_not_on_the_hub_is_named(trained, card):
     base = trained.parent / "base"
     assert f"- **Base model:** `{base}`" in section(card, "### Model Description")
+
+
+def test_metadata_for_the_hub(card):
+    from huggingface_hub import ModelCard
+
+    data = ModelCard(card).data
+    assert (data.pipeline_tag, data.library_name, data.language) == ("text-ranking", "sentence-transformers", ["en"])
+    assert {"cross-encoder", "reranker", "loss:BinaryCrossEntropyLoss", "dataset_size:360"} <= set(data.tags)
+    assert "average_precision" in {result.metric_type for result in data.eval_results}

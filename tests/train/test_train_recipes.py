@@ -1,4 +1,4 @@
-"""The recipes of the repository: the published settings, and each from end to end on a tiny model of its own architecture."""
+"""The recipes of the repository: their published settings, and each trained on a tiny model of its architecture."""
 
 import json
 import re
@@ -91,7 +91,7 @@ def test_a_recipe_trains_a_model_of_its_architecture(name, tmp_path, bioqa):
     done = bioqa("train", RECIPES / f"{name}.toml", "--out", tmp_path / "model", *sets)
     assert (done.code, done.out) == (0, ""), done.err
     assert done.err.rstrip().endswith("its README.md is the model card.")
-    assert re.search(r"step 1 of \d+: loss \d", done.err)  # where no terminal shows the bar
+    assert re.search(r"step 1 of \d+: loss \d", done.err)  # without a terminal there is no bar
 
     given = [(pair.question, pair.passage) for pair in pairs(3, seed=5)]
     library = CrossEncoder(str(tmp_path / "model"), device="cpu", model_kwargs={"dtype": "float32"}).predict(given)
@@ -106,14 +106,14 @@ def test_a_recipe_trains_a_model_of_its_architecture(name, tmp_path, bioqa):
 def test_the_default_recipe_freezes_the_word_embeddings_and_writes_half_precision(tmp_path, data):
     from safetensors.torch import load_file
 
-    from bioqa.train.trainer import train
+    from bioqa.train.train_recipe import train_recipe
 
     base = build(tmp_path / "base", head="")
     settings = [
         *(f"model.base={base}", "model.max_length=48", "export.max_length=64", "training.save_steps=0"),
         *(f"data.train={data / 'train.parquet'}", f"data.dev={data / 'dev.parquet'}", "data.max_rows=64"),
     ]
-    model = train(read_recipe(RECIPES / "default.toml", settings), tmp_path / "model").folder
+    model = train_recipe(read_recipe(RECIPES / "default.toml", settings), tmp_path / "model").folder
     before, after = load_file(base / "model.safetensors"), load_file(model / "model.safetensors")
     words = "embeddings.word_embeddings.weight"
     assert str(after[f"bert.{words}"].dtype) == "torch.float16"
@@ -123,7 +123,7 @@ def test_the_default_recipe_freezes_the_word_embeddings_and_writes_half_precisio
     assert Reranker(model, device="cpu", engine="exact").max_length == 64
 
 
-def test_a_head_with_several_labels_is_not_replaced_unasked(tmp_path, bioqa, data):
+def test_a_head_with_several_labels_is_not_replaced_by_default(tmp_path, bioqa, data):
     base = build(tmp_path / "base", "deberta-v2", labels=3)
     sets = ("model.replace_head=false", f"model.base={base}", "training.precision=fp32")
     sets += (f"data.train={data / 'train.parquet'}", f"data.dev={data / 'dev.parquet'}")
@@ -135,7 +135,7 @@ def test_a_head_with_several_labels_is_not_replaced_unasked(tmp_path, bioqa, dat
     assert not (tmp_path / "m" / "config.json").exists()
 
 
-def test_without_a_folder_the_model_goes_to_one_of_the_recipes_name(tmp_path, bioqa, data, monkeypatch):
+def test_the_default_output_folder_has_the_name_of_the_recipe(tmp_path, bioqa, data, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sets = (f"model.base={build(tmp_path / 'base', head='')}", "model.max_length=48", "training.precision=fp32")
     sets += (f"data.train={data / 'train.parquet'}", f"data.dev={data / 'dev.parquet'}", "data.max_rows=32")
@@ -146,10 +146,10 @@ def test_without_a_folder_the_model_goes_to_one_of_the_recipes_name(tmp_path, bi
     assert (tmp_path / "models" / "biomedbert-bioasq-abstracts" / "model.safetensors").is_file()
 
 
-def test_bf16_trains_without_a_gpu_too(tmp_path, data, monkeypatch):
+def test_bf16_trains_without_a_gpu(tmp_path, data, monkeypatch):
     import torch
 
-    from bioqa.train.trainer import train
+    from bioqa.train.train_recipe import train_recipe
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     settings = [
@@ -157,12 +157,12 @@ def test_bf16_trains_without_a_gpu_too(tmp_path, data, monkeypatch):
         *(f"data.train={data / 'train.parquet'}", f"data.dev={data / 'dev.parquet'}", "data.max_rows=64"),
         "training.save_steps=0",
     ]
-    model = train(read_recipe(RECIPES / "default.toml", settings), tmp_path / "model").folder
+    model = train_recipe(read_recipe(RECIPES / "default.toml", settings), tmp_path / "model").folder
     facts = json.loads((model / "training.json").read_text())
     assert all(stage["hyperparameters"]["bf16"] for stage in facts)
 
 
-def test_half_precision_on_a_machine_without_a_gpu(bioqa, tmp_path, monkeypatch):
+def test_half_precision_needs_a_gpu(bioqa, tmp_path, monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -176,16 +176,16 @@ def test_half_precision_on_a_machine_without_a_gpu(bioqa, tmp_path, monkeypatch)
     assert not (tmp_path / "model").exists()
 
 
-def test_pairs_that_do_not_exist_are_told_before_anything_heavy_is_loaded(tmp_path):
+def test_missing_pairs_are_reported_before_heavy_libraries_are_loaded(tmp_path):
     program = (
-        "import sys\nfrom bioqa.cli import main\n"
+        "import sys\nfrom bioqa.cli.main import main\n"
         f"code = main(['train', {str(RECIPES / 'default.toml')!r}, '--out', 'model'])\n"
         "print(code, [name for name in ('torch', 'transformers', 'datasets') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout == f"{PairsError.exit_code} []\n"
     assert (
-        "titles-train.parquet, which cannot be opened: No such file or directory. Make it with bioqa pairs"
+        "titles-train.parquet, which cannot be opened: No such file or directory. Build it with bioqa pairs"
         in done.stderr
     )
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Runs of a training: what it writes, going on after a kill, stages, losses, and ends that are none."""
+"""Training runs: their output, resuming after a kill, stages, losses, and failures."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from bioqa.errors import LeakError, ModelError, OutputError, PairsError, TrainingError, UsageError
 from bioqa.pairs.pair_file import write_pairs
 from bioqa.train.losses import LOSSES
-from bioqa.train.trainer import train
+from bioqa.train.train_recipe import train_recipe
 from tests.support import REPOSITORY
 from tests.tiny_models import build
 from tests.train.training_files import pairs
@@ -42,7 +42,7 @@ def log(folder):
     return [entry for stage in json.loads((folder / "training.json").read_text()) for entry in stage["log"]]
 
 
-def test_a_training_learns_and_keeps_the_best_checkpoint(trained):
+def test_training_learns_and_keeps_the_best_checkpoint(trained):
     entries = log(trained)
     precision = [entry["eval_dev_average_precision"] for entry in entries if "eval_dev_average_precision" in entry]
     assert len(precision) == 6
@@ -55,9 +55,9 @@ def test_a_training_learns_and_keeps_the_best_checkpoint(trained):
     assert (trained / "curves.png").read_bytes().startswith(PNG)
 
 
-def test_a_training_that_was_killed_goes_on(recipe, data, tmp_path, monkeypatch):
+def test_a_killed_training_resumes(recipe, data, tmp_path, monkeypatch):
     made = recipe(training={"batch_size": 8, "epochs": 3, "eval_steps": 5, "best_checkpoint": True})  # 54 steps
-    whole = train(made, tmp_path / "whole").folder
+    whole = train_recipe(made, tmp_path / "whole").folder
     (tmp_path / "recipe.toml").write_text(made.to_toml())
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "bioqa", "train", str(tmp_path / "recipe.toml"), "--out", str(out)]
@@ -71,14 +71,14 @@ def test_a_training_that_was_killed_goes_on(recipe, data, tmp_path, monkeypatch)
     assert not (out / "config.json").exists()
     last = max(int(path.parent.name.rpartition("-")[2]) for path in out.glob("checkpoints/stage-1/checkpoint-*/*.json"))
     torn = out / "checkpoints" / "stage-1" / "checkpoint-50"
-    torn.mkdir()  # as a kill within the writing of a checkpoint leaves it
+    torn.mkdir()  # a kill while a checkpoint is written leaves it like this
     (torn / "trainer_state.json").write_text('{"global_step": 50')
 
-    from bioqa.train.stage import PairTrainer
+    from bioqa.train.pair_trainer import PairTrainer
 
     steps = []
     monkeypatch.setattr(PairTrainer, "training_step", _counted(PairTrainer.training_step, steps))
-    train(made, out)
+    train_recipe(made, out)
     assert len(steps) == 54 - last
     for name, weight in weights(whole).items():
         np.testing.assert_allclose(weights(out)[name].numpy(), weight.numpy(), atol=1e-6, err_msg=name)
@@ -89,16 +89,14 @@ def test_a_training_that_was_killed_goes_on(recipe, data, tmp_path, monkeypatch)
     assert not (out / "checkpoints").exists()
 
 
-def test_a_training_that_failed_at_the_end_only_ends_anew(recipe, tmp_path, monkeypatch):
-    from bioqa.train import plots as curves
-
-    monkeypatch.setattr(curves, "draw_reliability", lambda path, judgement: 1 / 0)
+def test_a_failed_export_is_repeated_without_training(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("bioqa.train.export.save_reliability", lambda path, evaluation: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        train(recipe(), tmp_path / "model")
+        train_recipe(recipe(), tmp_path / "model")
     assert [entry.name for entry in (tmp_path / "model").iterdir()] == ["checkpoints"]
     monkeypatch.undo()
-    monkeypatch.setattr("bioqa.train.stage.train_stage", None)
-    assert train(recipe(), tmp_path / "model").new
+    monkeypatch.setattr("bioqa.train.train_stage.train_stage", None)
+    assert train_recipe(recipe(), tmp_path / "model").new
     assert {file.name for file in (tmp_path / "model").iterdir()} >= FILES
 
 
@@ -110,23 +108,23 @@ def _counted(step, steps):
     return counted
 
 
-def test_a_folder_is_not_trained_over_unasked(recipe, tmp_path):
+def test_another_run_is_not_overwritten_without_fresh(recipe, tmp_path):
     out = tmp_path / "model"
-    assert train(recipe(), out).new
+    assert train_recipe(recipe(), out).new
     before = weights(out)
-    assert not train(recipe(), out).new
+    assert not train_recipe(recipe(), out).new
     changed = recipe(training={"learning_rate": 1e-3})
     with pytest.raises(UsageError, match=r"other settings \(stage.1.training.learning_rate = 0.003, now 0.001\)"):
-        train(changed, out)
-    assert train(changed, out, fresh=True).new
+        train_recipe(changed, out)
+    assert train_recipe(changed, out, fresh=True).new
     assert any((weight != before[name]).any() for name, weight in weights(out).items())
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("mine")
-    with pytest.raises(OutputError, match="is not empty and holds no training of bioqa"):
-        train(recipe(), tmp_path / "other", fresh=True)
+    with pytest.raises(OutputError, match="is not empty and does not contain a bioqa training run"):
+        train_recipe(recipe(), tmp_path / "other", fresh=True)
     assert [file.name for file in (tmp_path / "other").iterdir()] == ["letter.txt"]
     with pytest.raises(OutputError, match="cannot be read: File name too long"):
-        train(recipe(), tmp_path / ("a" * 300))
+        train_recipe(recipe(), tmp_path / ("a" * 300))
 
 
 def test_stages_follow_each_other(recipe, tmp_path, monkeypatch):
@@ -137,12 +135,12 @@ def test_stages_follow_each_other(recipe, tmp_path, monkeypatch):
         "loss": {"name": "ranknet"},
     }
     made = recipe(stage=[{"name": "first"}, second])
-    from bioqa.train import stage
+    from bioqa.train import train_stage
 
-    begun = []
-    monkeypatch.setattr(stage, "load_base", _noted(stage.load_base, begun))
-    out = train(made, tmp_path / "model").folder
-    assert begun == [None, out / "checkpoints" / "stage-1" / "model"]
+    started_from = []
+    monkeypatch.setattr(train_stage, "load_base_model", _noted(train_stage.load_base_model, started_from))
+    out = train_recipe(made, tmp_path / "model").folder
+    assert started_from == [None, out / "checkpoints" / "stage-1" / "model"]
     facts = json.loads((out / "training.json").read_text())
     assert [(one["stage"], one["steps"]) for one in facts] == [("first", 9), ("hard", 4)]
     card = (out / "README.md").read_text()
@@ -151,9 +149,9 @@ def test_stages_follow_each_other(recipe, tmp_path, monkeypatch):
     assert json.loads((out / "bioqa.json").read_text())["trained_on_tokens"] == 32
 
 
-def _noted(load, begun):
+def _noted(load, started_from):
     def noted(settings, folder):
-        begun.append(folder)
+        started_from.append(folder)
         return load(settings, folder)
 
     return noted
@@ -162,19 +160,21 @@ def _noted(load, begun):
 @pytest.mark.parametrize("loss", sorted(set(LOSSES) - {"bce"}))
 def test_every_loss_trains(loss, recipe, tmp_path):
     made = recipe(loss={"name": loss, "list_size": 4}, training={"batch_size": 12, "eval_steps": 4})
-    out = train(made, tmp_path / "model").folder
+    out = train_recipe(made, tmp_path / "model").folder
     losses = [entry["loss"] for entry in log(out) if "loss" in entry]
     assert losses
     assert np.isfinite(losses).all()
-    assert LOSSES[loss].library in (out / "README.md").read_text()
+    assert LOSSES[loss].class_name in (out / "README.md").read_text()
 
 
 def test_a_curriculum_narrows_to_the_hardest_negatives(recipe, tmp_path, monkeypatch):
-    from bioqa.train.stage import PairTrainer
+    from bioqa.train.pair_trainer import PairTrainer
 
     seen = []
     monkeypatch.setattr(PairTrainer, "compute_loss", _recorded(PairTrainer.compute_loss, seen))
-    out = train(recipe(data={"curriculum": 0.25}, training={"epochs": 2, "batch_size": 8}), tmp_path / "model").folder
+    out = train_recipe(
+        recipe(data={"curriculum": 0.25}, training={"epochs": 2, "batch_size": 8}), tmp_path / "model"
+    ).folder
     # 24 questions with 2 positives each, and 4 negatives in the first epoch, 1 in the last.
     assert [len(seen), sum(seen[:18]), sum(seen[18:])] == [27, 24 * 6, 24 * 3]
     assert json.loads((out / "training.json").read_text())[0]["steps"] == 27
@@ -191,16 +191,16 @@ def _recorded(compute_loss, seen):
 
 def test_early_stopping(recipe, tmp_path):
     settings = {"learning_rate": 1e-9, "epochs": 20, "eval_steps": 2, "best_checkpoint": True, "early_stopping": 2}
-    out = train(recipe(training=settings), tmp_path / "model").folder
+    out = train_recipe(recipe(training=settings), tmp_path / "model").folder
     facts = json.loads((out / "training.json").read_text())[0]
     assert facts["steps"] == facts["best_step"] + 4 < 20
 
 
-def test_other_ways_to_compute_the_same(recipe, tmp_path):
+def test_gradient_checkpointing_and_workers_give_the_same_weights(recipe, tmp_path):
     settings = {"batch_size": 8, "max_grad_norm": 0.0}
-    plain = weights(train(recipe(training=settings), tmp_path / "plain").folder)
+    plain = weights(train_recipe(recipe(training=settings), tmp_path / "plain").folder)
     for name, other in (("checkpointed", {"gradient_checkpointing": True}), ("workers", {"workers": 2})):
-        made = weights(train(recipe(training=settings | other), tmp_path / name).folder)
+        made = weights(train_recipe(recipe(training=settings | other), tmp_path / name).folder)
         for key, weight in plain.items():
             np.testing.assert_allclose(made[key].numpy(), weight.numpy(), atol=1e-5, err_msg=f"{name} {key}")
 
@@ -212,26 +212,28 @@ def test_a_diverging_training_writes_no_model(recipe, data, tmp_path):
     save_file(broken, base / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(
         TrainingError,
-        match=r"the loss is no number from step 1 of 9 on. Try a lower training.learning_rate \(now 0.003",
+        match=r"the loss is not finite from step 1 of 9. Try a lower training.learning_rate \(now 0.003",
     ):
-        train(recipe(model={"base": str(base)}), tmp_path / "model")
+        train_recipe(recipe(model={"base": str(base)}), tmp_path / "model")
     assert [entry.name for entry in (tmp_path / "model").iterdir()] == ["checkpoints"]
     assert not list((tmp_path / "model").rglob("*.safetensors"))
 
 
 def test_a_training_without_dev_pairs(recipe, tmp_path):
-    out = train(recipe(data={"dev": ""}), tmp_path / "model").folder
+    out = train_recipe(recipe(data={"dev": ""}), tmp_path / "model").folder
     decision = json.loads((out / "bioqa.json").read_text())
     assert decision == {"threshold": None, "calibration": None, "trained_on_tokens": 64}
     assert "None: there were no dev pairs" in (out / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", ["train", "dev"])
-def test_pairs_of_one_class(name, recipe, tmp_path):
+def test_pairs_of_a_single_class(name, recipe, tmp_path):
     path = tmp_path / "one.parquet"
     write_pairs(path, [pair for pair in pairs(5) if pair.label])
-    with pytest.raises(PairsError, match=rf"one.parquet: no negative pair among 10 \({name}\). Both are needed."):
-        train(recipe(data={name: str(path)}), tmp_path / "model")
+    with pytest.raises(
+        PairsError, match=rf"one.parquet: no negative pair among 10 \({name}\). Both classes are needed."
+    ):
+        train_recipe(recipe(data={name: str(path)}), tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
@@ -242,11 +244,11 @@ def test_pairs_of_one_class(name, recipe, tmp_path):
         (
             {"base": "./no-such-model"},
             ModelError,
-            "There is no folder ./no-such-model with a base model. Check the path",
+            "There is no base model folder ./no-such-model. Check the path",
         ),
         ({"base": "package:no_such_package"}, ModelError, "The Python package no_such_package is not installed."),
-        ({"base": "package:click"}, ModelError, "The Python package click holds no model."),
-        ({"max_length": 65}, UsageError, "model.max_length is 65, but .* reads 64 tokens at most."),
+        ({"base": "package:click"}, ModelError, "The Python package click contains no model."),
+        ({"max_length": 65}, UsageError, "model.max_length is 65, but .* reads at most 64 tokens."),
         (
             {"freeze": ["encoder.layers"]},
             UsageError,
@@ -256,19 +258,19 @@ def test_pairs_of_one_class(name, recipe, tmp_path):
 )
 def test_unusable_base_models(model, error, message, recipe, tmp_path):
     with pytest.raises(error, match=message):
-        train(recipe(model=model), tmp_path / "model")
+        train_recipe(recipe(model=model), tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
-def test_what_was_in_a_folder_stays_where_the_base_model_is_unusable(recipe, tmp_path):
+def test_an_empty_output_folder_stays_if_the_base_model_is_unusable(recipe, tmp_path):
     (tmp_path / "model").mkdir()
     with pytest.raises(ModelError):
-        train(recipe(model={"base": "./none"}), tmp_path / "model")
+        train_recipe(recipe(model={"base": "./none"}), tmp_path / "model")
     assert not list((tmp_path / "model").iterdir())
 
 
-def test_an_interrupted_training_goes_on(recipe, tmp_path, monkeypatch):
-    from bioqa.train.stage import PairTrainer
+def test_an_interrupted_training_resumes(recipe, tmp_path, monkeypatch):
+    from bioqa.train.pair_trainer import PairTrainer
 
     made = recipe(training={"batch_size": 24, "save_steps": 2})  # 6 steps
     step = PairTrainer.training_step
@@ -280,11 +282,11 @@ def test_an_interrupted_training_goes_on(recipe, tmp_path, monkeypatch):
 
     monkeypatch.setattr(PairTrainer, "training_step", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train(made, tmp_path / "model")
+        train_recipe(made, tmp_path / "model")
     assert [entry.name for entry in (tmp_path / "model").iterdir()] == ["checkpoints"]
     steps = []
     monkeypatch.setattr(PairTrainer, "training_step", _counted(step, steps))
-    assert train(made, tmp_path / "model").new
+    assert train_recipe(made, tmp_path / "model").new
     assert steps == [2, 3, 4, 5]
 
 
@@ -296,9 +298,9 @@ def test_columns_by_name(recipe, data, tmp_path):
     columns = {"question": "left", "passage": "right", "label": "same", "dev": ""}
     files = {"train": str(tmp_path / "own.parquet"), **columns}
     dev = str(shutil.copy(tmp_path / "own.parquet", tmp_path / "dev.parquet"))
-    with pytest.raises(UsageError, match=r"data.leak_check cannot be done on files with other columns"):
-        train(recipe(data={**files, "dev": dev}), tmp_path / "model")
-    out = train(recipe(data=files), tmp_path / "model").folder
+    with pytest.raises(UsageError, match=r"data.leak_check needs pairs files, not files with other columns"):
+        train_recipe(recipe(data={**files, "dev": dev}), tmp_path / "model")
+    out = train_recipe(recipe(data=files), tmp_path / "model").folder
     assert "| training | 144 | 24 | 33.3% |" in (out / "README.md").read_text()
 
 
@@ -310,7 +312,7 @@ def test_a_bi_encoder_as_base(recipe, tmp_path):
     SentenceTransformer(modules=[words, Pooling(32)], device="cpu").save(
         str(tmp_path / "base"), create_model_card=False
     )
-    out = train(recipe(model={"base": str(tmp_path / "base")}), tmp_path / "model").folder
+    out = train_recipe(recipe(model={"base": str(tmp_path / "base")}), tmp_path / "model").folder
     assert json.loads((Path(out) / "config.json").read_text())["architectures"] == ["BertForSequenceClassification"]
 
 
@@ -318,7 +320,7 @@ def test_leaks_into_training_are_refused(recipe, data, tmp_path):
     path = tmp_path / "test.parquet"
     write_pairs(path, [*pairs(3, seed=9), *pairs(2, seed=1)])
     with pytest.raises(LeakError, match=r"data.held_out and data.train both name .*train.parquet"):
-        train(recipe(data={"held_out": str(data / "train.parquet")}), tmp_path / "model")
+        train_recipe(recipe(data={"held_out": str(data / "train.parquet")}), tmp_path / "model")
     with pytest.raises(LeakError, match=r"2 question\(s\) of .*test.parquet in .*train.parquet; 12 passage\(s\) of"):
-        train(recipe(data={"held_out": str(path)}), tmp_path / "model")
-    assert train(recipe(data={"held_out": str(path), "leak_check": "none"}), tmp_path / "other").new
+        train_recipe(recipe(data={"held_out": str(path)}), tmp_path / "model")
+    assert train_recipe(recipe(data={"held_out": str(path), "leak_check": "none"}), tmp_path / "other").new

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bioqa.train.trainer import train
+from bioqa.train.train_recipe import train_recipe
 from tests.support import REPOSITORY
 
 
@@ -27,7 +27,7 @@ def test_two_processes_share_the_batches_and_write_one_model(recipe, tmp_path):
     assert done.stderr.count("step 5 of 9: dev loss") == 1
     assert done.stderr.count(f"The model is in {out}") == 1
 
-    one, two = (facts(folder) for folder in (train(made, tmp_path / "one").folder, out))
+    one, two = (facts(folder) for folder in (train_recipe(made, tmp_path / "one").folder, out))
     assert [one["processes"], two["processes"]] == [1, 2]
     assert [one["steps"], two["steps"]] == [18, 9]
     assert one["train_pairs"] == two["train_pairs"] == 144

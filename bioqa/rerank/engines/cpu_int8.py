@@ -1,14 +1,14 @@
 """cpu-int8: cross-encoders of the BERT and XLM-RoBERTa families in 8-bit integers on onnxruntime, without torch.
 
-The graph is built once from a model's safetensors (``int8_graph``) and kept in the user's cache folder under the checksum of the
-files that it was made of; another content makes another graph. Embeddings are read from the safetensors files where they lie.
+The graph is built once from a model's safetensors (``cpu_int8_graph``) and kept in the user's cache folder under a checksum of the
+files that it was built from, so changed files lead to a new graph. Embeddings are read directly from the safetensors files.
 """
 
 import hashlib
 import os
 import platform
-import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,24 +17,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioqa.errors import OutputError
+from bioqa.io.output import replacing
 from bioqa.rerank.batching import Batch
-from bioqa.rerank.engines.cpu_int8_graph import Range, build_graph, rounded_norms
-from bioqa.rerank.engines.exact_bert import weight_shapes
-from bioqa.rerank.model_folder.architectures import FAMILIES, Weights, floats, outside_families
+from bioqa.rerank.engines.cpu_int8_graph import ChannelRange, build_graph, quantized_norms
+from bioqa.rerank.model_folder.architectures import architecture_of, unsupported_architecture, weight_shapes
 from bioqa.rerank.model_folder.config import ModelConfig
+from bioqa.rerank.model_folder.weights import Weights, to_float32
 
 GRAPH_VERSION = 2
-"""Goes up with each change of the graph, so that graphs of older versions are not taken from the cache."""
+"""Incremented with each change of the graph, so that graphs of older versions are not taken from the cache."""
 
 BATCH_TOKENS = 512
-"""Tokens of a batch, beyond which its activations leave the processor's caches."""
-LONG = 128
-"""Tokens from which on a pair is computed without padding, and so without a mask."""
-STEP = 8
+"""Maximum number of tokens in a batch: the activations of larger ones do not fit into the processor's caches."""
+UNPADDED_LENGTH = 128
+"""Pairs of this many tokens or more are computed without padding, and so without a mask."""
+PADDING_STEP = 8
 """Shorter pairs are padded to a multiple of this many tokens."""
-CHECKSUM = hashlib.sha256().digest_size
-"""Bytes at the end of a kept graph."""
-SAMPLE = (
+CHECKSUM_BYTES = hashlib.sha256().digest_size
+"""Length of the checksum at the end of a cached graph."""
+SAMPLE_PAIRS = (
     (
         "Which gene is mutated in cystic fibrosis?",
         "Cystic fibrosis is caused by mutations of the CFTR gene on chromosome 7, most often by F508del.",
@@ -72,84 +74,92 @@ SAMPLE = (
 
 
 def padded_length(length: int) -> int:
-    """The tokens that a pair is padded to. It depends on nothing else, so that a pair's score does not either: attention adds up in
-    an order that depends on the padding, and rounding to bytes makes more of such differences.
+    """The number of tokens that a pair of ``length`` tokens is padded to.
+
+    It depends on nothing else, so that a pair's score does not either: attention sums in an order that depends on the padding,
+    and rounding to bytes amplifies such differences.
     """
-    return length if length >= LONG else -(-length // STEP) * STEP
+    return length if length >= UNPADDED_LENGTH else -(-length // PADDING_STEP) * PADDING_STEP
 
 
-def why_not(settings: ModelConfig) -> str:
-    """Why a model cannot run on this engine, as the end of a sentence; "" where it can."""
-    if obstacle := outside_families(settings):
-        return obstacle
-    missing = next((name for name in ("onnxruntime", "onnx") if find_spec(name) is None), "")
-    return f"{missing} is not installed" if missing else ""
+def unsupported_model(config: ModelConfig) -> str | None:
+    """Why a model cannot run on this engine, as the end of a sentence; None if it can."""
+    if reason := unsupported_architecture(config):
+        return reason
+    missing = next((name for name in ("onnxruntime", "onnx") if find_spec(name) is None), None)
+    return f"{missing} is not installed" if missing else None
 
 
 class Int8Network:
-    """The model; any number of threads may call it, and each call keeps to its own thread."""
+    """The network; any number of threads may call it, and each call is computed on its own thread."""
 
-    def __init__(self, settings: ModelConfig, *, segments: bool, sample: Callable[[], Iterable[Batch]]) -> None:
+    def __init__(
+        self, config: ModelConfig, *, use_segment_ids: bool, sample_batches: Callable[[], Iterable[Batch]]
+    ) -> None:
         """Take the model's graph from the cache, or build it.
 
-        ``segments``: the tokenizer gives segment ids. ``sample`` makes batches of ``SAMPLE``, on which the ranges of the model's
-        channels are measured. Raises ModelError where the weights are damaged or of other names.
+        ``use_segment_ids``: whether the tokenizer provides segment ids. ``sample_batches`` returns ``SAMPLE_PAIRS`` in batches,
+        on which the ranges of the model's channels are measured. Raises ModelError if the weights are damaged, or do not match
+        the config.
         """
-        self._segments = segments
-        self._architecture = FAMILIES[settings.config["architectures"][0]]
-        self._weights = Weights(settings)
-        self._weights.check(weight_shapes(settings.config, self._architecture.prefix, self._architecture.head))
+        self._use_segment_ids = use_segment_ids
+        self._architecture = architecture_of(config)
+        self._weights = Weights(config)
+        self._weights.check(weight_shapes(config.json, self._architecture))
         at = f"{self._architecture.prefix}embeddings."
-        self._words, self._positions, self._types = (
-            self._weights.rows(f"{at}{kind}_embeddings.weight") for kind in ("word", "position", "token_type")
+        self._word_embeddings, self._position_embeddings, self._segment_embeddings = (
+            self._weights.stored(f"{at}{kind}_embeddings.weight") for kind in ("word", "position", "token_type")
         )
-        self._session = self._open(settings, sample)
+        self._session = self._open_session(config, sample_batches)
 
-    def _open(self, settings: ModelConfig, sample: Callable[[], Iterable[Batch]]) -> Any:
-        """A session on the graph in the cache, or on one that is built now and kept."""
-        path = graph_path(self._weights, settings)
+    def _open_session(self, config: ModelConfig, sample_batches: Callable[[], Iterable[Batch]]) -> Any:
+        """A session with the graph in the cache, or with one that is built now and cached."""
+        path = graph_path(self._weights, config)
         try:
             return _session(read_graph(path))
-        except Exception:  # there is none, or one damaged since: onnxruntime's errors have no class of their own
+        except Exception:  # missing or damaged: onnxruntime's errors have no class of their own
             build = partial(
-                build_graph, self._weights.array, settings.config, self._architecture, signed=has_byte_products()
+                build_graph, self._weights.array, config.json, self._architecture, signed=has_int8_dot_product()
             )
-            norms = rounded_norms(settings.config, self._architecture)
-            graph = build(ranges=self._ranges(_session(build(ranges=None)), list(norms), sample()))
-        _keep(path, graph)
+            norms = quantized_norms(config.json, self._architecture)
+            graph = build(ranges=self._measure_ranges(_session(build(ranges=None)), list(norms), sample_batches()))
+        _cache_graph(path, graph)
         return _session(graph)
 
-    def _ranges(self, session: Any, norms: list[str], sample: Iterable[Batch]) -> dict[str, Range] | None:
-        """The ranges of the normalisations' outputs; None where one is not a number, as the weights are then damaged."""
-        seen: list[list[NDArray[np.float32]]] = []
-        for batch in sample:
-            there = batch.mask.reshape(-1).astype(bool)
-            seen.append([values[there] for values in session.run(norms, self._feed(batch))])
-        found = {}
-        for norm, *parts in zip(norms, *seen, strict=True):
+    def _measure_ranges(
+        self, session: Any, norms: list[str], batches: Iterable[Batch]
+    ) -> dict[str, ChannelRange] | None:
+        """The ranges of the normalizations' outputs; None if a value is not finite, as the weights are then damaged."""
+        outputs: list[list[NDArray[np.float32]]] = []
+        for batch in batches:
+            is_token = batch.mask.reshape(-1).astype(bool)
+            outputs.append([values[is_token] for values in session.run(norms, self._inputs(batch))])
+        ranges = {}
+        for norm, *parts in zip(norms, *outputs, strict=True):
             values = np.concatenate(parts)
             if not np.isfinite(values).all():
                 return None
-            found[norm] = Range(values.min(axis=0), values.max(axis=0), values.mean(axis=0))
-        return found
+            ranges[norm] = ChannelRange(values.min(axis=0), values.max(axis=0), values.mean(axis=0))
+        return ranges
 
     def __call__(self, batch: Batch) -> NDArray[np.float32]:
-        """Logits of a batch of n pairs: float32 of shape (n,)."""
-        logits: NDArray[np.float32] = self._session.run(["logits"], self._feed(batch))[0]
+        """The logits of a batch of n pairs: float32 of shape (n,)."""
+        logits: NDArray[np.float32] = self._session.run(["logits"], self._inputs(batch))[0]
         return logits[:, 0]
 
-    def _feed(self, batch: Batch) -> dict[str, Any]:
+    def _inputs(self, batch: Batch) -> dict[str, Any]:
         """The graph's inputs for a batch."""
         rows, length = batch.ids.shape
         first = self._architecture.first_position
-        positions = np.arange(first, first + length).clip(max=len(self._positions) - 1)  # of padding at most
-        x = floats(self._words, batch.ids) + floats(self._positions, positions)
-        x += floats(self._types, batch.types) if self._segments else floats(self._types, 0)
+        last = len(self._position_embeddings) - 1  # only padding goes beyond
+        positions = np.arange(first, first + length).clip(max=last)
+        x = to_float32(self._word_embeddings[batch.ids]) + to_float32(self._position_embeddings[positions])
+        x += to_float32(self._segment_embeddings[batch.segment_ids if self._use_segment_ids else 0])
         return {
             "x": x.reshape(rows * length, -1),
             "shape": np.array(x.shape, dtype=np.int64),
             "lengths": batch.mask.sum(axis=1, dtype=np.int32),
-            "padded": np.array(length < LONG),
+            "padded": np.array(length < UNPADDED_LENGTH),
         }
 
 
@@ -157,20 +167,20 @@ def _session(graph: bytes) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # One call a core shares no work and waits for nobody.
+    # Calls run in parallel, one per core; each is computed by a single thread, which never waits for another.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # its errors are raised as well
+    options.log_severity_level = 4  # errors are raised as well
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def graph_path(weights: Weights, settings: ModelConfig) -> Path:
-    """Where a model's graph is kept: another content, kind of processor or version of this module has another place."""
-    use = f"{GRAPH_VERSION} {has_byte_products()}"
-    return cache_folder() / f"{weights.checksum(use, settings.folder / 'config.json')}.graph"
+def graph_path(weights: Weights, config: ModelConfig) -> Path:
+    """The path of a model's graph in the cache; it depends on the model's content, the kind of processor and GRAPH_VERSION."""
+    salt = f"{GRAPH_VERSION} {has_int8_dot_product()}"
+    return cache_folder() / f"{weights.checksum(salt, config.folder / 'config.json')}.graph"
 
 
 def cache_folder() -> Path:
-    """Where graphs are kept: ``bioqa`` in XDG_CACHE_HOME, else in ~/.cache; a user without a home has none kept."""
+    """The folder of cached graphs: bioqa/int8 in XDG_CACHE_HOME or ~/.cache; for a user without a home one that cannot exist."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     try:
         folder = Path(base) if base else Path.home() / ".cache"
@@ -180,33 +190,25 @@ def cache_folder() -> Path:
 
 
 def read_graph(path: Path) -> bytes:
-    """A kept graph. Raises OSError, or ValueError where the file is not as it was written."""
-    kept = path.read_bytes()
-    graph = kept[:-CHECKSUM]
-    if hashlib.sha256(graph).digest() != kept[-CHECKSUM:]:
+    """A cached graph. Raises OSError if the file cannot be read, ValueError if it is not as it was written."""
+    content = path.read_bytes()
+    graph = content[:-CHECKSUM_BYTES]
+    if hashlib.sha256(graph).digest() != content[-CHECKSUM_BYTES:]:
         raise ValueError(f"{path} is damaged")
     return graph
 
 
-def _keep(path: Path, graph: bytes) -> None:
-    """Write the graph whole or not at all; a place that cannot be written costs the next start a second, no more."""
-    try:
+def _cache_graph(path: Path, graph: bytes) -> None:
+    """Write the graph to the cache; if that fails, the next start only takes a second longer."""
+    with suppress(OSError, OutputError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            part = Path(file.name)
-            try:
-                file.write(graph + hashlib.sha256(graph).digest())
-                file.flush()
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
-    except OSError:
-        return
+        with replacing(path) as part:
+            part.write_bytes(graph + hashlib.sha256(graph).digest())
 
 
 @cache
-def has_byte_products() -> bool:
-    """Whether the processor adds up products of unsigned and signed bytes exactly (VNNI, AMX; every ARM does)."""
+def has_int8_dot_product() -> bool:
+    """Whether the processor sums products of unsigned and signed bytes exactly (VNNI, AMX; every ARM does)."""
     if platform.machine().lower() in ("arm64", "aarch64"):
         return True
     try:

@@ -1,17 +1,17 @@
-"""BERT as an ONNX graph whose matrix products are 8-bit: how the weights of a folder become what onnxruntime runs.
+"""BERT as an ONNX graph with 8-bit matrix products: from the weights of a folder to what onnxruntime runs.
 
-Weights are rounded once, symmetrically, with a scale for each output. Activations are rounded as they come, with a scale for each
-token, so that a pair's score does not depend on the pairs beside it. Attention, normalisation and GELU stay fp32. Of the last
-layer only the first position is computed, since the head reads nothing else.
+Weights are quantized once, symmetrically, with one scale per output. Activations are quantized at run time with one scale per
+token, so that a pair's score does not depend on the pairs beside it. Attention, normalization and GELU stay fp32. The last layer
+is computed at the first position only, since the head reads nothing else.
 
-A few channels of a BERT are far larger than the rest, which would leave these few of the 256 steps. So what goes from a
-normalisation into a linear layer is shifted by its mean and divided, and the weights multiplied, by a factor for each channel that
-makes both even (SmoothQuant, Xiao and others, 2023, with strength 0.5). The ranges of the channels are measured once, by a graph
-without this, on a few sentences.
+A few channels of a BERT are far larger than the rest, which would leave the others only a few of the 256 steps. So the output of a
+normalization, before it enters a linear layer, is centred and divided by one factor per channel, and the weights are multiplied by
+it; the factors balance the two (SmoothQuant, Xiao and others, 2023, with strength 0.5). The ranges of the channels are measured
+once on a few sentences, with a graph that does not do this.
 
-Inputs: ``x`` float32 (n · length, width), the summed embeddings of n rows before their normalisation; ``shape`` int64
-[n, length, width]; ``lengths`` int32 (n,), tokens of each row, the rest being padding at its end; ``padded`` bool, whether there is
-padding at all, as attention is faster without. Output: ``logits`` float32 (n, 1).
+Inputs: ``x`` float32 (n · length, width), the summed embeddings of n rows before their normalization; ``shape`` int64
+[n, length, width]; ``lengths`` int32 (n,), the number of tokens of each row, followed by padding; ``padded`` bool, whether there is
+any padding, as attention is faster without. Output: ``logits`` float32 (n, 1).
 """
 
 from collections.abc import Callable, Mapping
@@ -20,64 +20,68 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bioqa.rerank.model_folder.architectures import Architecture, Array
+from bioqa.rerank.model_folder.architectures import Architecture
+from bioqa.rerank.model_folder.weights import Array
 
 MICROSOFT = "com.microsoft"
 OPSET, IR_VERSION = 21, 10
-GELU_LEAST = 0.17
-"""GELU's smallest value is -0.17: its outputs need few of the 256 steps below zero."""
+GELU_MIN = 0.17
+"""GELU's minimum is -0.17: its outputs need only a few of the 256 steps below zero."""
 
 
-class Range(NamedTuple):
-    """Least, greatest and mean value of each channel: float32 of shape (width,)."""
+class ChannelRange(NamedTuple):
+    """Minimum, maximum and mean of each channel: float32 of shape (width,)."""
 
-    least: Array
-    most: Array
+    min: Array
+    max: Array
     mean: Array
 
 
-class _Normed(NamedTuple):
-    """Names of a normalisation's output, of its input in the graph, and of its weights."""
+class _NormOutput(NamedTuple):
+    """The names of a normalization's output and input in the graph, and of its weights."""
 
     x: str
-    before: str
-    name: str
+    input: str
+    weights: str
 
 
-def rounded_norms(config: dict[str, Any], architecture: Architecture) -> dict[str, tuple[str, ...]]:
-    """The normalisations whose outputs are rounded, each with the linear layers that read them; not the one that the last layer
-    makes of first positions alone.
+def quantized_norms(config: dict[str, Any], architecture: Architecture) -> dict[str, tuple[str, ...]]:
+    """The normalizations whose outputs are quantized, each with the linear layers that read them; without the one in the last
+    layer, which has first positions only.
     """
-    found = {}
+    readers = {}
     norm = f"{architecture.prefix}embeddings.LayerNorm"
     layers = config["num_hidden_layers"]
     for layer in range(layers):
         at = f"{architecture.prefix}encoder.layer.{layer}."
-        found[norm] = tuple(f"{at}attention.self.{part}" for part in ("query", "key", "value"))
+        readers[norm] = tuple(f"{at}attention.self.{part}" for part in ("query", "key", "value"))
         if layer < layers - 1:
-            found[f"{at}attention.output.LayerNorm"] = (f"{at}intermediate.dense",)
+            readers[f"{at}attention.output.LayerNorm"] = (f"{at}intermediate.dense",)
         norm = f"{at}output.LayerNorm"
-    return found
+    return readers
 
 
-class _Evened:
-    """The weights of linear layers for inputs that are shifted and divided by channel, and those normalisations."""
+class SmoothedWeights:
+    """A model's weights by name, with those of linear layers changed for smoothed inputs; ``norms`` are the weight and bias of
+    the normalizations that produce these inputs.
+    """
 
     def __init__(
-        self, weight: Callable[[str], Array], norms: Mapping[str, tuple[str, ...]], ranges: Mapping[str, Range]
+        self, weight: Callable[[str], Array], norms: Mapping[str, tuple[str, ...]], ranges: Mapping[str, ChannelRange]
     ) -> None:
         self._weight = weight
         self._inputs: dict[str, tuple[Array, Array]] = {}
         self.norms: dict[str, tuple[Array, Array]] = {}
         for norm, layers in norms.items():
-            least, most, mean = ranges[norm]
-            inputs = np.maximum(most - mean, mean - least)
+            low, high, mean = ranges[norm]
+            inputs = np.maximum(high - mean, mean - low)
             weights = np.max([np.abs(weight(f"{layer}.weight")).max(axis=0) for layer in layers], axis=0)
-            factor = np.sqrt(_not_small(inputs) / _not_small(weights)).astype(np.float32)
+            factor = np.sqrt(_clip_small(inputs) / _clip_small(weights)).astype(np.float32)
             self.norms[norm] = weight(f"{norm}.weight") / factor, (weight(f"{norm}.bias") - mean) / factor
             self._inputs |= dict.fromkeys(layers, (factor, mean))
 
     def __call__(self, name: str) -> Array:
+        """A weight by its name: float32."""
         layer, _, kind = name.rpartition(".")
         if layer not in self._inputs:
             return self._weight(name)
@@ -86,13 +90,13 @@ class _Evened:
         return weight * factor if kind == "weight" else self._weight(name) + weight @ mean
 
 
-def _not_small(values: Array) -> Array:
-    """The values, none below a quarter of the middle one, as a channel at rest may move with another text."""
+def _clip_small(values: Array) -> Array:
+    """The values, raised to at least a quarter of their median, as a channel that is small here may be larger for another text."""
     return np.maximum(values, max(float(np.median(values)) / 4, 1e-9))
 
 
 class _Graph:
-    """A list of nodes that grows; ``op`` gives the name of a node's output."""
+    """A growing list of nodes; ``op`` adds one and returns the name of its output."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -127,24 +131,24 @@ class _Bert:
         config: dict[str, Any],
         architecture: Architecture,
         signed: bool,
-        ranges: Mapping[str, Range] | None,
+        ranges: Mapping[str, ChannelRange] | None,
     ) -> None:
         self.graph = _Graph()
         self.config = config
         self.architecture = architecture
         self.signed = signed
-        norms = rounded_norms(config, architecture)
+        norms = quantized_norms(config, architecture)
         self.measured = list(norms) if ranges is None else []
-        evened = None if ranges is None else _Evened(weight, norms, ranges)
-        self.weight: Callable[[str], Array] = evened or weight
-        self.evened = evened.norms if evened else {}
+        smoothed = None if ranges is None else SmoothedWeights(weight, norms, ranges)
+        self.weight: Callable[[str], Array] = smoothed or weight
+        self.smoothed_norms = smoothed.norms if smoothed else {}
         self.width: int = config["hidden_size"]
         constant = self.graph.constant
-        self.middle = constant(np.array(128, dtype=np.uint8))
-        self.gelu_zero = constant(np.array(16, dtype=np.uint8))
+        self.zero_point = constant(np.array(128, dtype=np.uint8))
+        self.gelu_zero_point = constant(np.array(16, dtype=np.uint8))
         self.one = constant(np.array(1, dtype=np.float32))
         self.last_axis = constant(np.array([1], dtype=np.int64))
-        self.flat = constant(np.array([-1, self.width], dtype=np.int64))
+        self.rows_shape = constant(np.array([-1, self.width], dtype=np.int64))
 
     def build(self) -> bytes:
         from onnx import TensorProto, helper
@@ -171,30 +175,30 @@ class _Bert:
         model: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString()
         return model
 
-    def layer(self, at: str, normed: _Normed, *, last: bool) -> _Normed:
-        """One encoder layer on rows of (tokens, width); of the last one only the first position of each pair."""
+    def layer(self, at: str, normed: _NormOutput, *, last: bool) -> _NormOutput:
+        """One encoder layer on rows of (tokens, width); the last one at the first position of each pair only."""
         op, constant = self.graph.op, self.graph.constant
-        x, even = normed.x, self.even(normed)
-        rounded = self.rounded(even)
+        x, smoothed = normed.x, self.smoothed(normed)
+        quantized = self.quantized(smoothed)
         parts = {
-            part: op("Reshape", self.product(rounded, f"{at}attention.self.{part}"), "shape")
+            part: op("Reshape", self.product(quantized, f"{at}attention.self.{part}"), "shape")
             for part in ("key", "value", *(() if last else ("query",)))
         }
         if last:
             first = constant(np.array(0, dtype=np.int64))
-            x, even = (op("Gather", op("Reshape", rows, "shape"), first, axis=1) for rows in (x, even))
-            query = self.product(self.rounded(even), f"{at}attention.self.query")
+            x, smoothed = (op("Gather", op("Reshape", rows, "shape"), first, axis=1) for rows in (x, smoothed))
+            query = self.product(self.quantized(smoothed), f"{at}attention.self.query")
             parts["query"] = op("Reshape", query, constant(np.array([-1, 1, self.width], dtype=np.int64)))
-        attended = op("Reshape", self.attention(at, parts), self.flat)
+        attended = op("Reshape", self.attention(at, parts), self.rows_shape)
         normed = self.add_and_norm(
-            self.product(self.rounded(attended), f"{at}attention.output.dense"), x, f"{at}attention.output"
+            self.product(self.quantized(attended), f"{at}attention.output.dense"), x, f"{at}attention.output"
         )
-        inner = self.product(self.rounded(self.even(normed)), f"{at}intermediate.dense")
+        inner = self.product(self.quantized(self.smoothed(normed)), f"{at}intermediate.dense")
         inner = op("BiasGelu", inner, self.parameter(f"{at}intermediate.dense.bias"), domain=MICROSOFT)
-        return self.add_and_norm(self.product(self.rounded_gelu(inner), f"{at}output.dense"), normed.x, f"{at}output")
+        return self.add_and_norm(self.product(self.quantized_gelu(inner), f"{at}output.dense"), normed.x, f"{at}output")
 
     def attention(self, at: str, parts: dict[str, str]) -> str:
-        """Attention of (n, length, width) to itself; with a mask only where there is padding."""
+        """Self-attention of (n, length, width), with a mask only if there is padding."""
         from onnx import helper
 
         bias = np.concatenate([self.weight(f"{at}attention.self.{part}.bias") for part in ("query", "key", "value")])
@@ -214,53 +218,53 @@ class _Bert:
             branches[branch] = helper.make_graph([node], branch, [], [info])
         return self.graph.op("If", "padded", **branches)
 
-    def rounded(self, x: str) -> tuple[str, str, str]:
+    def quantized(self, x: str) -> tuple[str, str, str]:
         """``x`` as bytes around 128, its zero point, and the scale of each row."""
         op, constant = self.graph.op, self.graph.constant
         largest = op("ReduceMax", op("Abs", x), self.last_axis, keepdims=0)
         scale = op("Mul", largest, constant(np.array(1 / 127, dtype=np.float32)))
         scale = op("Max", scale, constant(np.array(1e-9, dtype=np.float32)))
-        return self._bytes(x, scale, self.middle)
+        return self._bytes(x, scale, self.zero_point)
 
-    def rounded_gelu(self, x: str) -> tuple[str, str, str]:
-        """``rounded`` for the outputs of GELU."""
+    def quantized_gelu(self, x: str) -> tuple[str, str, str]:
+        """``quantized`` for the outputs of GELU."""
         op, constant = self.graph.op, self.graph.constant
         largest = op("ReduceMax", x, self.last_axis, keepdims=0)
         scale = op("Mul", largest, constant(np.array(1 / 239, dtype=np.float32)))
-        scale = op("Max", scale, constant(np.array(GELU_LEAST / 16, dtype=np.float32)))
-        return self._bytes(x, scale, self.gelu_zero)
+        scale = op("Max", scale, constant(np.array(GELU_MIN / 16, dtype=np.float32)))
+        return self._bytes(x, scale, self.gelu_zero_point)
 
     def _bytes(self, x: str, scale: str, zero: str) -> tuple[str, str, str]:
         op = self.graph.op
         zeros = op("Expand", zero, op("Shape", scale))
         return op("QuantizeLinear", x, scale, zeros, axis=0), zero, op("Unsqueeze", scale, self.last_axis)
 
-    def product(self, rounded: tuple[str, str, str], name: str) -> str:
-        """Rows times the weights of a linear layer, without its bias: float32 (tokens, outputs)."""
+    def product(self, quantized: tuple[str, str, str], name: str) -> str:
+        """The product of rows with the weights of a linear layer, without its bias: float32 (tokens, outputs)."""
         op, constant = self.graph.op, self.graph.constant
-        values, zero, row_scale = rounded
+        values, zero, row_scale = quantized
         weight, scale = quantize(self.weight(f"{name}.weight"))
         if self.signed:
             extra = [zero]
         else:
             weight = (weight.astype(np.int16) + 128).astype(np.uint8)
-            extra = [zero, self.middle]
+            extra = [zero, self.zero_point]
         inputs = [values, constant(weight), self.one, constant(scale), *extra]
         return op("Mul", op("MatMulIntegerToFloat", *inputs, domain=MICROSOFT), row_scale)
 
-    def add_and_norm(self, x: str, residual: str, at: str) -> _Normed:
+    def add_and_norm(self, x: str, residual: str, at: str) -> _NormOutput:
         x = self.graph.op("Add", self.graph.op("Add", x, self.parameter(f"{at}.dense.bias")), residual)
         return self.norm(x, f"{at}.LayerNorm")
 
-    def norm(self, x: str, name: str) -> _Normed:
+    def norm(self, x: str, name: str) -> _NormOutput:
         weights = self.parameter(f"{name}.weight"), self.parameter(f"{name}.bias")
-        return _Normed(self._norm(x, *weights, output=name), x, name)
+        return _NormOutput(self._norm(x, *weights, output=name), x, name)
 
-    def even(self, normed: _Normed) -> str:
-        """A normalisation's output as the linear layers read it."""
-        if normed.name not in self.evened:
+    def smoothed(self, normed: _NormOutput) -> str:
+        """A normalization's output as the linear layers read it."""
+        if normed.weights not in self.smoothed_norms:
             return normed.x
-        return self._norm(normed.before, *map(self.graph.constant, self.evened[normed.name]))
+        return self._norm(normed.input, *map(self.graph.constant, self.smoothed_norms[normed.weights]))
 
     def _norm(self, x: str, weight: str, bias: str, output: str = "") -> str:
         epsilon = self.config["layer_norm_eps"]
@@ -282,13 +286,13 @@ def build_graph(
     architecture: Architecture,
     *,
     signed: bool,
-    ranges: Mapping[str, Range] | None,
+    ranges: Mapping[str, ChannelRange] | None,
 ) -> bytes:
     """The serialized graph of a model.
 
-    ``weight`` gives a float array by name. ``signed``: weights as int8, which processors without instructions for sums of byte
-    products (VNNI, AMX, dot product) add up with saturation; else as uint8 around 128, exact everywhere. ``ranges``: those of the
-    outputs of ``rounded_norms``; without, nothing is made even, and the graph has these outputs too, under their names.
+    ``weight`` returns a float array by name. ``signed``: weights as int8, whose products processors without instructions for them
+    (VNNI, AMX, dot product) sum with saturation; else as uint8 around 128, exact everywhere. ``ranges``: those of the outputs of
+    ``quantized_norms``; if None, nothing is smoothed, and the graph has these outputs too, under their names.
     """
     return _Bert(weight, config, architecture, signed, ranges).build()
 

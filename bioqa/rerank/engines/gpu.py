@@ -1,18 +1,17 @@
-"""gpu: cross-encoders of the BERT and XLM-RoBERTa families in 16-bit numbers on CUDA GPUs, without padding.
+"""gpu: cross-encoders of the BERT and XLM-RoBERTa families in 16-bit floats on CUDA GPUs, without padding.
 
-The tokens of a batch stand one after another, as (tokens, width); attention alone takes the pairs apart (FlashAttention through
-``torch.nn.attention.varlen``). Products add up in fp32; their operands and what goes from layer to layer are bf16, or fp16 on GPUs
-before compute capability 8, which have no bf16. Embeddings and the head are fp32. Of the last layer only the first position is
-computed, since the head reads nothing else.
+The tokens of a batch are packed one pair after another, as (tokens, width); only attention separates the pairs (FlashAttention
+through ``torch.nn.attention.varlen``). Products accumulate in fp32; their operands and what passes between layers are bf16, or fp16
+on GPUs before compute capability 8, which have no bf16. Embeddings and the head are fp32. The last layer is computed at the first
+position only, since the head reads nothing else.
 
-Scores are documented to 0.05 logits: those of the default reranker on abstracts and snippets were in bf16 within 0.022 of the exact
-ones (0.004 on average; in fp16 0.006 and 0.0005), and within 0.006 of their own beside other pairs, as products of other sizes add
-up in another order.
+Scores are documented to 0.05 logits: in bf16, those of the default reranker on abstracts and snippets were within 0.022 of the
+exact ones (0.004 on average; in fp16 0.006 and 0.0005). A pair's score varied by up to 0.006 with the pairs beside it, as products
+of other sizes sum in another order.
 
-Batches are meant to be computed for longer than their launches take, and many are launched before any is waited for. So CUDA
-graphs, which need shapes that repeat, and ``torch.compile``, which takes half a minute of every start for the few operations
-between the products that it could join, are left out. None of this has been measured on a GPU yet (``benchmarks/rerank_gpu.py``
-does).
+Batches are meant to take longer to compute than to launch, and many are launched before the first is waited for. So neither CUDA
+graphs, which need shapes that repeat, nor ``torch.compile``, which takes half a minute of every start for the few operations
+between the products that it could fuse, are used. None of this has been measured on a GPU yet (``benchmarks/rerank_gpu.py`` does).
 """
 
 from collections.abc import Callable
@@ -22,48 +21,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioqa.rerank.batching import Batch
-from bioqa.rerank.engines.exact_bert import weight_shapes
-from bioqa.rerank.model_folder.architectures import FAMILIES, Weights
+from bioqa.rerank.engines.network import PendingLogits
+from bioqa.rerank.model_folder.architectures import architecture_of, weight_shapes
 from bioqa.rerank.model_folder.config import ModelConfig
+from bioqa.rerank.model_folder.weights import Weights
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from bioqa.rerank.engines.exact import Deferred
-
 DEVICES = ("cuda",)
-"""Kinds of devices that the engine is offered on. The code runs on "cpu" as well, where tests look at it, but slowly."""
+"""Kinds of devices that the engine is offered on. The code also runs on "cpu", as tests do, but slowly."""
 
-PAIR_TOKENS = 1024
-"""Tokens of a batch for each pair of the batch size: 32 make 32,768, some ten milliseconds of BERT-base on a data centre's GPU."""
+TOKENS_PER_PAIR = 1024
+"""Tokens in a batch for each pair of the batch size: 32 give 32,768, some ten milliseconds of BERT-base on a data centre GPU."""
 
 
 class Spans(NamedTuple):
-    """Where the rows of n pairs begin in a packed tensor of T rows: ``starts`` int32 (n + 1,), from 0 to T; ``longest`` in rows."""
+    """Where n pairs begin in a packed tensor of T rows: ``starts`` int32 (n + 1,), from 0 to T; ``longest`` is a number of rows."""
 
     starts: "Tensor"
     longest: int
 
 
 class Packed(NamedTuple):
-    """The tokens of n pairs, one after another: ``ids``, ``types`` and ``positions`` int32 (T,)."""
+    """The tokens of n pairs, one after another: ``ids``, ``segment_ids`` and ``positions`` int32 (T,)."""
 
     ids: "Tensor"
-    types: "Tensor"
+    segment_ids: "Tensor"
     positions: "Tensor"
     spans: Spans
 
 
 class Linear(NamedTuple):
-    """Also the scale and shift of a normalisation."""
+    """A linear layer, or the scale and shift of a normalization."""
 
     weight: "Tensor"
     bias: "Tensor"
 
 
 class Layer(NamedTuple):
-    """An encoder layer's weights; ``attention`` gives query, key and value side by side."""
+    """An encoder layer's weights; ``attention`` produces query, key and value side by side."""
 
     attention: Linear
     attended: Linear
@@ -74,39 +72,41 @@ class Layer(NamedTuple):
 
 
 Attend = Callable[["Tensor", "Tensor", "Tensor", Spans, Spans], "Tensor"]
-"""Attention of packed queries (Tq, heads, size) to packed keys and values (T, heads, size), each pair to itself: (Tq, heads, size).
-The spans are those of the queries, then those of the keys.
+"""Attention of packed queries (Tq, heads, size) to packed keys and values (T, heads, size) of the same pair: (Tq, heads, size).
+The spans are those of the queries and of the keys.
 """
 
 
-def attend_packed(query: "Tensor", key: "Tensor", value: "Tensor", asking: Spans, asked: Spans) -> "Tensor":
+def attend_packed(query: "Tensor", key: "Tensor", value: "Tensor", query_spans: Spans, key_spans: Spans) -> "Tensor":
     """``Attend`` by FlashAttention, which needs PyTorch 2.10 and a GPU of compute capability 8."""
     from torch.nn.attention.varlen import varlen_attn
 
-    found = varlen_attn(query, key, value, asking.starts, asked.starts, asking.longest, asked.longest)
-    assert not isinstance(found, tuple)
-    return found
+    context = varlen_attn(
+        query, key, value, query_spans.starts, key_spans.starts, query_spans.longest, key_spans.longest
+    )
+    assert not isinstance(context, tuple)
+    return context
 
 
-def attend_padded(query: "Tensor", key: "Tensor", value: "Tensor", asking: Spans, asked: Spans) -> "Tensor":
-    """``Attend`` on any device, by padding the pairs for this step alone."""
+def attend_padded(query: "Tensor", key: "Tensor", value: "Tensor", query_spans: Spans, key_spans: Spans) -> "Tensor":
+    """``Attend`` on any device: the pairs are padded for this step only."""
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 
-    q_places, k_places = _places(asking, len(query)), _places(asked, len(key))
-    lengths = asked.starts.diff()
-    mask = torch.arange(asked.longest, device=key.device) < lengths[:, None]
-    found = scaled_dot_product_attention(
-        _padded(query, q_places, asking),
-        _padded(key, k_places, asked),
-        _padded(value, k_places, asked),
+    query_places, key_places = _padded_places(query_spans, len(query)), _padded_places(key_spans, len(key))
+    lengths = key_spans.starts.diff()
+    mask = torch.arange(key_spans.longest, device=key.device) < lengths[:, None]
+    context = scaled_dot_product_attention(
+        _pad(query, query_places, query_spans),
+        _pad(key, key_places, key_spans),
+        _pad(value, key_places, key_spans),
         attn_mask=mask[:, None, None, :],
     )
-    return found.transpose(1, 2).flatten(0, 1).index_select(0, q_places)
+    return context.transpose(1, 2).flatten(0, 1).index_select(0, query_places)
 
 
-def _places(spans: Spans, rows: int) -> "Tensor":
-    """The places of packed rows in a rectangle (n · longest) of the pairs: int64 (rows,)."""
+def _padded_places(spans: Spans, rows: int) -> "Tensor":
+    """The indices of packed rows in a padded rectangle (n · longest) of the pairs: int64 (rows,)."""
     import torch
 
     lengths = spans.starts.diff()
@@ -114,15 +114,15 @@ def _places(spans: Spans, rows: int) -> "Tensor":
     return torch.arange(rows, device=lengths.device) + skipped.repeat_interleave(lengths, output_size=rows)
 
 
-def _padded(rows: "Tensor", places: "Tensor", spans: Spans) -> "Tensor":
+def _pad(rows: "Tensor", places: "Tensor", spans: Spans) -> "Tensor":
     """Packed rows (T, heads, size) as (n, heads, longest, size), zeros elsewhere."""
     pairs = len(spans.starts) - 1
-    whole = rows.new_zeros(pairs * spans.longest, *rows.shape[1:]).index_copy_(0, places, rows)
-    return whole.view(pairs, spans.longest, *rows.shape[1:]).transpose(1, 2)
+    padded = rows.new_zeros(pairs * spans.longest, *rows.shape[1:]).index_copy_(0, places, rows)
+    return padded.view(pairs, spans.longest, *rows.shape[1:]).transpose(1, 2)
 
 
-def working_type(device: "torch.device") -> "torch.dtype":
-    """bf16, or fp16 where a GPU has no bf16: its range is smaller, and a model whose activations leave it is told to use exact."""
+def working_dtype(device: "torch.device") -> "torch.dtype":
+    """bf16, or fp16 on a GPU without bf16. The range of fp16 is smaller; a model that exceeds it needs the engine exact."""
     import torch
 
     old = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] < 8
@@ -130,7 +130,7 @@ def working_type(device: "torch.device") -> "torch.dtype":
 
 
 def best_attention(device: "torch.device", dtype: "torch.dtype", heads: int, size: int) -> Attend:
-    """``attend_packed`` where it runs with heads of such a size, as a trial shows, else ``attend_padded``."""
+    """``attend_packed`` if a trial shows that it runs with heads of this size, else ``attend_padded``."""
     import torch
 
     if device.type != "cuda":
@@ -139,54 +139,54 @@ def best_attention(device: "torch.device", dtype: "torch.dtype", heads: int, siz
     spans = Spans(torch.tensor([0, 1, 3], dtype=torch.int32, device=device), 2)
     try:
         attend_packed(rows, rows, rows, spans, spans).cpu()
-    except (ImportError, RuntimeError):  # an older PyTorch, or an older GPU, or a size that the kernel does not take
+    except (ImportError, RuntimeError):  # an older PyTorch or GPU, or a size that the kernel does not support
         return attend_padded
     return attend_packed
 
 
 class GpuNetwork:
-    """The model; it keeps no state between calls, so any number of threads may call it."""
+    """The network; it keeps no state between calls, so any number of threads may call it."""
 
     def __init__(
-        self, settings: ModelConfig, device: str, *, segments: bool, dtype: "torch.dtype | None" = None
+        self, config: ModelConfig, device: str, *, use_segment_ids: bool, dtype: "torch.dtype | None" = None
     ) -> None:
-        """Read the weights onto a device.
+        """Load the weights onto a device.
 
-        ``segments``: the tokenizer gives segment ids. ``dtype`` is by default what ``working_type`` says.
+        ``use_segment_ids``: whether the tokenizer provides segment ids. ``dtype``: that of ``working_dtype`` by default.
 
-        Raises ModelError where the weights are damaged or of other names.
+        Raises ModelError if the weights are damaged, or do not match the config.
         """
         import torch
 
-        config = settings.config
-        family = FAMILIES[config["architectures"][0]]
-        self._weights = Weights(settings)
-        self._weights.check(weight_shapes(config, family.prefix, family.head))
-        self._segments = segments
-        self._first_position = family.first_position
-        self._epsilon: float = config["layer_norm_eps"]
-        self._heads: int = config["num_attention_heads"]
-        self._width: int = config["hidden_size"]
+        architecture = architecture_of(config)
+        self._weights = Weights(config)
+        self._weights.check(weight_shapes(config.json, architecture))
+        self._use_segment_ids = use_segment_ids
+        self._first_position = architecture.first_position
+        self._epsilon: float = config.json["layer_norm_eps"]
+        self._heads: int = config.json["num_attention_heads"]
+        self._width: int = config.json["hidden_size"]
         self._device = torch.device(device)
-        self._type = dtype or working_type(self._device)
-        at = f"{family.prefix}embeddings."
-        self._words, self._segment_rows, self._positions = (
+        self._dtype = dtype or working_dtype(self._device)
+        at = f"{architecture.prefix}embeddings."
+        self._word_embeddings, self._segment_embeddings, self._position_embeddings = (
             self._load(f"{at}{kind}_embeddings.weight") for kind in ("word", "token_type", "position")
         )
         self._embedding_norm = self._linear(f"{at}LayerNorm", dtype=torch.float32)
         self._layers = [
-            self._layer(f"{family.prefix}encoder.layer.{layer}.") for layer in range(config["num_hidden_layers"])
+            self._layer(f"{architecture.prefix}encoder.layer.{layer}.")
+            for layer in range(config.json["num_hidden_layers"])
         ]
-        self._pooler, self._classifier = (self._linear(name, dtype=torch.float32) for name in family.head)
+        self._pooler, self._classifier = (self._linear(name, dtype=torch.float32) for name in architecture.head)
         del self._weights
         with torch.inference_mode():
-            self._attend = best_attention(self._device, self._type, self._heads, self._width // self._heads)
+            self._attend = best_attention(self._device, self._dtype, self._heads, self._width // self._heads)
 
     def _load(self, *names: str, dtype: "torch.dtype | None" = None) -> "Tensor":
-        """Weights, one under another."""
+        """Weights, concatenated along their first dimension."""
         import torch
 
-        parts = [torch.tensor(self._weights.array(name)).to(self._device, dtype or self._type) for name in names]
+        parts = [torch.tensor(self._weights.array(name)).to(self._device, dtype or self._dtype) for name in names]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _linear(self, *names: str, dtype: "torch.dtype | None" = None) -> Linear:
@@ -202,70 +202,75 @@ class GpuNetwork:
             self._linear(f"{at}output.LayerNorm"),
         )
 
-    def __call__(self, batch: Batch) -> "NDArray[np.float32] | Deferred":
-        """Logits of a batch of n pairs, float32 of shape (n,); on a GPU, what waits for them."""
+    def __call__(self, batch: Batch) -> NDArray[np.float32] | PendingLogits:
+        """The logits of a batch of n pairs, float32 of shape (n,); on a GPU, a function that waits for them."""
         import torch
 
         with torch.inference_mode():
             logits = self._logits(self._pack(batch))
             if self._device.type != "cuda":
-                found: NDArray[np.float32] = logits.numpy()
-                return found
+                on_cpu: NDArray[np.float32] = logits.numpy()
+                return on_cpu
             host = torch.empty(len(logits), dtype=logits.dtype, device="cpu", pin_memory=True)
             host.copy_(logits, non_blocking=True)
-            cuda: Any = torch.cuda  # some of it has no types
+            cuda: Any = torch.cuda  # parts of it are untyped
             done = cuda.Event()
             done.record(cuda.current_stream(self._device))
 
         def wait() -> NDArray[np.float32]:
             done.synchronize()
-            there: NDArray[np.float32] = host.numpy()
-            return there
+            copied: NDArray[np.float32] = host.numpy()
+            return copied
 
         return wait
 
     def _pack(self, batch: Batch) -> Packed:
-        """The tokens of a batch on the device, in one copy that nothing waits for.
+        """The tokens of a batch on the device, in a single asynchronous copy.
 
-        Raises IndexError for ids that the embeddings do not have: a GPU would end the whole process's use of it.
+        Raises IndexError for ids beyond the embeddings: on a GPU, one such id would make CUDA unusable for the whole process.
         """
         import torch
 
-        there = batch.mask.astype(np.bool_)
-        ids = batch.ids[there]
-        types = batch.types[there] if self._segments else np.zeros_like(ids)
+        is_token = batch.mask.astype(np.bool_)
+        ids = batch.ids[is_token]
+        segment_ids = batch.segment_ids[is_token] if self._use_segment_ids else np.zeros_like(ids)
         lengths = batch.mask.sum(axis=1)
         starts = np.concatenate([[0], np.cumsum(lengths)])
         positions = np.arange(len(ids)) - np.repeat(starts[:-1], lengths) + self._first_position
-        for rows, used in ((self._words, ids), (self._segment_rows, types), (self._positions, positions)):
-            if used.max() >= len(rows):
+        for table, used in (
+            (self._word_embeddings, ids),
+            (self._segment_embeddings, segment_ids),
+            (self._position_embeddings, positions),
+        ):
+            if used.max() >= len(table):
                 raise IndexError("index out of range in self")
-        parts = (ids, types, positions, starts)
+        parts = (ids, segment_ids, positions, starts)
         flat = torch.from_numpy(np.concatenate(parts).astype(np.int32))
         if self._device.type == "cuda":
             flat = flat.pin_memory().to(self._device, non_blocking=True)
-        ids_there, types_there, positions_there, starts_there = torch.split(flat, [len(part) for part in parts])
-        return Packed(ids_there, types_there, positions_there, Spans(starts_there, int(lengths.max())))
+        split = torch.split(flat, [len(part) for part in parts])
+        return Packed(split[0], split[1], split[2], Spans(split[3], int(lengths.max())))
 
     def _logits(self, packed: Packed) -> "Tensor":
-        """Logits of n pairs, float32 (n,), on the device."""
+        """The logits of n pairs, float32 (n,), on the device."""
         import torch
         from torch.nn.functional import linear
 
         x = self._embed(packed)
         for layer in self._layers[:-1]:
             query, key, value = linear(x, *layer.attention).view(len(x), 3, self._heads, -1).unbind(1)
-            x = self._finish(layer, x, self._attend(query, key, value, packed.spans, packed.spans))
+            x = self._after_attention(layer, x, self._attend(query, key, value, packed.spans, packed.spans))
         x = self._first_positions(self._layers[-1], x, packed.spans)
         return linear(torch.tanh(linear(x.float(), *self._pooler)), *self._classifier)[:, 0]
 
     def _embed(self, packed: Packed) -> "Tensor":
-        """Word, segment and position embeddings, summed and normalised in fp32: (T, width)."""
+        """Word, segment and position embeddings, summed and normalized in fp32: (T, width)."""
         from torch.nn.functional import embedding
 
-        x = embedding(packed.ids, self._words).float()
-        x = x + embedding(packed.types, self._segment_rows) + embedding(packed.positions, self._positions)
-        return self._norm(x, self._embedding_norm).to(self._type)
+        x = embedding(packed.ids, self._word_embeddings).float()
+        x = x + embedding(packed.segment_ids, self._segment_embeddings)
+        x = x + embedding(packed.positions, self._position_embeddings)
+        return self._norm(x, self._embedding_norm).to(self._dtype)
 
     def _first_positions(self, layer: Layer, x: "Tensor", spans: Spans) -> "Tensor":
         """The last layer's output at each pair's first position: (n, width)."""
@@ -275,16 +280,16 @@ class GpuNetwork:
         weight, bias = layer.attention
         first = x.index_select(0, spans.starts[:-1])
         query = linear(first, weight[: self._width], bias[: self._width]).view(len(first), self._heads, -1)
-        both = linear(x, weight[self._width :], bias[self._width :])
-        key, value = both.view(len(x), 2, self._heads, -1).unbind(1)
+        keys_values = linear(x, weight[self._width :], bias[self._width :])
+        key, value = keys_values.view(len(x), 2, self._heads, -1).unbind(1)
         single = Spans(torch.arange(len(first) + 1, dtype=torch.int32, device=x.device), 1)
-        return self._finish(layer, first, self._attend(query, key, value, single, spans))
+        return self._after_attention(layer, first, self._attend(query, key, value, single, spans))
 
-    def _finish(self, layer: Layer, x: "Tensor", found: "Tensor") -> "Tensor":
-        """A layer after its attention, which ``found`` (rows, heads, size) for the rows of ``x`` (rows, width)."""
+    def _after_attention(self, layer: Layer, x: "Tensor", context: "Tensor") -> "Tensor":
+        """The rest of a layer: from its input ``x`` (rows, width) and its attention's ``context`` (rows, heads, size)."""
         from torch.nn.functional import gelu, linear
 
-        x = self._norm(linear(found.flatten(1), *layer.attended) + x, layer.attended_norm)
+        x = self._norm(linear(context.flatten(1), *layer.attended) + x, layer.attended_norm)
         return self._norm(linear(gelu(linear(x, *layer.inner)), *layer.outer) + x, layer.norm)
 
     def _norm(self, x: "Tensor", scale: Linear) -> "Tensor":

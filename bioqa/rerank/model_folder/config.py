@@ -1,7 +1,7 @@
-"""What the JSON files of a model folder say, read the way ``sentence_transformers.CrossEncoder`` (6.2) reads them.
+"""The JSON files of a model folder, interpreted as ``sentence_transformers.CrossEncoder`` (6.2) does.
 
-Two layouts: a plain transformers folder (config.json, to which sentence-transformers before 6 adds its activation),
-and one with a modules.json, whose settings stand in config_sentence_transformers.json and sentence_bert_config.json.
+There are two layouts: a plain transformers folder (config.json, to which sentence-transformers before 6 adds its activation),
+and one with a modules.json, whose settings are in config_sentence_transformers.json and sentence_bert_config.json.
 """
 
 import json
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from bioqa.errors import ModelError
-from bioqa.rerank.activations import DEFAULT, activation_name
+from bioqa.rerank.activations import DEFAULT_ACTIVATION, activation_name
 from bioqa.rerank.model_folder.settings import DEFAULTS, RerankerSettings, read_settings
 
 MODULE_FILES = [
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 ]
-HARMLESS = {
+SUPPORTED_MODULE_SETTINGS = {
     "transformer_task",
     "modality_config",
     "module_output_name",
@@ -25,22 +25,23 @@ HARMLESS = {
     "do_lower_case",
     "unpad_inputs",
 }
-"""Keys of sentence_bert_config.json that are either read here or do not change a score."""
+"""Keys of sentence_bert_config.json that are either read here or do not affect scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """What is known of a model before its weights are read.
 
-    ``config`` is config.json. ``activation`` is a key of ``activations.SCALES``. ``prompt`` is put before every
-    question. ``max_length`` is the length in tokens that the folder sets apart from its tokenizer, or None.
-    ``lower_case`` asks for text to be lower-cased whatever the tokenizer does. ``decision`` is bioqa.json.
+    ``name`` is what messages call the model. ``json`` is config.json. ``activation`` is a key of ``activations.SCALES``.
+    ``prompt`` is prepended to every question. ``max_length`` is the length in tokens that sentence-transformers saved, None if
+    the tokenizer's applies. ``lower_case`` asks for text to be lower-cased whatever the tokenizer does. ``settings`` is
+    bioqa.json.
     """
 
     name: str
     folder: Path
-    config: dict[str, Any]
-    activation: str = DEFAULT
+    json: dict[str, Any]
+    activation: str = DEFAULT_ACTIVATION
     prompt: str = ""
     max_length: int | None = None
     lower_case: bool = False
@@ -50,19 +51,19 @@ class ModelConfig:
 def read_config(name: str, folder: Path) -> ModelConfig:
     """Read and check the folder's JSON files.
 
-    Raises ModelError for what is missing, malformed or no cross-encoder with one label.
+    Raises ModelError if one is missing or malformed, or if the model is not a cross-encoder with one label.
     """
     saved, module = _sentence_transformers(name, folder)
     config = _read_json(folder / "config.json")
     if config is None:
-        raise ModelError(f"{folder} is no model folder: it has no config.json.")
+        raise ModelError(f"{folder} is not a model folder: it has no config.json.")
     _check_config(name, folder, config)
     if not (folder / "modules.json").is_file() and _has_chat_template(folder):
         raise ModelError(f"The reranker {name} formats its pairs with a chat template, which bioqa does not support.")
     return ModelConfig(
         name=name,
         folder=folder,
-        config=config,
+        json=config,
         activation=_activation(name, saved, config),
         prompt=_prompt(name, saved),
         max_length=_module_length(module),
@@ -72,7 +73,7 @@ def read_config(name: str, folder: Path) -> ModelConfig:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, None where there is no such file."""
+    """The object in a JSON file, None if there is no such file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -80,7 +81,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read as JSON ({error}); fetch the model again.") from error
     if not isinstance(content, dict):
-        raise ModelError(f"{path} is not what a model folder holds there: it should be a JSON object.")
+        raise ModelError(f"{path} is not a JSON object, as a model folder should have; fetch the model again.")
     return content
 
 
@@ -92,7 +93,7 @@ def _check_config(name: str, folder: Path, config: dict[str, Any]) -> None:
     if any(a.endswith("ForCausalLM") for a in architectures):
         raise ModelError(f"{name} is a generative model ({architectures[0]}), not a cross-encoder with one label.")
     if "/" in str(config.get("attn_implementation") or ""):
-        raise ModelError(f"The reranker {name} asks for an attention kernel from the hub; bioqa runs no remote code.")
+        raise ModelError(f"The reranker {name} needs an attention kernel from the hub; bioqa does not run remote code.")
     labels = label_count(config)
     if labels != 1:
         raise ModelError(f"The reranker {name} has {labels} labels; a reranker needs a cross-encoder with exactly one.")
@@ -104,9 +105,7 @@ def _architectures(config: dict[str, Any]) -> list[str]:
 
 
 def label_count(config: dict[str, Any]) -> int:
-    """Outputs of the classification head: what the config says, 1 where it is no config of a classifier (as in
-    CrossEncoder).
-    """
+    """The number of outputs of the classification head, by config.json; 1 if it is not a classifier's (as in CrossEncoder)."""
     if not any(a.endswith("ForSequenceClassification") for a in _architectures(config)):
         return 1
     labels = config.get("id2label")
@@ -119,9 +118,7 @@ def _has_chat_template(folder: Path) -> bool:
 
 
 def _sentence_transformers(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """config_sentence_transformers.json and the Transformer module's settings; both empty where there is no
-    modules.json.
-    """
+    """config_sentence_transformers.json and the Transformer module's settings; both empty without a modules.json."""
     path = folder / "modules.json"
     if not path.is_file():
         return {}, {}
@@ -140,26 +137,26 @@ def _check_modules(name: str, path: Path, model_type: str) -> None:
     kinds = [module.rpartition(".")[2] for module in modules]
     if model_type != "CrossEncoder":
         raise ModelError(
-            f"{name} is no cross-encoder but a {model_type} ({' + '.join(kinds)}): it embeds single texts (a "
+            f"{name} is not a cross-encoder but a {model_type} ({' + '.join(kinds)}): it embeds single texts (a "
             "bi-encoder) and cannot score a question with a passage; name a cross-encoder."
         )
     if kinds != ["Transformer"] or not modules[0].startswith("sentence_transformers."):
         raise ModelError(
-            f"The reranker {name} is built of the modules {' + '.join(modules)}; bioqa runs a Transformer alone."
+            f"The reranker {name} consists of the modules {' + '.join(modules)}; bioqa supports a single Transformer."
         )
 
 
 def _check_module(name: str, module: dict[str, Any]) -> None:
-    """Refuse settings of the Transformer module that would change scores and that bioqa does not follow."""
+    """Refuse settings of the Transformer module that would change scores and that bioqa does not support."""
     task = module.get("transformer_task", "feature-extraction")
     if task != "sequence-classification":
         raise ModelError(f"The reranker {name} runs its model for {task!r}, not for sequence classification.")
     if "message" in module.get("modality_config", {}):
         raise ModelError(f"The reranker {name} formats its pairs with a chat template, which bioqa does not support.")
-    strange = sorted(key for key, value in module.items() if value and key not in HARMLESS)
-    if strange:
+    unsupported = sorted(key for key, value in module.items() if value and key not in SUPPORTED_MODULE_SETTINGS)
+    if unsupported:
         raise ModelError(
-            f"The reranker {name} sets {', '.join(strange)} in sentence_bert_config.json, which bioqa cannot follow."
+            f"The reranker {name} sets {', '.join(unsupported)} in sentence_bert_config.json, which bioqa does not support."
         )
 
 
@@ -176,11 +173,11 @@ def _activation(name: str, saved: dict[str, Any], config: dict[str, Any]) -> str
         path = inner["activation_fn"]
     elif path is None:
         path = config.get("sbert_ce_default_activation_function")
-    return DEFAULT if path is None else activation_name(str(path), name)
+    return DEFAULT_ACTIVATION if path is None else activation_name(str(path), name)
 
 
 def _prompt(name: str, saved: dict[str, Any]) -> str:
-    """The default prompt, which sentence-transformers puts before the first text of every pair."""
+    """The default prompt, which sentence-transformers prepends to the first text of every pair."""
     chosen = saved.get("default_prompt_name")
     if chosen is None:
         return ""

@@ -15,45 +15,48 @@ OFFSET_POSITIONS = {
     "xlm-roberta",
     "xlm-roberta-xl",
 }
-"""Models that number positions from pad_token_id + 1, so that many of their position embeddings are never used."""
+"""Models that number positions from pad_token_id + 1, so that their first position embeddings are never used."""
 
 RELATIVE_POSITIONS = {"deberta", "deberta-v2"}
 """Models that can read past max_position_embeddings."""
 
 UNLIMITED = 1e20
-"""From here on transformers takes a tokenizer's model_max_length for "not known" and cuts nothing."""
+"""transformers takes a model_max_length from here on as "unknown" and does not truncate."""
 
 
-def max_length(settings: ModelConfig, tokenizer_length: float, wanted: int | None, special: int) -> int | None:
-    """Tokens of a pair, special ones included, after which it is cut; None where nothing limits the model.
+def choose_max_length(
+    config: ModelConfig, tokenizer_length: float, requested: int | None, special_tokens: int
+) -> int | None:
+    """The maximum length of a pair in tokens, special tokens included; None if nothing limits the model.
 
-    As in sentence-transformers: ``wanted`` if given, else what the folder sets, else the smaller of the tokenizer's
-    length and the model's positions. ``special`` is how many special tokens a pair has. Raises UsageError where
-    ``wanted`` is out of reach.
+    As in sentence-transformers: ``requested`` if given, else what the folder sets, else the smaller of the tokenizer's
+    length and the number of positions. ``special_tokens`` is the number of special tokens of a pair.
+
+    Raises UsageError if ``requested`` is too short or too long, and ModelError if the folder's own length is too short.
     """
-    reach = position_count(settings.config)
-    if wanted is not None:
-        if wanted <= special + 1:
+    limit = position_count(config.json)
+    if requested is not None:
+        if requested <= special_tokens + 1:
             raise UsageError(
-                f"A maximum length of {wanted} tokens leaves no room for text; give {special + 2} or more."
+                f"A maximum length of {requested} tokens leaves no room for text; use {special_tokens + 2} or more."
             )
-        if reach is not None and wanted > reach and settings.config.get("model_type") not in RELATIVE_POSITIONS:
+        if limit is not None and requested > limit and config.json.get("model_type") not in RELATIVE_POSITIONS:
             raise UsageError(
-                f"A maximum length of {wanted} tokens is more than the {reach} that {settings.name} can read."
+                f"A maximum length of {requested} tokens is more than the {limit} that {config.name} can read."
             )
-        return wanted
-    length = settings.max_length if settings.max_length is not None else tokenizer_length
-    if reach is not None and not (settings.max_length and settings.config.get("model_type") in RELATIVE_POSITIONS):
-        length = min(length, reach)
-    if length <= special + 1:
+        return requested
+    length = config.max_length if config.max_length is not None else tokenizer_length
+    if limit is not None and not (config.max_length and config.json.get("model_type") in RELATIVE_POSITIONS):
+        length = min(length, limit)
+    if length <= special_tokens + 1:
         raise ModelError(
-            f"The reranker {settings.name} says it reads {length:.0f} tokens, which leaves no room for text."
+            f"The reranker {config.name} has a maximum length of {length:.0f} tokens, which leaves no room for text."
         )
     return None if length >= UNLIMITED else int(length)
 
 
 def position_count(config: dict[str, Any]) -> int | None:
-    """The longest input, in tokens, that the model has positions for; None where the config sets no limit."""
+    """The longest input, in tokens, that a model with this config.json has positions for; None if it sets no limit."""
     positions = config.get("max_position_embeddings")
     if not isinstance(positions, int) or positions <= 0:
         return None

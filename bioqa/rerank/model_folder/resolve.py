@@ -1,4 +1,4 @@
-"""From what the user called a reranker to the folder that holds it."""
+"""Find the folder of a reranker: the built-in one, a local folder, or a model of the Hugging Face hub."""
 
 import logging
 from pathlib import Path
@@ -8,19 +8,19 @@ from bioqa.errors import ModelError
 DEFAULT_NAME = "default"
 DEFAULT_FOLDER = Path(__file__).parents[1] / "default"
 DEFAULT_OWNER = "cross-encoder"
-"""Owner of a hub name given without one, as in ``sentence_transformers.CrossEncoder``."""
+"""Owner of hub names given without one, as in ``sentence_transformers.CrossEncoder``."""
 
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-"""Files fetched from the hub: configuration, safe weights, tokenizer. Never code, never pickles."""
+"""Files downloaded from the hub: configuration, safe weights, tokenizer. Never code, never pickles."""
 
 _log = logging.getLogger(__name__)
 
 
-def locate(name_or_path: str | Path | None) -> tuple[str, Path]:
-    """(name to show, folder) of a reranker: "default" or None (built in), a local folder, or a Hugging Face hub name.
+def resolve_model(name_or_path: str | Path | None) -> tuple[str, Path]:
+    """(display name, folder) of a reranker: "default" or None (built in), a local folder, or a Hugging Face hub name.
 
-    A hub model that is in the local cache is taken from there without asking the network. Raises ModelError where
-    nothing is found.
+    A hub model that is in the local cache is used from there without a network request. Raises ModelError if the model is
+    not found.
     """
     if name_or_path is None or name_or_path == DEFAULT_NAME:
         return DEFAULT_NAME, _builtin()
@@ -31,7 +31,7 @@ def locate(name_or_path: str | Path | None) -> tuple[str, Path]:
     if folder.is_dir():
         return name, folder
     if folder.is_file():
-        raise ModelError(f"{name} is a file, not a reranker; name the folder that holds the model's config.json.")
+        raise ModelError(f"{name} is a file, not a reranker; name the folder that contains the model's config.json.")
     if isinstance(name_or_path, Path) or _is_path_like(name):
         raise ModelError(f"There is no folder {name} to load a reranker from; check the path.")
     hub_name = name if "/" in name else f"{DEFAULT_OWNER}/{name}"
@@ -41,24 +41,25 @@ def locate(name_or_path: str | Path | None) -> tuple[str, Path]:
 def _builtin() -> Path:
     if not (DEFAULT_FOLDER / "config.json").is_file():
         raise ModelError(
-            f"This installation of bioqa lacks its built-in reranker ({DEFAULT_FOLDER}); "
-            "install bioqa again, or name another model with --reranker."
+            f"The built-in reranker is missing from this installation of bioqa ({DEFAULT_FOLDER}); "
+            "reinstall bioqa, or name another model with --reranker."
         )
     return DEFAULT_FOLDER
 
 
 def _is_path_like(name: str) -> bool:
-    """Whether the name can only be meant as a path, never as "owner/model"."""
+    """Whether the name can only be a path, not "owner/model"."""
     return name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1 or "\\" in name
 
 
 def _from_hub(given: str, hub_name: str) -> Path:
+    """The folder of a hub model, downloaded unless it is cached. ``given`` is the name as the user wrote it."""
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
     try:
         return _cached(hub_name) or _download(hub_name)
     except HFValidationError:
-        problem = f"{given!r} is neither a folder here nor a possible name on the Hugging Face hub; check it"
+        problem = f"{given!r} is neither a folder nor a valid name on the Hugging Face hub; check it"
     except GatedRepoError:
         problem = (
             f"The reranker {hub_name} is gated on the Hugging Face hub; accept its terms there and log in "
@@ -66,17 +67,17 @@ def _from_hub(given: str, hub_name: str) -> Path:
         )
     except RepositoryNotFoundError:
         problem = f"There is no folder {given}, and no public model {hub_name} on the Hugging Face hub; check the name"
-    except Exception:  # no network, a proxy in the way, the hub down: one way out for all
+    except Exception:  # no network, a proxy, the hub is down: the same fix for all
         problem = (
             f"There is no folder {given}, {hub_name} is not in the local cache, and the Hugging Face hub cannot be "
-            f"reached; run `hf download {hub_name} --local-dir FOLDER` where there is a network and give FOLDER, "
+            f"reached; run `hf download {hub_name} --local-dir FOLDER` on a machine with network access and name FOLDER, "
             "or use the built-in model (--reranker default)"
         )
     raise ModelError(f"{problem}.")
 
 
 def _cached(hub_name: str) -> Path | None:
-    """The model's folder in the local hub cache, or None where it is not there or not complete."""
+    """The model's folder in the local hub cache, None if it is missing or incomplete."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

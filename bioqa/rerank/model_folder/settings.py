@@ -1,9 +1,9 @@
-"""bioqa.json of a model folder: the decision threshold, the calibration and the weight of BM25 that were chosen on dev data.
+"""bioqa.json of a model folder: the threshold, calibration and first-stage weight, all chosen on dev data.
 
     {"threshold": 0.43, "calibration": {"method": "platt", "a": 1.2, "b": -0.3}, "first_stage_weight": 0.1, …}
 
-``threshold`` is on the scale of the model's own scores; the calibrated probability is σ(a·logit + b); articles are ranked by
-logit + first_stage_weight · BM25. Each may be missing.
+``threshold`` is on the scale of the model's own scores; the calibrated probability is σ(a·logit + b); candidates are ranked by
+logit + first_stage_weight · first-stage score. Each may be missing.
 """
 
 import json
@@ -14,12 +14,12 @@ from typing import Any
 
 from bioqa.errors import ModelError
 
-FILE = "bioqa.json"
+SETTINGS_FILE = "bioqa.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Probability = σ(``a``·logit + ``b``); ``method`` says how the two were fitted ("none": they were not)."""
+    """Probability = σ(``a``·logit + ``b``); ``method`` is how the two were fitted ("none" if they were not)."""
 
     method: str = "none"
     a: float = 1.0
@@ -31,8 +31,8 @@ UNCALIBRATED = Calibration()
 
 @dataclass(frozen=True, slots=True)
 class RerankerSettings:
-    """``threshold``: a pair whose score is at least this counts as relevant; None where none was chosen.
-    ``first_stage_weight``: what the first-stage score is multiplied by before it is added to the logit.
+    """``threshold``: pairs with at least this score count as relevant; None if none was chosen. ``first_stage_weight``: the
+    factor by which the first-stage score is multiplied before it is added to the logit.
     """
 
     threshold: float | None = None
@@ -44,8 +44,8 @@ DEFAULTS = RerankerSettings()
 
 
 def read_settings(folder: Path) -> RerankerSettings:
-    """What bioqa.json of a model folder says, the defaults where there is none. Raises ModelError where it is damaged."""
-    path = folder / FILE
+    """The settings in a model folder's bioqa.json, the defaults without one. Raises ModelError if the file is damaged."""
+    path = folder / SETTINGS_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         threshold, calibration = content.get("threshold"), content.get("calibration") or {}
@@ -60,12 +60,12 @@ def read_settings(folder: Path) -> RerankerSettings:
         return DEFAULTS
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(
-            f"{path} is damaged ({error}): it should hold a threshold and a calibration. Train the model again, or delete the "
-            "file to do without both."
+            f"{path} is damaged ({error}): it should contain a threshold and a calibration. Train the model again, or delete "
+            "the file to use neither."
         ) from error
 
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     return float(value)

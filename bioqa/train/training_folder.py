@@ -1,0 +1,148 @@
+"""The output folder of a training run: checkpoints while it runs, the model at the end.
+
+    OUT/checkpoints/recipe.toml              settings of the run
+    OUT/checkpoints/stage-N/checkpoint-STEP  checkpoints of the trainer
+    OUT/checkpoints/stage-N/model            model of a finished stage, with summary.json
+    OUT/…                                    the model, recipe.toml, README.md, bioqa.json, curves.png
+
+The files of the model are written inside ``checkpoints`` and moved at the end, config.json last: without it no library takes the
+folder for a model.
+"""
+
+import json
+import shutil
+import tomllib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bioqa.errors import OutputError, UsageError
+from bioqa.io.output import output_errors, replacing
+from bioqa.train.recipe import Recipe
+
+RECIPE_FILE = "recipe.toml"
+SUMMARY_FILE = "summary.json"
+LAST_FILE = "config.json"
+
+
+class TrainingFolder:
+    """The folder ``path`` of one training run; ``finished`` if it already has the model of the same recipe."""
+
+    def __init__(self, path: str | Path, recipe: Recipe, *, fresh: bool, writes: bool = True) -> None:
+        """Check that the folder can be used for this recipe. ``fresh`` discards an unfinished run; ``writes``: this process may
+        write.
+
+        Raises:
+            UsageError: it contains a run with other settings, with a checkpoint or a model.
+            OutputError: it contains something else.
+        """
+        self.path = Path(path).expanduser().absolute()
+        self.checkpoints = self.path / "checkpoints"
+        self.writes = writes
+        try:
+            self._new = not self.path.exists()
+            if not self._new and not self.path.is_dir():
+                raise OutputError(f"{self.path} is a file, not a folder. Name a folder for the model.")
+            entries = set() if self._new else {entry.name for entry in self.path.iterdir()}
+        except OSError as problem:
+            raise OutputError(f"{self.path} cannot be read: {problem.strerror or problem}.") from problem
+        if entries and not entries & {RECIPE_FILE, "checkpoints"}:
+            raise OutputError(f"{self.path} is not empty and does not contain a bioqa training run. Name a new folder.")
+        if fresh and writes:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+        begun = any(self.checkpoints.glob("stage-*/checkpoint-*")) or any(self.checkpoints.glob("stage-*/model"))
+        self._begun = begun and self._matches(self.checkpoints / RECIPE_FILE, recipe)
+        self.finished = not fresh and not self._begun and self._matches(self.path / RECIPE_FILE, recipe)
+
+    def _matches(self, file: Path, recipe: Recipe) -> bool:
+        """Whether the settings in ``file`` are the recipe's; False if there is no file. Raises UsageError if they differ."""
+        try:
+            found = tomllib.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError) as problem:
+            raise OutputError(f"{file} cannot be read ({problem}). Use --fresh to train from scratch.") from None
+        changed = _differences(found, recipe.to_dict())
+        if changed:
+            shown = "; ".join(changed[:3]) + ("; …" if len(changed) > 3 else "")
+            raise UsageError(
+                f"{self.path} contains a training run with other settings ({shown}). Use --fresh to replace it, or name another "
+                "folder."
+            )
+        return True
+
+    def begin(self, recipe: Recipe) -> None:
+        """Record the settings of a new run. Raises OutputError if they cannot be written."""
+        if self._begun:
+            return
+        with output_errors(self.path):
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        with replacing(self.checkpoints / RECIPE_FILE) as part:
+            part.write_text(recipe.to_toml(), encoding="utf-8")
+
+    def withdraw(self) -> None:
+        """Undo ``begin``, unless there is a checkpoint or a model of a stage by now."""
+        if self._begun or any(self.checkpoints.glob("stage-*/*")):
+            return
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        if self._new:
+            with suppress(OSError):  # not empty
+                self.path.rmdir()
+
+    def stage(self, number: int) -> Path:
+        """The folder of a stage's checkpoints; stages count from 1."""
+        return self.checkpoints / f"stage-{number}"
+
+    def stage_model(self, number: int) -> Path:
+        """The folder of a stage's model."""
+        return self.stage(number) / "model"
+
+    def last_checkpoint(self, number: int) -> Path | None:
+        """The latest complete checkpoint of a stage; incomplete ones, as a kill leaves them, are removed."""
+        found = None
+        for folder in sorted(self.stage(number).glob("checkpoint-*"), key=lambda path: int(path.name[11:])):
+            try:
+                json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))  # the trainer writes it last
+                found = folder
+            except (OSError, ValueError):
+                if self.writes:
+                    shutil.rmtree(folder, ignore_errors=True)
+        return found
+
+    def stage_summary(self, number: int) -> dict[str, Any] | None:
+        """The summary of a finished stage (see ``train_stage.train_stage``), None if it is not finished."""
+        try:
+            summary: dict[str, Any] = json.loads((self.stage_model(number) / SUMMARY_FILE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return summary
+
+    def publish(self, part: Path, *, keep_checkpoints: bool) -> None:
+        """Move the files of ``part``, a folder in ``checkpoints``, to their place, and remove the checkpoints."""
+        (self.path / LAST_FILE).unlink(missing_ok=True)
+        for old in self.path.glob("model*.safetensors*"):
+            old.unlink()
+        for file in sorted(part.iterdir(), key=lambda file: file.name == LAST_FILE):
+            file.replace(self.path / file.name)
+        part.rmdir()
+        (self.checkpoints / RECIPE_FILE).unlink()
+        if not keep_checkpoints:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], path: str = "") -> list[str]:
+    """Settings that differ, as "key = old, now new"."""
+    found = []
+    for key in {**before, **now}:
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, list) and isinstance(new, list) and any(isinstance(item, dict) for item in (*old, *new)):
+            old, new = ({str(n): item for n, item in enumerate(items, start=1)} for items in (old, new))
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{path}{key}.")
+        elif old != new:
+            found.append(f"{path}{key} = {_shown(old)}, now {_shown(new)}")
+    return found
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else "…" if isinstance(value, dict) else json.dumps(value, ensure_ascii=False)
