@@ -6,7 +6,6 @@ Text offsets are BioASQ's: in characters of ``Article.title`` or ``Article.abstr
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import Any, NamedTuple, overload
 
 BIOASQ_URL = "http://www.ncbi.nlm.nih.gov/pubmed/"
@@ -114,14 +113,11 @@ class Question:
 
 
 class Candidate(NamedTuple):
-    """A first-stage result: the article's id, its first-stage score, the retriever's own number for the article, and what that
-    number belongs to (None where there is only one such thing).
-    """
+    """A first-stage result: the article's id, its first-stage score, and the retriever's internal number for the article."""
 
     id: str
     score: float
     key: int
-    origin: Any = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -136,11 +132,14 @@ class Candidates(Sequence[Candidate]):
     keys: "array[int]"
     origin: Any = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Candidates, (self.ids, self.scores, self.keys)
+
     def __len__(self) -> int:
         return len(self.ids)
 
     def __iter__(self) -> Iterator[Candidate]:
-        return map(Candidate._make, zip(self.ids, self.scores, self.keys, repeat(self.origin), strict=False))
+        return map(Candidate._make, zip(self.ids, self.scores, self.keys, strict=True))
 
     @overload
     def __getitem__(self, at: int) -> Candidate: ...
@@ -149,7 +148,7 @@ class Candidates(Sequence[Candidate]):
     def __getitem__(self, at: int | slice) -> "Candidate | Candidates":
         if isinstance(at, slice):
             return Candidates(self.ids[at], self.scores[at], self.keys[at], self.origin)
-        return Candidate(self.ids[at], self.scores[at], self.keys[at], self.origin)
+        return Candidate(self.ids[at], self.scores[at], self.keys[at])
 
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, Candidates | list) else NotImplemented

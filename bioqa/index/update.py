@@ -105,8 +105,16 @@ def update_index(
     )
 
 
-def compact_index(path: str | Path) -> tuple[int, int]:
-    """Merge the deleted documents of an index away; how many there were, and how many articles there are.
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """The result of a compaction: deleted documents that were merged away, and articles in the index."""
+
+    deleted: int
+    documents: int
+
+
+def compact_index(path: str | Path) -> CompactReport:
+    """Merge the deleted documents of an index away.
 
     Afterwards scores are those of an index that was built anew from the same articles.
 
@@ -123,7 +131,7 @@ def compact_index(path: str | Path) -> tuple[int, int]:
             compact(writer)
             writer.setLiveCommitData(manifest.to_user_data())
             writer.commit()
-    return deleted, documents
+    return CompactReport(deleted, documents)
 
 
 def _new_sources(manifest: Manifest, sources: Sequence[Source]) -> list[Source]:

@@ -5,10 +5,10 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
-from bioqa.index.filters import combine, missing_query
+from bioqa.index.document import ID
+from bioqa.index.filters import combine, missing_query, term_query
 from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.query import RM3_DOCUMENTS, QueryBuilder
@@ -73,10 +73,13 @@ class BM25Retriever:
 
     def explain(self, question: str, candidate: Candidate, options: SearchOptions = DEFAULTS) -> str:
         """Lucene's explanation of a candidate's score, on several lines."""
-        compiled = self._compile(options, candidate.origin)
+        compiled = self._compile(options)
         query = self._query(compiled, question)
         with java_lock, java_errors(self.index.path):
-            explained = compiled.searcher.explain(cast("org.apache.lucene.search.Query", query), candidate.key)
+            [hit] = compiled.searcher.search(term_query(ID, candidate.id), 1).scoreDocs or [None]
+            if hit is None:
+                return f"{candidate.id} is not in the index any more."
+            explained = compiled.searcher.explain(cast("org.apache.lucene.search.Query", query), hit.doc)
             return str(explained.toString()).rstrip()
 
     def missing_field_counts(self, question: str | None, options: SearchOptions = DEFAULTS) -> list[MissingField]:
@@ -100,10 +103,8 @@ class BM25Retriever:
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
         """The stored articles of candidates that this retriever returned."""
-        found: list[Article] = []
-        for origin, group in groupby(candidates, key=lambda candidate: candidate.origin):
-            found += self.index.articles_of(origin or self.index.commit, [candidate.key for candidate in group])
-        return found
+        commit = candidates.origin if isinstance(candidates, Candidates) else None
+        return self.index.articles_of(commit or self.index.commit, [candidate.key for candidate in candidates])
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
         """The articles with these ids, None for each that is not in the index."""
@@ -114,27 +115,24 @@ class BM25Retriever:
         manifest = self.index.manifest
         return Snapshot(self.index.path.name, len(self.index), manifest.snapshot, manifest.created)
 
-    def _compile(self, options: SearchOptions, commit: OpenCommit | None = None) -> _Compiled:
-        """The options for a commit, or for the one that is open now."""
-        current = self.index.commit
-        commit = commit or current
+    def _compile(self, options: SearchOptions) -> _Compiled:
+        """The options for the commit that is open now."""
+        commit = self.index.commit
         with java_lock:
             found = self._compiled.get((options, commit))
             if found is not None:
                 return found
-            made = _Compiled(
+            for key in [key for key in self._compiled if key[1] is not commit]:
+                del self._compiled[key]  # an older commit stays open for running searches only
+            made = self._compiled[options, commit] = _Compiled(
                 commit,
                 QueryBuilder(options.filters, options.title_weight, options.syntax),
                 self.index.searcher(commit, options.k1, options.b),
                 self.index.searcher(commit, options.k1, options.b, one_thread=True),
                 options.rm3,
             )
-            for key in [key for key in self._compiled if key[1] is not current]:
-                del self._compiled[key]  # an older commit stays open for running searches only
-            if commit is current:
-                self._compiled[options, commit] = made
-                if len(self._compiled) > MAX_COMPILED:
-                    self._compiled.popitem(last=False)
+            if len(self._compiled) > MAX_COMPILED:
+                self._compiled.popitem(last=False)
             return made
 
     def _query(self, compiled: _Compiled, question: str) -> Any:

@@ -4,6 +4,7 @@ import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.util.List;
+import org.apache.lucene.index.CorruptIndexException;
 import org.apache.lucene.index.DirectoryReader;
 import org.apache.lucene.index.IndexCommit;
 import org.apache.lucene.index.SegmentInfos;
@@ -52,13 +53,16 @@ public final class CompleteCommits {
     T make() throws IOException;
   }
 
-  /** A writer may delete a commit between its listing and its opening: as long as there is a newer one each time, try again. */
+  /**
+   * A writer may delete a commit between its listing and its opening, which Lucene reports as a missing file or, where a segment is
+   * concerned, as damage: as long as there is a newer commit each time, try again.
+   */
   private static <T> T retry(Directory directory, Attempt<T> attempt) throws IOException {
     while (true) {
       long generation = SegmentInfos.getLastCommitGeneration(directory);
       try {
         return attempt.make();
-      } catch (NoSuchFileException | FileNotFoundException problem) {
+      } catch (NoSuchFileException | FileNotFoundException | CorruptIndexException problem) {
         if (SegmentInfos.getLastCommitGeneration(directory) == generation) {
           throw problem;
         }
