@@ -466,5 +466,5 @@ def test_a_run_is_read_one_question_at_a_time(files):
     (files / "late.run").write_text("q1 Q0 3 1 2.0 x\nq2 Q0 3 1 1.0 x\nq3 Q0 3 1\n")
     reading = iter_run(files / "late.run")
     assert next(reading) == ("q1", [("3", 2.0)])
-    with pytest.raises(QuestionError, match="line 3: expected 6 columns.*found 4"):
+    with pytest.raises(QuestionError, match=r"line 3: expected 6 columns.*found 4"):
         list(reading)
