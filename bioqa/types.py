@@ -1,6 +1,6 @@
-"""The data that crosses module borders, as frozen dataclasses.
+"""The data types shared by all rooms, as frozen dataclasses.
 
-Text offsets are BioASQ's: counted in characters of ``Article.title`` or ``Article.abstract``, end exclusive.
+Text offsets are BioASQ's: in characters of ``Article.title`` or ``Article.abstract``, end exclusive.
 """
 
 from array import array
@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, overload
 
 BIOASQ_URL = "http://www.ncbi.nlm.nih.gov/pubmed/"
-"""What BioASQ puts before a PMID to name a document."""
+"""BioASQ's URL of a document, without the PMID."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One labelled part of a structured abstract.
+    """A labelled part of a structured abstract.
 
-    ``begin`` and ``end`` are offsets in ``Article.abstract``; the part there reads "LABEL: text", and ``text_begin`` is where
-    the text after the label starts. ``category`` is NLM's NlmCategory ("METHODS"), or "" where NLM gives none. A part without
-    a label has label "" and ``begin == text_begin``.
+    ``begin`` and ``end`` are the offsets of "LABEL: text" in ``Article.abstract``, and ``text_begin`` is that of the text after the
+    label. ``category`` is NLM's NlmCategory ("METHODS"), "" if NLM gives none. A part without a label has label "" and
+    ``begin == text_begin``.
     """
 
     label: str
@@ -32,10 +32,10 @@ class Section:
 class Article:
     """One citation of a corpus.
 
-    ``abstract`` is the string that BioASQ offsets count in: the labelled parts of a structured abstract ("LABEL: text") joined
-    with no separator. ``date`` is the publication date with the precision that is known: "2019", "2019-03", "2019-03-04" or "".
-    ``revised`` is the day (YYYY-MM-DD) of the record's last revision, or "". ``mesh`` holds descriptor names and
-    "Descriptor/qualifier" for each qualifier. ``languages`` are NLM's three-letter codes ("eng").
+    ``abstract`` is the string of BioASQ's offsets: the labelled parts of a structured abstract ("LABEL: text") joined with no
+    separator. ``date`` is the publication date with its known precision: "2019", "2019-03", "2019-03-04" or "". ``revised`` is the
+    day (YYYY-MM-DD) of the record's last revision, or "". ``mesh`` has the name of each descriptor and "Descriptor/qualifier" for
+    each qualifier. ``languages`` are NLM's three-letter codes ("eng").
     """
 
     id: str
@@ -54,23 +54,22 @@ class Article:
     languages: tuple[str, ...] = ()
 
     def default_text(self) -> str:
-        """Title and abstract as one text to index or to score, the parts of a structured abstract on lines of their own.
+        """Title and abstract as one text to index or score, with each part of a structured abstract on its own line.
 
-        BioASQ joins parts with no separator ("…trials.OBJECTIVES: …"); a tokenizer would take "trials.OBJECTIVES" for one
-        word, so they are parted here.
+        BioASQ joins parts with no separator ("…trials.OBJECTIVES: …"); a tokenizer would read "trials.OBJECTIVES" as one word.
         """
         parts = [self.abstract[s.begin : s.end] for s in self.sections] or [self.abstract]
         return "\n".join(part for part in (self.title, *parts) if part)
 
     @property
     def url(self) -> str:
-        """The PubMed page of the citation, or "" where the id is not a PMID."""
+        """The PubMed page of the citation, "" if the id is not a PMID."""
         return f"https://pubmed.ncbi.nlm.nih.gov/{self.id}/" if self.id.isdecimal() else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A PMID that an update file says to drop (DeleteCitation)."""
+    """A PMID that an update file deletes (DeleteCitation)."""
 
     id: str
 
@@ -79,7 +78,7 @@ class Deletion:
 class Snippet:
     """A passage of an article: ``text`` equals ``article.<section>[begin:end]``; ``section`` is "title" or "abstract".
 
-    ``probability`` is the reranker's for (question, text), None where no reranker scored it.
+    ``probability`` is the reranker's for (question, text), None if no reranker scored it.
     """
 
     document: str
@@ -90,7 +89,7 @@ class Snippet:
     probability: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The snippet as BioASQ writes it, with the reranker's probability where there is one."""
+        """The snippet in BioASQ's JSON format, with the reranker's probability if there is one."""
         record = {
             "document": BIOASQ_URL + self.document,
             "text": self.text,
@@ -104,7 +103,7 @@ class Snippet:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question with, where known, its BioASQ type ("factoid", "list", "yesno", "summary"), gold PMIDs and gold snippets."""
+    """A question with its BioASQ type ("factoid", "list", "yesno", "summary"), gold PMIDs and gold snippets, if known."""
 
     id: str
     body: str
@@ -114,7 +113,7 @@ class Question:
 
 
 class Candidate(NamedTuple):
-    """A first-stage result: the article's id, its first-stage score, and the retriever's own number for the article."""
+    """A first-stage result: the article's id, its first-stage score, and the retriever's internal number for the article."""
 
     id: str
     score: float
@@ -123,7 +122,7 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Candidates(Sequence[Candidate]):
-    """The candidates for a question, best first, as three columns; each ``Candidate`` is made when it is asked for.
+    """The candidates for a question, best first, as three columns of equal length; a ``Candidate`` is created on access.
 
     Equal to a list of the same candidates.
     """
@@ -158,13 +157,13 @@ class Candidates(Sequence[Candidate]):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One result: its rank from 1, the article, the first-stage score and, where it was reranked, its logit and probability.
+    """A result: its rank from 1, the article, the first-stage score and, if it was reranked, its logit and probability.
 
-    ``score`` is what the list is ordered by: the reranker's logit plus the first-stage score times its weight, or the first-stage
-    score where no reranker ran. Hits behind the rerank depth have no logit; their scores keep the first stage's order below the
-    reranked ones. ``probability`` is the reranker's, calibrated where its folder says how, else the logistic function of the logit.
-    ``snippets`` are the article's best sentences for the question, best first. ``explanation`` says how the first-stage score is
-    computed, "" unless asked for.
+    The list is sorted by ``score``: the reranker's logit plus the weighted first-stage score, or the first-stage score if no
+    reranker ran. Hits beyond the rerank depth have no logit; their scores keep them in the first stage's order below the reranked
+    ones. ``probability`` is the reranker's, calibrated if its model folder says how, else the logistic function of the logit.
+    ``snippets`` are the article's best sentences for the question, best first. ``explanation`` shows how the first-stage score was
+    computed, "" unless requested.
     """
 
     rank: int
@@ -177,7 +176,7 @@ class Hit:
     explanation: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The hit as JSON holds it; its snippets in BioASQ's form, with their probabilities."""
+        """The hit as a JSON object, its snippets in BioASQ's format with their probabilities."""
         article = self.article
         record = {
             "rank": self.rank,

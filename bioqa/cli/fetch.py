@@ -102,10 +102,10 @@ def _print_report(report: "FetchReport", as_json: bool) -> None:
             f"{report.into}: {_files(report.fetched)} downloaded ({human_bytes(report.bytes)}), {report.skipped:,} skipped "
             f"(already there) in {report.seconds:.1f} s; snapshot {report.snapshot}{date}"
         )
-    if report.strays:
+    if report.unlisted:
         note(
-            f"{report.into} also contains {_files(len(report.strays))} that the server no longer lists, the first "
-            f"{report.strays[0]}. Remove them before you build an index: an older year's updates would replace newer citations."
+            f"{report.into} also contains {_files(len(report.unlisted))} that the server no longer lists, the first "
+            f"{report.unlisted[0]}. Remove them before you build an index: an older year's updates would replace newer citations."
         )
 
 

@@ -1,1 +1,1 @@
-"""Corpus dumps to articles, question files and relevance judgements, read record by record; sentences of an article."""
+"""Read corpora, question files and relevance judgements; split articles into sentences."""

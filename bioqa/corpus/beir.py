@@ -6,9 +6,9 @@ Source of the format: https://github.com/beir-cellar/beir/wiki/Load-your-custom-
 from collections.abc import Iterator
 from pathlib import Path
 
-from bioqa.corpus.errors import MalformedError
-from bioqa.corpus.jsonl import parse_object
-from bioqa.errors import QuestionError, SourceError
+from bioqa.errors import QuestionError, RecordError, SourceError
+from bioqa.io.bad_records import MalformedError
+from bioqa.io.tabular import read_rows
 from bioqa.io.text_files import read_lines
 from bioqa.types import Question
 
@@ -17,10 +17,10 @@ BEIR_QUERY_FILES = ("queries.jsonl", "queries.jsonl.gz")
 
 
 def beir_corpus_file(folder: Path) -> Path:
-    """Return the corpus file of a BEIR folder, the unzipped one where both are there.
+    """The corpus file of a BEIR folder, the uncompressed one if there are both.
 
     Raises:
-        SourceError: the folder has none.
+        SourceError: there is none.
     """
     return _one_of(folder, BEIR_CORPUS_FILES)
 
@@ -32,24 +32,24 @@ def read_beir_queries(folder: str | Path) -> Iterator[Question]:
         SourceError: the folder has no such file, or it is empty or truncated.
         QuestionError: a line is not a JSON object with an ``_id`` and a ``text``.
     """
-    path = _one_of(Path(folder), BEIR_QUERY_FILES)
-    for number, line in read_lines(path):
-        if not line.strip():
-            continue
-        try:
-            yield _question(parse_object(line, first=number == 1))
-        except MalformedError as error:
-            raise QuestionError(f"{path}, line {number}: {error}. Correct the line.") from None
+    try:
+        for row in read_rows(_one_of(Path(folder), BEIR_QUERY_FILES), "jsonl"):
+            try:
+                yield _question(row.values)
+            except MalformedError as error:
+                raise QuestionError(f"{row.place}: {error}. Correct the line.") from None
+    except RecordError as error:
+        raise QuestionError(str(error)) from None
 
 
 def read_beir_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     """Read BEIR relevance judgements into {query id: {document id: grade}}.
 
-    The file has three columns apart by tabs, query-id, corpus-id and score; the header may be missing.
+    The file has three tab-separated columns, query-id, corpus-id and score; the header is optional.
 
     Raises:
-        SourceError: the file is missing or empty, holds no judgement, or a line has not three columns, a score that
-            is not a whole number, or another score than an earlier line for the same pair.
+        SourceError: the file is missing or empty, has no judgements, or a line does not have three columns, has a score
+            that is not an integer, or another score than an earlier line for the same pair.
     """
     path = Path(path)
     qrels: dict[str, dict[str, int]] = {}
@@ -63,7 +63,7 @@ def read_beir_qrels(path: str | Path) -> dict[str, dict[str, int]]:
         except MalformedError as error:
             raise SourceError(f"{path}, line {number}: {error}. Correct the line.") from None
     if not qrels:
-        raise SourceError(f"{path} holds no judgement, only a header. Check that it is the right file.")
+        raise SourceError(f"{path} has no judgements, only a header. Check that it is the right file.")
     return qrels
 
 
@@ -71,7 +71,7 @@ def _one_of(folder: Path, names: tuple[str, ...]) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise SourceError(f"{folder} is not a BEIR folder with {names[0]} (or .gz). Name the folder that holds the file.")
+    raise SourceError(f"{folder} is not a BEIR folder with {names[0]} (or .gz). Name the folder that contains it.")
 
 
 def _question(record: dict[str, object]) -> Question:
@@ -80,7 +80,7 @@ def _question(record: dict[str, object]) -> Question:
         query_id = str(query_id)
     for name, value in (("_id", query_id), ("text", body)):
         if not isinstance(value, str) or not value.strip():
-            raise MalformedError(f"its {name} is missing, empty or not text")
+            raise MalformedError(f"{name} is missing, empty or not text")
     return Question(str(query_id), str(body))
 
 
@@ -88,20 +88,18 @@ def _judgement(line: bytes, *, header_allowed: bool) -> tuple[str, str, int] | N
     try:
         columns = line.decode("utf-8-sig").split("\t")
     except UnicodeDecodeError as error:
-        raise MalformedError(f"byte {error.start + 1} of it is not UTF-8") from None
+        raise MalformedError(f"byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8") from None
     if len(columns) != 3:
-        raise MalformedError(
-            f"it has {len(columns)} columns where 3 belong (query-id, corpus-id, score, apart by tabs)"
-        )
+        raise MalformedError(f"expected 3 tab-separated columns (query-id, corpus-id, score), found {len(columns)}")
     try:
         return columns[0], columns[1], int(columns[2])
     except ValueError:
         if header_allowed:
             return None
-        raise MalformedError(f"its score is {columns[2]!r} and not a whole number") from None
+        raise MalformedError(f"the score {columns[2]!r} is not an integer") from None
 
 
 def _add(qrels: dict[str, dict[str, int]], query: str, document: str, grade: int) -> None:
     known = qrels.setdefault(query, {}).setdefault(document, grade)
     if known != grade:
-        raise MalformedError(f"it grades document {document} for query {query} {grade}, an earlier line {known}")
+        raise MalformedError(f"document {document} has grade {grade} for query {query}, but {known} on an earlier line")

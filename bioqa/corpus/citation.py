@@ -1,21 +1,21 @@
-"""One record of PubMed XML, as an lxml element, to an article."""
+"""Convert a record of PubMed XML, an lxml element, to an article."""
 
 from collections.abc import Iterator
 
 from bioqa.corpus.dates import date_from_parts, date_from_words
-from bioqa.corpus.errors import MalformedError
 from bioqa.corpus.markup import Element, abstract_of, text_of
+from bioqa.io.bad_records import MalformedError
 from bioqa.types import Article
 
 
-def article_of_citation(citation: Element | None, pubmed_data: Element | None) -> Article:
-    """Return the article of a ``MedlineCitation``; ``pubmed_data`` is its PubmedData, where the file has one.
+def citation_to_article(citation: Element | None, pubmed_data: Element | None) -> Article:
+    """The article of a ``MedlineCitation``; ``pubmed_data`` is its PubmedData, if the file has one.
 
     ``journal`` is the full title, else ISO's abbreviation, else NLM's. ``doi`` is the article's own (ELocationID, else
     PubmedData/ArticleIdList), never one of its references.
 
     Raises:
-        MalformedError: no citation, no or no numeric PMID, no Article element, or an undefined entity in a text.
+        MalformedError: no citation, no Article element, no PMID or one that is not a number, or an undefined entity in a text.
     """
     children = _children(citation)
     pmid = children.get("PMID")
@@ -42,13 +42,13 @@ def article_of_citation(citation: Element | None, pubmed_data: Element | None) -
     )
 
 
-def article_of_book(book_document: Element | None) -> Article:
-    """Return the article of a ``BookDocument``: a chapter, or a whole book; ``journal`` is the title of the book.
+def book_to_article(book_document: Element | None) -> Article:
+    """The article of a ``BookDocument``, a chapter or a whole book; ``journal`` is the title of the book.
 
     ``date`` is the day the chapter was added to the book (ContributionDate), else the book's.
 
     Raises:
-        MalformedError: no or no numeric PMID, or an undefined entity in a text.
+        MalformedError: no PMID or one that is not a number, or an undefined entity in a text.
     """
     children = _children(book_document)
     book = _children(children.get("Book"))
@@ -73,28 +73,28 @@ def article_of_book(book_document: Element | None) -> Article:
 
 
 def pmid_of(pmid: Element | None) -> str:
-    """Return the text of a ``PMID`` element, which must be a number.
+    """The text of a ``PMID`` element.
 
     Raises:
-        MalformedError: no element, or no number in it.
+        MalformedError: no element, or its text is not a number.
     """
     if pmid is None:
-        raise MalformedError("it has no PMID")
+        raise MalformedError("no PMID")
     text = (pmid.text or "").strip()
     if not (text.isascii() and text.isdecimal()):
-        raise MalformedError(f"its PMID is {text!r} and not a number")
+        raise MalformedError(f"the PMID {text!r} is not a number")
     return str(text)
 
 
 def _version(pmid: Element) -> int:
     version = pmid.get("Version", "1").strip()
     if not (version.isascii() and version.isdecimal()):
-        raise MalformedError(f"the Version of its PMID is {version!r} and not a number")
+        raise MalformedError(f"the Version {version!r} of the PMID is not a number")
     return int(version)
 
 
 def _children(element: Element | None) -> dict[str, Element]:
-    """Return the first child of each name; one pass is much faster than a find for each."""
+    """The first child of each name; one pass is much faster than a find for each."""
     found: dict[str, Element] = {}
     for child in element if element is not None else ():
         found.setdefault(child.tag, child)
@@ -114,7 +114,7 @@ def _journal(journal: Element | None, medline_journal: Element | None) -> str:
 
 
 def _publication_date(article: dict[str, Element]) -> str:
-    """Return the issue's date; ArticleDate, the electronic one, stands in where the issue has none."""
+    """The issue's date, or ArticleDate, the electronic one, if the issue has none."""
     issue = _children(_children(article.get("Journal")).get("JournalIssue"))
     return _date(issue.get("PubDate")) or _date(article.get("ArticleDate"))
 

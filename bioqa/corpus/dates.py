@@ -1,4 +1,4 @@
-"""Publication dates at the precision that is known: "2019", "2019-03", "2019-03-04" or ""."""
+"""Publication dates with their known precision: "2019", "2019-03", "2019-03-04" or ""."""
 
 import calendar
 import re
@@ -28,7 +28,7 @@ _NUMERIC = re.compile(
 
 
 def date_from_parts(year: str, month: str = "", day: str = "") -> str:
-    """Join a year, a month (number or English name, also abbreviated) and a day; what is not valid is left out."""
+    """A date from a year, a month (number or English name, also abbreviated) and a day; invalid parts are dropped."""
     year = year.strip()
     if not _YEAR.fullmatch(year):
         return ""
@@ -41,7 +41,7 @@ def date_from_parts(year: str, month: str = "", day: str = "") -> str:
 
 
 def date_from_words(text: str) -> str:
-    """Return the earliest date that a MedlineDate names, at the precision it is known to.
+    """The earliest date in a MedlineDate, with its known precision.
 
     "2019 Jan-Feb" → "2019-01"; "1998 Dec-1999 Jan" → "1998-12"; "2000 Dec 23-30" → "2000-12-23"; "Spring 2000" →
     "2000". Source: https://www.nlm.nih.gov/bsd/licensee/elements_descriptions.html#medlinedate
@@ -56,7 +56,7 @@ def date_from_words(text: str) -> str:
 
 
 def date_from_text(text: str) -> str:
-    """Read a date as data files write it: "2019", "2019-03-04", "2019/3/4", "20190304", a timestamp, or in words."""
+    """A date as written in data files: "2019", "2019-03-04", "2019/3/4", "20190304", a timestamp or words; "" without a year."""
     numeric = _NUMERIC.match(text)
     if not numeric:
         return date_from_words(text)
@@ -64,7 +64,7 @@ def date_from_text(text: str) -> str:
 
 
 def month_number_of(month: str) -> int:
-    """Return 1 to 12 for a month's number or English name ("3", "03", "Mar", "March"), 0 for anything else."""
+    """1 to 12 for the number or English name of a month ("3", "03", "Mar", "March"), 0 for anything else."""
     month = month.strip().lower()
     if month.isdecimal():
         return int(month) if 1 <= int(month) <= 12 else 0

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bioqa.corpus.errors import MalformedError
+from bioqa.io.bad_records import MalformedError
 from bioqa.types import Section
 
 Element = Any  # lxml.etree._Element; lxml carries no types
@@ -13,9 +13,9 @@ _TO_SPACE = str.maketrans("\t\r\n", "   ")
 
 
 def collapse(text: str) -> str:
-    """Turn each run of XML white space into one space and drop it at both ends.
+    """The text with each run of XML white space replaced by one space, and none at both ends.
 
-    Other Unicode spaces (no-break, thin, em) belong to the text and stay: BioASQ's gold snippets hold them.
+    Other Unicode spaces (no-break, thin, em) are part of the text: BioASQ's gold snippets contain them.
     """
     if "\n" in text or "  " in text or "\t" in text or "\r" in text:
         text = " ".join(word for word in text.translate(_TO_SPACE).split(" ") if word)
@@ -23,9 +23,9 @@ def collapse(text: str) -> str:
 
 
 def text_of(element: Element | None) -> str:
-    """Return the text of an element with the text of all inline markup in its place, white space collapsed.
+    """The text of an element, without inline markup and with white space collapsed; "" for None.
 
-    i, b, u, sup and sub add nothing: "vitamin D<sub>3</sub>" → "vitamin D3". Formulas: see ``_math_words``. None → "".
+    i, b, u, sup and sub leave no trace: "vitamin D<sub>3</sub>" → "vitamin D3". For formulas see ``_math_words``.
 
     Raises:
         MalformedError: an entity reference that XML itself does not define.
@@ -43,7 +43,7 @@ def _pieces(element: Element) -> Iterator[str]:
         name = _local_name(child)
         if name == "math":
             yield " ".join(_math_words(child))
-        elif name == "DispFormula":  # a formula on a line of its own parts the words around it
+        elif name == "DispFormula":  # a formula on a line of its own separates the words around it
             yield " "
             yield from _pieces(child)
             yield " "
@@ -55,9 +55,8 @@ def _pieces(element: Element) -> Iterator[str]:
 def _math_words(node: Element) -> Iterator[str]:
     """Yield the words of a formula in the order in which it is read.
 
-    Every token (mi, mn, mo, mtext) is a word of its own, so "<mi>a</mi><mo>=</mo>" gives "a =" with or without white
-    space in the XML. Annotations (a second copy of the formula, in TeX mostly) are left out, and the scripts that
-    stand in front of their base ("³He") come before it.
+    Every token (mi, mn, mo, mtext) is a word, so "<mi>a</mi><mo>=</mo>" becomes "a =" with or without white space in the XML.
+    Annotations (a second copy of the formula, mostly in TeX) are skipped. Prescripts ("³He") come before their base.
     """
     yield from (node.text or "").split()
     children = list(node)
@@ -75,17 +74,16 @@ def _local_name(element: Element) -> str:
     tag = element.tag
     if isinstance(tag, str):
         return tag.rpartition("}")[2]
-    raise MalformedError(f"it uses {element.text}, an entity that XML does not define")
+    raise MalformedError(f"the entity {element.text} is not defined in XML")
 
 
 def abstract_of(abstract: Element | None) -> tuple[str, tuple[Section, ...]]:
-    """Return the text of an ``Abstract`` element in BioASQ's text space, and its sections.
+    """The text of an ``Abstract`` element in BioASQ's text space, and its sections.
 
-    The AbstractText parts are joined with no separator, a labelled one as "LABEL: text". One part without a label
-    gives no sections. Where there are several parts, each is a section; one without a label has label "" and
-    ``text_begin`` equal to ``begin``. A part without text is left out, except that a label followed by further parts
-    stays (NLM cuts "ClinicalTrials.gov ID: …" into an empty CLINICALTRIALS and GOV ID). CopyrightInformation is not
-    part of the text.
+    The AbstractText parts are joined with no separator, a labelled one as "LABEL: text". A single part without a label has no
+    sections. If there are several parts, each is a section; one without a label has label "" and ``text_begin`` equal to ``begin``.
+    A part without text is dropped, unless it has a label and further parts follow (NLM cuts "ClinicalTrials.gov ID: …" into
+    an empty CLINICALTRIALS and GOV ID). CopyrightInformation is not part of the text.
     """
     if abstract is None:
         return "", ()

@@ -1,17 +1,17 @@
 """PubMed XML (https://dtd.nlm.nih.gov/ncbi/pubmed/out/pubmed_250101.dtd): citations, book chapters and deletions.
 
-The file is parsed as a stream: each record becomes a small tree, is read, and is freed. No DTD is fetched and no
-entity is expanded; a file that declares entities of its own (NLM's never do) is refused.
+The file is parsed as a stream: each record becomes a small tree that is freed once read. No DTD is fetched and no entity is
+expanded; a file that declares its own entities (NLM's never do) is an error.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bioqa.corpus.citation import article_of_book, article_of_citation, pmid_of
-from bioqa.corpus.errors import MalformedError, OnBad, reject
+from bioqa.corpus.citation import book_to_article, citation_to_article, pmid_of
 from bioqa.corpus.markup import Element
 from bioqa.errors import SourceError
+from bioqa.io.bad_records import BadRecordHandler, MalformedError, skip_or_raise
 from bioqa.io.text_files import read_chunks
 from bioqa.types import Article, Deletion
 
@@ -28,16 +28,16 @@ _DELETIONS = {"DeleteCitation", "DeleteDocument"}
 _ROOT_BYTES = 4096
 
 
-def read_pubmed(path: Path, on_bad: OnBad | None = None) -> Iterator[Article | Deletion]:
+def read_pubmed(path: Path, on_bad: BadRecordHandler | None = None) -> Iterator[Article | Deletion]:
     """Yield the citations, book chapters and deletions of a PubMed XML file, gzipped or not, in the order of the file.
 
-    Read are files whose root is PubmedArticleSet, MedlineCitationSet (before 2017), a set of book articles, or one
-    single record. A citation that stands in the file in several versions is yielded once for each.
+    The root must be PubmedArticleSet, MedlineCitationSet (before 2017), a set of book articles, or a single record. A citation that
+    the file has in several versions is yielded once for each.
 
     Raises:
-        SourceError: the file is missing, empty, truncated, broken XML, declares entities, or its root is none of these.
-        RecordError: a record without a usable PMID or without content, where ``on_bad`` is None. The message counts the
-            records from 1, each PMID of a DeleteCitation as one.
+        SourceError: the file is missing, empty, truncated or invalid XML, declares entities, or has another root.
+        RecordError: a record has no valid PMID or no content, if ``on_bad`` is None. The message counts records from 1, each
+            PMID of a DeleteCitation as one.
     """
     number = 0
     for element in _elements(path):
@@ -48,7 +48,7 @@ def read_pubmed(path: Path, on_bad: OnBad | None = None) -> Iterator[Article | D
                 item = Deletion(pmid_of(record)) if deletion else _article(record)
             except MalformedError as error:
                 where = f"{path}, record {number} (line {record.sourceline})"
-                reject(f"{where}: {error}. Correct the record, or skip bad records.", on_bad)
+                skip_or_raise(f"{where}: {error}. Correct the record, or skip bad records.", on_bad)
             else:
                 yield item
 
@@ -56,14 +56,14 @@ def read_pubmed(path: Path, on_bad: OnBad | None = None) -> Iterator[Article | D
 def _article(element: Element) -> Article:
     tag = element.tag
     if tag == "PubmedArticle":
-        return article_of_citation(element.find("MedlineCitation"), element.find("PubmedData"))
+        return citation_to_article(element.find("MedlineCitation"), element.find("PubmedData"))
     if tag == "MedlineCitation":
-        return article_of_citation(element, None)
-    return article_of_book(element if tag == "BookDocument" else element.find("BookDocument"))
+        return citation_to_article(element, None)
+    return book_to_article(element if tag == "BookDocument" else element.find("BookDocument"))
 
 
 def _elements(path: Path) -> Iterator[Element]:
-    """Yield the element of each record when it is complete, and free it when the next is asked for."""
+    """Yield the element of each record once it is complete; it is freed when the next is requested."""
     from lxml import etree
 
     parser: Any = None
@@ -77,7 +77,7 @@ def _elements(path: Path) -> Iterator[Element]:
                 _free(element)
         parser.close()
     except etree.XMLSyntaxError as error:
-        raise _broken(path, parser, error) from None
+        raise _invalid_xml(path, parser, error) from None
 
 
 def _parser(events: tuple[str, ...], tags: tuple[str, ...] | None) -> Any:
@@ -97,11 +97,11 @@ def _parser(events: tuple[str, ...], tags: tuple[str, ...] | None) -> Any:
 
 
 def _root(path: Path, chunk: bytes) -> str:
-    """Return the name of the root element, which must start in the first chunk of the file."""
+    """The name of the root element, which must start in the first chunk of the file."""
     from lxml import etree
 
     parser = _parser(("start",), None)
-    fault = None
+    invalid = None
     for begin in range(0, len(chunk) + _ROOT_BYTES, _ROOT_BYTES):
         try:
             if begin < len(chunk):
@@ -109,22 +109,22 @@ def _root(path: Path, chunk: bytes) -> str:
             else:
                 parser.close()
         except etree.XMLSyntaxError as error:
-            fault = error
+            invalid = error
         for _, element in parser.read_events():
             return _known_root(path, element)
-        if fault is not None:
+        if invalid is not None:
             break
-    raise _broken(path, parser, fault)
+    raise _invalid_xml(path, parser, invalid)
 
 
 def _known_root(path: Path, root: Element) -> str:
     dtd = root.getroottree().docinfo.internalDTD
     if dtd is not None and any(True for _ in dtd.iterentities()):
-        raise SourceError(f"{path} declares XML entities, which are not expanded. Replace them by their text.")
+        raise SourceError(f"{path} declares XML entities, which are not expanded. Replace them with their text.")
     name = str(root.tag)
     if name not in _RECORDS_OF_ROOT:
         known = "PubmedArticleSet, MedlineCitationSet or a single PubmedArticle"
-        raise SourceError(f"{path} is not PubMed XML: its root element is {name} and not {known}. Check the file.")
+        raise SourceError(f"{path} is not PubMed XML: its root element is {name}, not {known}. Check the file.")
     return name
 
 
@@ -135,8 +135,8 @@ def _free(element: Element) -> None:
         del parent[0]
 
 
-def _broken(path: Path, parser: Any, error: Any) -> SourceError:
-    """Return the error for XML that is not well formed; the parser's log knows more than the exception."""
+def _invalid_xml(path: Path, parser: Any, error: Any) -> SourceError:
+    """The error for XML that is not well formed; the parser's log says more than the exception."""
     log = parser.feed_error_log
-    line, column, fault = (log[0].line, log[0].column, log[0].message) if log else (*error.position, error.msg)
-    return SourceError(f"{path}: broken XML at line {line}, column {column}: {fault}. Fetch the file again.")
+    line, column, reason = (log[0].line, log[0].column, log[0].message) if log else (*error.position, error.msg)
+    return SourceError(f"{path}: invalid XML at line {line}, column {column}: {reason}. Fetch the file again.")

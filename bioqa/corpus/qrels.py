@@ -1,4 +1,4 @@
-"""Relevance judgements in any of the formats that they are published in: TREC, BEIR, or the gold documents of BioASQ questions."""
+"""Relevance judgements in the formats of TREC and BEIR, or from the gold documents of BioASQ questions."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def read_qrels(path: str | Path) -> Qrels:
     """The relevance judgements of a file, plain or gzipped, with the queries in the file's order.
 
     The formats are TREC's ``qid 0 docid rel``, BEIR's tab-separated ``query-id corpus-id score`` with its header, and a BioASQ
-    question file, whose gold documents have relevance 1 and whose questions without any are left out. White space in ids
+    question file, whose gold documents have relevance 1 and whose questions without any are skipped. White space in ids
     becomes "_", as in run files.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Question files: BioASQ task B JSON, tab-separated ``id<TAB>question``, BEIR ``queries.jsonl`` (or the folder that holds it)."""
+"""Question files: BioASQ task B JSON, tab-separated ``id<TAB>question``, BEIR ``queries.jsonl`` or the folder that contains it."""
 
 import gzip
 import json
@@ -18,14 +18,14 @@ def check_question(text: str) -> str:
     """The question without surrounding white space.
 
     Raises:
-        QuestionError: it is empty, cannot be written as UTF-8, or has more than ``MAX_WORDS`` words (Lucene takes 1,024 clauses a
-            query).
+        QuestionError: it is empty, cannot be encoded as UTF-8, or has more than ``MAX_WORDS`` words (Lucene allows 1,024 clauses
+            per query).
     """
     text = text.strip()
     if not text:
-        raise QuestionError("The question is empty. Ask in a sentence or a few key words.")
+        raise QuestionError("The question is empty. Ask in a sentence or a few keywords.")
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise QuestionError("The question has half a character (a lone surrogate). Take it out.")
+        raise QuestionError("The question has half a character (a lone surrogate). Remove it.")
     words = len(text.split())
     if words > MAX_WORDS:
         raise QuestionError(
@@ -35,33 +35,33 @@ def check_question(text: str) -> str:
 
 
 def document_id(url: str) -> str:
-    """The PMID at the end of a BioASQ document URL, or the text itself where it is no URL."""
+    """The PMID at the end of a BioASQ document URL; text that is not a URL is returned unchanged."""
     return url.rstrip("/").rpartition("/")[2]
 
 
 def document_url(id: str) -> str:
-    """The URL by which BioASQ names a document."""
+    """BioASQ's URL of a document."""
     return BIOASQ_URL + id
 
 
 def is_pmid(text: str) -> bool:
-    """Whether the text is a PubMed id: a number in ASCII digits that does not begin with 0."""
+    """Whether the text is a PubMed id: a number in ASCII digits that does not start with 0."""
     return text.isascii() and text.isdecimal() and text[0] != "0"
 
 
 def read_questions(path: str | Path) -> list[Question]:
-    """The questions of a file, in its order, plain or gzipped.
+    """The questions of a file, plain or gzipped, in the file's order.
 
     Raises:
-        QuestionError: the file is missing, empty, in none of the formats, or a question in it is malformed; the message names
-            the file and the question or line.
+        QuestionError: the file is missing, empty or in none of the formats, or a question is malformed; the message names the file
+            and the question or line.
     """
     path = Path(path)
     if path.is_dir():
         path = next((path / name for name in ("queries.jsonl", "queries.jsonl.gz") if (path / name).is_file()), path)
     text = _read(path)
     if not text.strip():
-        raise QuestionError(f"{path} is empty: it holds no question.")
+        raise QuestionError(f"{path} is empty: it has no questions.")
     name = path.name.removesuffix(".gz")
     if name.endswith((".jsonl", ".ndjson")):
         parse = _parse_jsonl
@@ -71,7 +71,7 @@ def read_questions(path: str | Path) -> list[Question]:
         parse = _parse_tsv
     questions = list(parse(path, text))
     if not questions:
-        raise QuestionError(f"{path} holds no question.")
+        raise QuestionError(f"{path} has no questions.")
     check_ids(path, (question.id for question in questions))
     return questions
 
@@ -84,17 +84,17 @@ def read_json(path: Path) -> Any:
     """
     text = _read(path)
     if not text.strip():
-        raise QuestionError(f"{path} is empty: it holds no question.")
+        raise QuestionError(f"{path} is empty: it has no questions.")
     return _json(path, text, "")
 
 
 def question_records(path: Path, data: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The questions of a BioASQ file's content: where each is, such as "question 1", and its fields as they stand there.
+    """Yield (place, fields) for each question of a BioASQ file; the place is such as "question 1", the fields are unchanged.
 
-    ``documents`` is a list of texts and ``snippets`` a list of objects in each, empty where the file has none.
+    ``documents`` is a list of texts and ``snippets`` a list of objects in each, empty if the file has none.
 
     Raises:
-        QuestionError: they are something else, or there is no list of questions.
+        QuestionError: there is no list of questions, or documents or snippets have another type.
     """
     records = data.get("questions") if isinstance(data, dict) else data
     if not isinstance(records, list):
@@ -169,7 +169,7 @@ def _parse_bioasq(path: Path, text: str) -> Iterator[Question]:
 def _type(path: Path, where: str, value: Any) -> str:
     if value in (None, "", *TYPES):
         return value or ""
-    raise QuestionError(f"{path}, {where}: the type {value!r} is none of {', '.join(TYPES)}.")
+    raise QuestionError(f"{path}, {where}: the type {value!r} is not one of {', '.join(TYPES)}.")
 
 
 def _all_of(values: Any, kind: type) -> bool:
@@ -194,9 +194,9 @@ def _snippet(path: Path, where: str, record: dict[str, Any]) -> Snippet:
                 f"{path}, {where}: {name} {found}. `bioqa bioasq validate --gold` lists all such problems."
             )
     document, text, section, begin, end = (record[name] for name in _SNIPPET)
-    # BioASQ's own files have some titles from -1, and an end just before the beginning.
+    # In BioASQ's own files some titles begin at -1, and some snippets end just before their beginning.
     if begin < -1 or end < begin - 1:
-        raise QuestionError(f"{path}, {where}: the offsets {begin} to {end} are no range of text. Correct them.")
+        raise QuestionError(f"{path}, {where}: the offsets {begin} to {end} are not a range of text. Correct them.")
     return Snippet(document_id(document), section, begin, end, text)
 
 
@@ -204,7 +204,7 @@ def _question(path: Path, where: str, id: Any, body: Any, **more: Any) -> Questi
     id = question_id(path, where, id)
     if not isinstance(body, str):
         raise QuestionError(
-            f'{path}, {where} ({id}): no question text: BioASQ\'s key for it is "body", BEIR\'s "text".'
+            f'{path}, {where} ({id}): no question text (the key is "body" in BioASQ files, "text" in BEIR files).'
         )
     try:
         return Question(id, check_question(body), **more)
@@ -213,16 +213,16 @@ def _question(path: Path, where: str, id: Any, body: Any, **more: Any) -> Questi
 
 
 def question_id(path: Path, where: str, value: Any) -> str:
-    """The id of a question as text, from what stands in a file; ``where`` is for the message.
+    """The id of a question as text, from its value in a file; ``where`` is its place for the message.
 
     Raises:
-        QuestionError: there is none, or it has characters that cannot be printed.
+        QuestionError: there is no id, or it has unprintable characters.
     """
     if not isinstance(value, str | int) or not str(value).strip():
         raise QuestionError(f"{path}, {where}: no id.")
     id = str(value).strip()
     if not id.isprintable():
-        raise QuestionError(f"{path}, {where}: the id {id!r} has characters that cannot be printed.")
+        raise QuestionError(f"{path}, {where}: the id {id!r} has unprintable characters.")
     return id
 
 
@@ -239,9 +239,9 @@ def _json(path: Path, text: str, where: str) -> Any:
 
 
 def check_ids(path: Path, ids: Iterable[str]) -> None:
-    """Raise QuestionError where an id comes twice."""
+    """Raise QuestionError if ids are not unique."""
     seen: set[str] = set()
     for id in ids:
         if id in seen:
-            raise QuestionError(f"{path}: the id {id} stands twice. Ids must differ.")
+            raise QuestionError(f"{path}: duplicate id {id}. Ids must be unique.")
         seen.add(id)

@@ -1,23 +1,23 @@
-"""The records of one corpus file, whatever its format; lxml and pyarrow are imported only when such a file is read."""
+"""Read the records of a corpus file of any format; lxml and pyarrow are imported only when a file needs them."""
 
 from collections.abc import Iterator
 
-from bioqa.corpus.errors import OnBad
 from bioqa.corpus.jsonl import read_jsonl
 from bioqa.corpus.sources import Source
+from bioqa.io.bad_records import BadRecordHandler
 from bioqa.types import Article, Deletion
 
 
-def read_source(source: Source, *, on_bad: OnBad | None = None) -> Iterator[Article | Deletion]:
+def read_source(source: Source, *, on_bad: BadRecordHandler | None = None) -> Iterator[Article | Deletion]:
     """Yield the records of a source in the order of the file.
 
-    ``on_bad`` is called with the RecordError of each malformed record, which is then left out; where it is None, the
-    first malformed record raises that error. Only PubMed files hold deletions.
+    ``on_bad`` is called with the RecordError of each malformed record, which is then skipped; if it is None, the first malformed
+    record raises that error. Only PubMed files have deletions.
 
     Raises:
-        SourceError: the file cannot be read to its end: missing, empty, truncated, broken XML, of another format.
-            Records before the fault may have been yielded by then.
-        RecordError: a malformed record, where ``on_bad`` is None. The message names the file and the record or line.
+        SourceError: the file cannot be read to its end: missing, empty, truncated, invalid XML, in another format. Records before
+            the error may have been yielded.
+        RecordError: a malformed record, if ``on_bad`` is None. The message names the file and the record, line or row.
     """
     if source.format == "pubmed":
         from bioqa.corpus.pubmed import read_pubmed

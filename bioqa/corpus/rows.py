@@ -1,11 +1,11 @@
-"""One row of a JSON lines or Parquet corpus to an article."""
+"""A row of a JSON lines or Parquet corpus to an article."""
 
 import math
 from collections.abc import Iterable, Mapping
 from datetime import date
 
 from bioqa.corpus.dates import date_from_text
-from bioqa.corpus.errors import MalformedError
+from bioqa.io.bad_records import MalformedError
 from bioqa.types import Article
 
 ID_FIELDS = ("id", "_id", "pmid", "docid")
@@ -26,19 +26,19 @@ FIELDS = (
 )
 
 
-def article_of(row: Mapping[str, object]) -> Article:
-    """Return the article of a row; of the fields that mean the same, the first with a value counts.
+def row_to_article(row: Mapping[str, object]) -> Article:
+    """The article of a row; if several fields mean the same, the first with a value counts.
 
-    ``id`` (also ``_id``, ``pmid``, ``docid``) is text or a whole number. ``text`` (also ``contents``, ``abstract``) and
-    ``title`` are taken as they stand. Optional: ``date`` or ``year``, ``journal``, ``doi``; ``mesh``, ``keywords``,
-    ``publication_types`` and ``languages`` or ``language`` as lists, or as one text with semicolons. None and NaN
-    count as missing; a date without a year in it counts as unknown; other fields are ignored.
+    ``id`` (also ``_id``, ``pmid``, ``docid``) is text or a whole number. ``text`` (also ``contents``, ``abstract``) and ``title``
+    are kept unchanged. Optional: ``date`` or ``year``, ``journal``, ``doi``; ``mesh``, ``keywords``, ``publication_types`` and
+    ``languages`` or ``language`` as lists, or as one text separated by semicolons. None and NaN count as missing; a date without a
+    year counts as unknown; other fields are ignored.
 
     Raises:
-        MalformedError: no id, neither text nor title, or a value of a wrong type.
+        MalformedError: no id, neither text nor title, or a value of the wrong type.
     """
     if not any(name in row for name in (*TEXT_FIELDS, "title")):
-        raise MalformedError(f"it has neither text nor title (looked for {', '.join(TEXT_FIELDS)}, title)")
+        raise MalformedError(f"neither text nor title (looked for {', '.join(TEXT_FIELDS)}, title)")
     return Article(
         id=_id(row),
         title=_text(row, ("title",)),
@@ -64,13 +64,13 @@ def _first(row: Mapping[str, object], names: Iterable[str]) -> tuple[str, object
 def _id(row: Mapping[str, object]) -> str:
     name, value = _first(row, ID_FIELDS)
     if value is None:
-        raise MalformedError(f"it has no id (looked for {', '.join(ID_FIELDS)})")
+        raise MalformedError(f"no id (looked for {', '.join(ID_FIELDS)})")
     number = _whole_number(value)
     if number is not None:
         return str(number)
     text = _checked(name, value).strip()
     if not text:
-        raise MalformedError(f"its {name} is empty")
+        raise MalformedError(f"{name} is empty")
     return text
 
 
@@ -87,12 +87,12 @@ def _text(row: Mapping[str, object], names: Iterable[str]) -> str:
 
 def _checked(name: str, value: object) -> str:
     if not isinstance(value, str):
-        raise MalformedError(f"its {name} is not text but {type(value).__name__}")
+        raise MalformedError(f"{name} is not text but {type(value).__name__}")
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise MalformedError(f"its {name} holds half of a surrogate pair (\\ud800 to \\udfff)") from None
+            raise MalformedError(f"{name} has half of a surrogate pair (\\ud800 to \\udfff)") from None
     return value
 
 
@@ -103,7 +103,7 @@ def _texts(row: Mapping[str, object], names: Iterable[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         value = _checked(name, value).split(";")
     if not isinstance(value, list | tuple):
-        raise MalformedError(f"its {name} is neither a list nor text but {type(value).__name__}")
+        raise MalformedError(f"{name} is neither a list nor text but {type(value).__name__}")
     texts = (_text({name: item}, (name,)).strip() for item in value)
     return tuple(text for text in texts if text)
 

@@ -1,4 +1,4 @@
-"""What the user names (files, folders, globs) to a list of sources, each with its format."""
+"""Expand files, folders and globs to a list of corpus sources with their formats."""
 
 import glob
 import itertools
@@ -16,7 +16,7 @@ from bioqa.io.text_files import empty_error, read_head, source_errors
 Format = Literal["pubmed", "jsonl", "beir", "parquet"]
 
 FORMAT_HELP = (
-    "Known are PubMed XML (.xml, .xml.gz), JSON lines (.jsonl, .jsonl.gz), Parquet (.parquet) and BEIR folders"
+    "Supported are PubMed XML (.xml, .xml.gz), JSON lines (.jsonl, .jsonl.gz), Parquet (.parquet) and BEIR folders"
 )
 
 _FORMAT_OF_SUFFIX: dict[str, Format] = {
@@ -30,29 +30,28 @@ _PUBMED = re.compile(r"pubmed(\d\d)n(\d{4})\.xml")
 
 
 class Source(NamedTuple):
-    """One corpus file, or one BEIR folder, and its format."""
+    """A corpus file or a BEIR folder, and its format."""
 
     path: Path
     format: Format
 
     @property
     def file(self) -> Path:
-        """The file that holds the articles: ``corpus.jsonl`` of a BEIR folder, else the path itself."""
+        """The file with the articles: ``corpus.jsonl`` of a BEIR folder, otherwise the path itself."""
         return beir_corpus_file(self.path) if self.format == "beir" else self.path
 
 
 def expand_sources(sources: Sequence[str | Path]) -> list[Source]:
-    """Turn files, folders and globs into the list of sources to read, in the order given.
+    """The sources to read, in the order given.
 
-    A folder stands for the corpus files in it (not in its subfolders), in natural order of their names, so that
-    PubMed files come in the numerical order in which they must be loaded; hidden files, ``.md5`` files and files of
-    other kinds are left out. A folder that holds ``corpus.jsonl`` or ``corpus.jsonl.gz`` is one BEIR source. A glob
-    stands for what it matches, in natural order; a path that exists is never taken for a glob. What is named twice is
-    read once, at its first place.
+    A folder stands for the corpus files in it (not in its subfolders), in natural order of their names: PubMed files must be loaded
+    in numerical order. Hidden files, ``.md5`` files and files in other formats are skipped. A folder with ``corpus.jsonl`` or
+    ``corpus.jsonl.gz`` is one BEIR source. A glob stands for its matches, in natural order; an existing path is never a glob. A
+    source named twice is read once, at its first position.
 
     Raises:
-        SourceError: a path does not exist, a glob matches nothing, a folder holds no corpus file, a file is empty, or
-            its format is told neither by its name nor by its content.
+        SourceError: a path does not exist, a glob matches nothing, a folder has no corpus files, a file is empty, or neither name
+            nor content says its format.
         UsageError: no source is given.
     """
     if isinstance(sources, str | Path):
@@ -65,12 +64,12 @@ def expand_sources(sources: Sequence[str | Path]) -> list[Source]:
             for source in _expand_path(path):
                 found.setdefault(source.path.resolve(), source)
     if not found:
-        raise SourceError(f"No corpus file among {', '.join(map(str, sources))}: only checksum files. {FORMAT_HELP}.")
+        raise SourceError(f"No corpus files among {', '.join(map(str, sources))}: only checksum files. {FORMAT_HELP}.")
     return list(found.values())
 
 
 def natural_key(path: Path) -> list[tuple[int, int | str]]:
-    """Return a sort key in which the numbers of a path count as numbers: n2 before n10."""
+    """A sort key that compares numbers in a path as numbers: n2 before n10."""
     parts = re.split(r"(\d+)", str(path))
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
@@ -109,14 +108,14 @@ def _expand_folder(folder: Path) -> Iterator[Source]:
     if not found:
         folders = [p.name for p in entries if p.is_dir()]
         hint = f" Its subfolders are not searched; name them: {', '.join(folders[:5])}." if folders else ""
-        raise SourceError(f"{folder} holds no corpus file. {FORMAT_HELP}.{hint}")
+        raise SourceError(f"{folder} has no corpus files. {FORMAT_HELP}.{hint}")
     yield from found
 
 
 def _file_of_folder(file: Path) -> Iterator[Source]:
-    """Yield the source that a file found in a folder is, or nothing where it is not a corpus file."""
+    """Yield a file of a folder as a source, or nothing if it is not a corpus file."""
     file_format = _format_by_name(file)
-    if not file_format and _is_json(file):  # a folder may hold other JSON, so its content decides
+    if not file_format and _is_json(file):  # a folder may contain other JSON, so the content decides
         file_format = "jsonl" if file.stat().st_size and _is_json_lines(read_head(file)) else None
     if file_format:
         if not file.stat().st_size:
@@ -140,14 +139,14 @@ def _format_by_content(path: Path) -> Format:
     if text.startswith(b"<"):
         return "pubmed"
     if text.startswith(b"["):
-        raise SourceError(f"{path} is one JSON array. Write one record a line: jq -c '.[]' {path.name} > corpus.jsonl")
+        raise SourceError(f"{path} is a JSON array. Write one record per line: jq -c '.[]' {path.name} > corpus.jsonl")
     if _is_json_lines(head):
         return "jsonl"
-    raise SourceError(f"{path} is of no known corpus format. {FORMAT_HELP}.")
+    raise SourceError(f"{path} is not in a known corpus format. {FORMAT_HELP}.")
 
 
 def _is_json_lines(head: bytes) -> bool:
-    """Say whether the first line is a JSON object with an id; a line longer than ``head`` is taken for one."""
+    """Whether the first line is a JSON object with an id; a line longer than ``head`` counts as one."""
     line, end, _ = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
     if not line.startswith(b"{"):
         return False
@@ -159,13 +158,13 @@ def _is_json_lines(head: bytes) -> bool:
 
 
 def pubmed_number(path: str | Path) -> tuple[int, int] | None:
-    """(year, number) of a PubMed file name, "pubmed26n1335.xml.gz" → (26, 1335); None for other names."""
+    """The (year, number) of a PubMed file name: (26, 1335) for "pubmed26n1335.xml.gz"; None for other names."""
     match = _PUBMED.match(Path(path).name)
     return (int(match.group(1)), int(match.group(2))) if match else None
 
 
 def gaps(paths: Sequence[str | Path]) -> list[str]:
-    """The names missing between the lowest and the highest number of each year, as "pubmed26n1336" or "pubmed26n1336–1340"."""
+    """Missing names between the lowest and the highest number of each year: "pubmed26n1336" or "pubmed26n1336–1340"."""
     missing = []
     numbers = sorted(number for number in map(pubmed_number, paths) if number)
     for (year, before), (same, after) in itertools.pairwise(numbers):

@@ -1,4 +1,4 @@
-"""What NLM's server says it has: the index pages of its PubMed folders, the .md5 files, and selections among the files."""
+"""The listings and .md5 files of NLM's server, and selections among its files."""
 
 import math
 import re
@@ -13,7 +13,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 class RemoteFile(NamedTuple):
-    """A file of a listing; ``size`` in bytes as the listing rounds it and ``date`` as it has it, 0 and "" where it has none."""
+    """A file of a listing, with the listing's rounded ``size`` in bytes and its ``date`` as text; 0 and "" if it has none."""
 
     folder: str
     name: str
@@ -27,35 +27,35 @@ class RemoteFile(NamedTuple):
 
     @property
     def order(self) -> tuple[int, int]:
-        """Year and number, the order in which PubMed files are to be loaded."""
+        """Year and number, the order in which PubMed files must be loaded."""
         year, number = re.findall(r"\d+", self.name)[:2]
         return int(year), int(number)
 
 
 def parse_listing(html: str, folder: str) -> list[RemoteFile]:
-    """The PubMed files that the index page of a folder links to, in numerical order, with date and size where it has them."""
+    """The PubMed files linked on the index page of a folder, in numerical order, with date and size if the page has them."""
     found = {}
     for piece in html.split("href=")[1:]:
         link = re.match(rf"[\"']?(?:[^\"'>\s]*/)?({_NAME})[\"'\s>]", piece)
         if link:
             text = re.sub(r"<[^>]*>", " ", piece)
-            facts = re.search(r"(\d{4}-\d\d-\d\d|\d\d-[A-Z][a-z]{2}-\d{4}) [\d:]+\s+(\d+(?:\.\d+)?)\s*([KMG]?)", text)
-            date, size, unit = facts.groups() if facts else ("", "0", "")
+            details = re.search(r"(\d{4}-\d\d-\d\d|\d\d-[A-Z][a-z]{2}-\d{4}) [\d:]+\s+(\d+(?:\.\d+)?)\s*([KMG]?)", text)
+            date, size, unit = details.groups() if details else ("", "0", "")
             found[link[1]] = RemoteFile(folder, link[1], int(float(size) * _UNITS[unit]), date)
     return sorted(found.values(), key=lambda file: file.order)
 
 
 def parse_md5(text: str) -> str | None:
-    """The checksum in a .md5 file, "MD5(name)= hex" or "hex  name", in lower case; None where there is none."""
+    """The checksum in a .md5 file, "MD5(name)= hex" or "hex  name", in lower case; None if there is none."""
     found = re.search(r"(?<!\w)[0-9a-fA-F]{32}(?!\w)", text)
     return found[0].lower() if found else None
 
 
 def file_filter(selection: str | None) -> Callable[[RemoteFile], bool]:
-    """A test for "1-20", "1300-", "7", "pubmed26n00*" or several of these parted by commas; None takes every file.
+    """A predicate for "1-20", "1300-", "7", "pubmed26n00*" or a comma-separated list of these; None selects every file.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: the selection is invalid.
     """
     ranges, patterns = [], []
     for item in [] if selection is None else selection.replace(" ", "").split(","):
@@ -66,7 +66,7 @@ def file_filter(selection: str | None) -> Callable[[RemoteFile], bool]:
             patterns += [item, f"{item}.xml.gz"]
         else:
             raise UsageError(
-                f"The selection of files {selection!r} is not understood. Give numbers (1-20, 1300-, 7) or names (pubmed26n00*)."
+                f"Invalid selection of files {selection!r}. Give numbers (1-20, 1300-, 7) or names (pubmed26n00*)."
             )
 
     def wanted(file: RemoteFile) -> bool:

@@ -1,18 +1,16 @@
-"""PubMed's baseline and update files from NLM's server: parallel, gone on with after a break, checked against .md5 files.
+"""Fetch PubMed's baseline and update files from NLM's server: in parallel, resumed after a break, checked against .md5 files.
 
-A file gets its name only when its checksum is right; until then it is a ``.part``, which the next fetch goes on with.
+A file gets its name only once its checksum is right; until then it is a ``.part`` file, from which the next fetch resumes.
 Layout of the server: https://ftp.ncbi.nlm.nih.gov/pubmed/baseline/README.txt
 """
 
 import hashlib
-import itertools
 import queue
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,12 +18,12 @@ from typing import TypeVar
 
 from bioqa.errors import SourceError, UsageError
 from bioqa.fetch.listing import RemoteFile, file_filter, parse_listing, parse_md5
-from bioqa.fetch.server import BASE_URL, RefusedError, RetryError, Server, StoppedError, checked_url
-from bioqa.io.locks import RESUME, locked
-from bioqa.io.output import output_errors
+from bioqa.fetch.server import BASE_URL, FailedError, Server, StoppedError, TransferError, checked_url
+from bioqa.io.locks import locked
+from bioqa.io.output import RESUME_HINT, output_errors
 
-_REPORT_SECONDS = 0.2
-_LEAVE_SECONDS = 1.0
+_PROGRESS_SECONDS = 0.2
+_STOP_SECONDS = 1.0
 _T = TypeVar("_T")
 
 
@@ -39,7 +37,7 @@ class FetchFailure:
 
 @dataclass(frozen=True, slots=True)
 class FetchProgress:
-    """How far a fetch is: files and bytes (with those that were there already) done and in all; sizes are rough at first."""
+    """Files and bytes done, including those that existed already, and in total; the total of bytes is approximate at first."""
 
     files_done: int
     files: int
@@ -49,11 +47,11 @@ class FetchProgress:
 
 @dataclass(frozen=True, slots=True)
 class FetchReport:
-    """What a fetch did.
+    """The result of a fetch.
 
-    Counts of files fetched and of files skipped as already there, ``bytes`` received, wall ``seconds``; ``snapshot`` is the
-    latest file of the listings and ``snapshot_date`` its date there ("" if it has none); ``strays`` are PubMed files in the
-    folders that the server no longer lists, as those of another year.
+    The numbers of files ``fetched`` and ``skipped`` because they existed already, ``bytes`` received and wall ``seconds``.
+    ``snapshot`` is the latest file of the listings and ``snapshot_date`` its date there ("" if it has none). ``unlisted`` are
+    PubMed files in the folders that the server no longer lists, such as those of another year.
     """
 
     into: str
@@ -64,10 +62,10 @@ class FetchReport:
     seconds: float
     snapshot: str
     snapshot_date: str
-    strays: tuple[str, ...]
+    unlisted: tuple[str, ...]
 
 
-# What became of a file: True fetched, False there already.
+# Of a file: True if it was fetched, False if it existed already.
 _Outcome = FetchFailure | bool
 
 
@@ -85,35 +83,45 @@ def fetch_pubmed(
     progress: Callable[[FetchProgress], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> FetchReport:
-    """Fetch PubMed's baseline into ``into/baseline``, its update files into ``into/updatefiles``, each beside its .md5 file.
+    """Fetch PubMed's baseline into ``into/baseline`` and its update files into ``into/updatefiles``, each with its .md5 file.
 
-    ``files`` selects among them (``file_filter``). ``base_url`` is the folder that holds the two. ``jobs`` files are fetched
-    at a time. What fails in passing is tried again ``retries`` times, after 1, 2, 4, … seconds or the server's Retry-After;
-    ``timeout`` is how many seconds a server may send nothing. ``sleep`` takes the place of waiting in tests; ``note`` is told
-    of each retry, in the thread where it happens. A file that fails for good is in the report and stops no other.
+    ``files`` selects among them (see ``file_filter``). ``base_url`` is the folder that contains the two. ``jobs`` files are fetched
+    at a time. Temporary failures are retried ``retries`` times, after 1, 2, 4, … seconds or the server's Retry-After. ``timeout``
+    is the longest silence of the server in seconds. ``sleep`` replaces waiting in tests. ``note`` is called with a sentence for
+    each retry, in the thread where it happens. A file that fails for good is in the report and does not stop the others.
 
     Raises:
-        UsageError: nothing, or nothing that the server has, is asked for; an argument out of its range.
-        SourceError: the server cannot be reached, or its listing names no PubMed file.
-        OutputError: ``into`` cannot be written, the disk is full, or another fetch is at work there.
+        UsageError: no files are selected, or an argument is out of range.
+        SourceError: the server cannot be reached, or its listing has no PubMed files.
+        OutputError: ``into`` cannot be written, the disk is full, or another fetch into it is running.
     """
     started = time.monotonic()
     folders = ["baseline"] * baseline + ["updatefiles"] * updates
     if not folders:
         raise UsageError("Nothing to fetch was named. Give --baseline, --updates or both.")
     if jobs < 1 or retries < 0 or not 0 < timeout <= 86_400:
-        raise UsageError("A fetch needs at least 1 job, 0 retries and a timeout above 0 seconds and of a day at most.")
+        raise UsageError(
+            "A fetch needs at least 1 job, at least 0 retries, and a timeout above 0 and of at most 86,400 seconds."
+        )
     wanted = file_filter(files)
     stop = threading.Event()
-    server = Server(checked_url(base_url), timeout, stop)
-    fetcher = _Fetcher(Path(into), server, retries, stop.wait if sleep is None else sleep, note or (lambda text: None))
-    with locked(Path(into)):
+    note = note or (lambda text: None)
+    server = Server(
+        checked_url(base_url),
+        timeout=timeout,
+        retries=retries,
+        stop=stop,
+        wait=stop.wait if sleep is None else sleep,
+        note=note,
+    )
+    fetcher = _Fetcher(Path(into), server)
+    with closing(server), locked(Path(into), "fetch"):
         listed = [file for folder in folders for file in fetcher.listing(folder)]
         chosen = [file for file in listed if wanted(file)]
         if not chosen:
-            raise UsageError(f"No file is {files!r}: the server has {listed[0].name} to {listed[-1].name}.")
+            raise UsageError(f"No file matches {files!r}: the server has {listed[0].name} to {listed[-1].name}.")
         size = sum(file.size for file in chosen) / 1e9
-        fetcher.note(f"Files: {len(chosen):,}" + (f", about {size:,.2f} GB." if size else "."))
+        note(f"Files: {len(chosen):,}" + (f", about {size:,.2f} GB." if size else "."))
         outcomes = fetcher.run(chosen, jobs, progress or (lambda state: None))
     latest = max(listed, key=lambda file: file.order)
     return FetchReport(
@@ -125,50 +133,45 @@ def fetch_pubmed(
         seconds=time.monotonic() - started,
         snapshot=latest.name,
         snapshot_date=latest.date,
-        strays=_strays(Path(into), folders, {file.key for file in listed}),
+        unlisted=_unlisted(Path(into), folders, {file.key for file in listed}),
     )
 
 
-def _strays(into: Path, folders: list[str], listed: set[str]) -> tuple[str, ...]:
-    here = {f"{folder}/{p.name}" for folder in folders for p in (into / folder).glob("pubmed*.xml.gz")}
-    return tuple(sorted(here - listed))
+def _unlisted(into: Path, folders: list[str], listed: set[str]) -> tuple[str, ...]:
+    present = {f"{folder}/{p.name}" for folder in folders for p in (into / folder).glob("pubmed*.xml.gz")}
+    return tuple(sorted(present - listed))
 
 
 @dataclass
 class _Fetcher:
-    """One fetch: workers take files from a queue; the thread that calls ``run`` gathers what became of them."""
+    """A fetch: workers take files from a queue; the thread that calls ``run`` collects the outcomes."""
 
     root: Path
     server: Server
-    retries: int
-    sleep: Callable[[float], object]
-    note: Callable[[str], None]
-    # By file, so that each number has one writer: bytes here now, bytes in all, bytes received.
-    here: dict[str, int] = field(default_factory=dict)
+    # By file, so that each number has one writer: bytes on disk, total bytes, bytes received.
+    done: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     received: dict[str, int] = field(default_factory=dict)
 
     def listing(self, folder: str) -> list[RemoteFile]:
         """The PubMed files in a folder of the server."""
         url = f"{self.server.url}{folder}/"
-        remedy = (
-            "Check the network; --base-url or BIOQA_PUBMED_URL names the folder that holds baseline/ and updatefiles/."
-        )
+        hint = "Check the network; --base-url or BIOQA_PUBMED_URL names the folder that contains baseline/ and updatefiles/."
         try:
-            page = self._retrying(url, partial(self.server.read, f"{folder}/"))
-        except RefusedError as problem:
-            raise SourceError(f"The listing {url} cannot be read: {problem}. {remedy}") from None
+            page = self._repeat(url, partial(self.server.read, f"{folder}/"))
+        except FailedError as problem:
+            raise SourceError(f"The listing {url} cannot be read: {problem}. {hint}") from None
         found = parse_listing(page.decode(errors="replace"), folder)
         if not found:
-            raise SourceError(f"The page {url} lists no file like pubmed26n0001.xml.gz. {remedy}")
+            raise SourceError(f"The page {url} lists no files like pubmed26n0001.xml.gz. {hint}")
         return found
 
     def run(self, files: list[RemoteFile], jobs: int, progress: Callable[[FetchProgress], None]) -> list[_Outcome]:
-        """Fetch the files; Ctrl-C, and an error that concerns all files, stop the workers first."""
+        """Fetch the files; Ctrl-C and errors that concern all files first stop the workers."""
         self.sizes = {file.key: file.size for file in files}
-        self.here, self.received = dict.fromkeys(self.sizes, 0), dict.fromkeys(self.sizes, 0)
+        self.done, self.received = dict.fromkeys(self.sizes, 0), dict.fromkeys(self.sizes, 0)
         waiting, ended = deque(files), queue.SimpleQueue[_Outcome | BaseException]()
-        # Daemons: one that hangs on a silent server must not keep the process from ending.
+        # Daemons: a worker that waits for a silent server must not keep the process from exiting.
         workers = [
             threading.Thread(target=self._work, args=(waiting, ended), daemon=True)
             for _ in range(min(jobs, len(files)))
@@ -179,16 +182,16 @@ class _Fetcher:
                 worker.start()
             while len(outcomes) < len(files):
                 with suppress(queue.Empty):
-                    outcome = ended.get(timeout=_REPORT_SECONDS)
+                    outcome = ended.get(timeout=_PROGRESS_SECONDS)
                     if isinstance(outcome, BaseException):
                         raise outcome
                     outcomes.append(outcome)
-                here, size = sum(self.here.values()), sum(self.sizes.values())
-                progress(FetchProgress(len(outcomes), len(files), here, max(here, size)))
+                done, size = sum(self.done.values()), sum(self.sizes.values())
+                progress(FetchProgress(len(outcomes), len(files), done, max(done, size)))
             return outcomes
         finally:
             self.server.stop.set()
-            end = time.monotonic() + _LEAVE_SECONDS
+            end = time.monotonic() + _STOP_SECONDS
             for worker in (worker for worker in workers if worker.ident):
                 worker.join(max(0.0, end - time.monotonic()))
 
@@ -199,9 +202,9 @@ class _Fetcher:
             except IndexError:
                 return
             try:
-                ended.put(self._retrying(file.key, partial(self._fetch, file)))
-            except RefusedError as problem:
-                self.here[file.key] = self.sizes[file.key] = 0
+                ended.put(self._repeat(file.key, partial(self._fetch, file)))
+            except FailedError as problem:
+                self.done[file.key] = self.sizes[file.key] = 0
                 ended.put(FetchFailure(file.key, str(problem)))
             except StoppedError:
                 return
@@ -209,44 +212,42 @@ class _Fetcher:
                 ended.put(problem)
                 return
 
-    def _retrying(self, what: str, attempt: Callable[[], _T]) -> _T:
-        """What the attempt gives, tried again after growing waits; every failure ends as a RefusedError."""
-        for turn in itertools.count(1):
+    def _repeat(self, name: str, attempt: Callable[[], _T]) -> _T:
+        """The result of ``attempt``, repeated after a TransferError until the retries are used up.
+
+        urllib3 retries requests until a response arrives, and nothing after. Here the same class counts and waits for what can fail
+        later: a body that breaks off, which is resumed from its last byte, and a wrong checksum.
+        """
+        retries = self.server.retries(name)
+        while True:
             try:
                 return attempt()
-            except RetryError as problem:
-                if turn > self.retries:
-                    raise RefusedError(f"{problem}; attempts: {turn}" if turn > 1 else str(problem)) from None
-                wait = problem.after
-                if wait is None:
-                    wait = min(60.0, 2.0 ** (turn - 1)) * random.uniform(0.5, 1.0)
-                self.note(f"{what}: {problem}. Trying again in {wait:.0f} s.")
-            self.sleep(wait)
-        raise AssertionError
+            except TransferError as problem:
+                retries = self.server.try_again(retries, problem)
 
     def _fetch(self, file: RemoteFile) -> bool:
-        """One attempt at a file and its .md5 file: True where it was fetched, False where it was there already."""
+        """An attempt at a file and its .md5 file: True if it was fetched, False if it existed already."""
         target = self.root / file.folder / file.name
         part, md5, md5_part = (target.with_name(file.name + end) for end in (".part", ".md5", ".md5.part"))
         content = self.server.read(f"{file.key}.md5")
         checksum = parse_md5(content.decode(errors="replace"))
         if checksum is None:
-            raise RetryError("its .md5 file on the server holds no checksum")
-        with output_errors(target, RESUME):
+            raise TransferError("its .md5 file on the server has no checksum")
+        with output_errors(target, RESUME_HINT):
             target.parent.mkdir(exist_ok=True)
             if md5_part.is_file() and md5_part.read_bytes() != content:
-                part.unlink(missing_ok=True)  # begun when the server had another state of the file
+                part.unlink(missing_ok=True)  # part of an earlier version of the file
             md5_part.write_bytes(content)
             fetched = _md5(target) != checksum
             if fetched:
                 self._complete(file, part, checksum)
                 part.replace(target)
             md5_part.replace(md5)
-            self.here[file.key] = self.sizes[file.key] = target.stat().st_size
+            self.done[file.key] = self.sizes[file.key] = target.stat().st_size
         return fetched
 
     def _complete(self, file: RemoteFile, part: Path, checksum: str) -> None:
-        """Go on with ``part`` until it has the checksum; one that ends with another is deleted."""
+        """Download the rest of ``part`` and delete it if the checksum is wrong."""
         found = _md5(part)
         if found == checksum:
             return
@@ -254,23 +255,23 @@ class _Fetcher:
         found = _md5(part)
         if found != checksum:
             part.unlink()
-            self.here[file.key] = 0
-            raise RetryError(f"its checksum is {found}, not {checksum} as the server says")
+            self.done[file.key] = 0
+            raise TransferError(f"its checksum is {found}, but {checksum} in its .md5 file")
 
     def _download(self, file: RemoteFile, part: Path) -> None:
         response, start = self.server.open(file.key, part.stat().st_size if part.is_file() else 0)
         with response, part.open("ab" if start else "wb") as out:
-            self.here[file.key] = start
-            if response.length is not None:
-                self.sizes[file.key] = start + response.length
+            self.done[file.key] = start
+            if response.length_remaining is not None:
+                self.sizes[file.key] = start + response.length_remaining
             for chunk in self.server.chunks(response):
                 out.write(chunk)
-                self.here[file.key] += len(chunk)
+                self.done[file.key] += len(chunk)
                 self.received[file.key] += len(chunk)
 
 
 def _md5(path: Path) -> str | None:
-    """The checksum of a file in hex; None where there is no such file."""
+    """The MD5 checksum of a file in hexadecimal digits, None if there is no such file."""
     if not path.is_file():
         return None
     with path.open("rb") as file:

@@ -1,85 +1,211 @@
-"""Files of a server over HTTP: from a given byte on, in chunks, each failure told as passing or final."""
+"""Files of an HTTP server, read in chunks from any byte on; urllib3 retries the requests."""
 
+import random
 import re
 import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from http.client import HTTPException, HTTPResponse
+from collections.abc import Callable, Iterator
+from functools import partial
 from ssl import SSLCertVerificationError
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from urllib3 import PoolManager, ProxyManager, Retry
+from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, URLSchemeUnknown
+from urllib3.exceptions import TimeoutError as PoolTimeoutError
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import make_headers, parse_url
 
 from bioqa import __version__
 from bioqa.errors import UsageError
 
 BASE_URL = "https://ftp.ncbi.nlm.nih.gov/pubmed/"
+RETRY_STATUSES = frozenset({408, 425, 429, *range(500, 600)})
 _CHUNK_BYTES = 1 << 18
 _MAX_PAGE_BYTES = 1 << 24
-_MAX_WAIT = 600.0  # seconds; a longer Retry-After is cut to it
+_MAX_BACKOFF = 60.0  # seconds
+_MAX_RETRY_AFTER = 600.0  # seconds; a longer Retry-After is cut to it
+_MAX_REDIRECTS = 10
 
 
-class RetryError(Exception):
-    """A request failed in a way that may pass; ``after`` is the server's Retry-After in seconds."""
-
-    def __init__(self, reason: str, after: float | None = None) -> None:
-        super().__init__(reason)
-        self.after = after
+Failure = BaseHTTPResponse | Exception
 
 
-class RefusedError(Exception):
+class TransferError(Exception):
+    """A body ended early, or is not what was expected; another attempt may succeed."""
+
+
+class FailedError(Exception):
     """A request failed for good."""
 
 
 class StoppedError(Exception):
-    """The fetch is being left: nothing more is read or written."""
+    """The fetch is being stopped; nothing more is read or written."""
 
 
-@dataclass(frozen=True)
+class Retries(Retry):
+    """urllib3's Retry with longer waits: 1, 2, 4, … seconds, shortened at random by up to half, or the server's Retry-After.
+
+    ``pause`` is called with the failure (a response or an error) and the seconds to wait, and waits. Redirects do not count as
+    attempts, and certificates that are not trusted are not tried again.
+    """
+
+    def __init__(self, *, pause: Callable[[Failure, float], None], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.pause = pause
+
+    def new(self, **changes: Any) -> "Retries":
+        """A copy with changes, as urllib3 makes for each attempt."""
+        return super().new(pause=self.pause, **changes)
+
+    @property
+    def failures(self) -> int:
+        """The number of failed attempts so far."""
+        return sum(attempt.redirect_location is None for attempt in self.history)
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        *rest: Any,
+        **more: Any,
+    ) -> "Retries":
+        """The retries left after a response or error; MaxRetryError if there are none."""
+        if error is not None and isinstance(_root_cause(error), SSLCertVerificationError):
+            raise MaxRetryError(None, url, error)  # type: ignore[arg-type]
+        redirected = response is not None and response.get_redirect_location()
+        before = self.new(total=self.total + 1) if redirected and self.total is not None else self
+        return Retry.increment(before, method, url, response, error, *rest, **more)
+
+    def get_backoff_time(self) -> float:
+        """Seconds to wait if the server does not say."""
+        return min(_MAX_BACKOFF, 2.0 ** (self.failures - 1)) * random.uniform(0.5, 1.0)
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        """Wait before the next attempt."""
+        seconds = None if response is None else self._retry_after(response)
+        failure = self.history[-1].error if response is None else response
+        assert failure is not None
+        self.pause(failure, self.get_backoff_time() if seconds is None else seconds)
+
+    def _retry_after(self, response: BaseHTTPResponse) -> float | None:
+        """The seconds that a Retry-After header asks for, as a number or a date (RFC 9110, 10.2.3); None if it does not."""
+        try:
+            seconds = self.get_retry_after(response)
+        except (InvalidHeader, ValueError, OverflowError):
+            return None
+        return None if seconds is None else min(seconds, _MAX_RETRY_AFTER)
+
+
 class Server:
-    """The folder ``url`` of a server that may send nothing for ``timeout`` seconds; ``stop`` ends its answers."""
+    """The folder ``url`` of a server. ``timeout`` is the longest silence in seconds; ``stop`` ends waits and transfers.
 
-    url: str
-    timeout: float
-    stop: threading.Event
+    A request is tried again ``retries`` times; ``wait`` waits for a number of seconds, and ``note`` is called with a sentence for
+    each wait.
+    """
 
-    def open(self, path: str, start: int = 0) -> tuple[HTTPResponse, int]:
-        """The answer, and the byte at which its body starts: ``start``, or 0 where the server cannot go on from there.
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float,
+        retries: int,
+        stop: threading.Event,
+        wait: Callable[[float], object],
+        note: Callable[[str], object],
+    ) -> None:
+        self.url = url
+        self.timeout = timeout
+        self.stop = stop
+        self._retries = retries
+        self._wait = wait
+        self._note = note
+        self._pool = _pool(url)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._pool.clear()
+
+    def retries(self, name: str) -> Retries:
+        """Fresh retries for requests or transfers of ``name``."""
+        return Retries(
+            pause=partial(self._pause, name),
+            total=self._retries,
+            redirect=_MAX_REDIRECTS,
+            status_forcelist=RETRY_STATUSES,
+            raise_on_status=False,
+        )
+
+    def _pause(self, name: str, failure: Failure, seconds: float) -> None:
+        self._note(f"{name}: {self._describe(failure)}. Trying again in {seconds:.0f} s.")
+        self._wait(seconds)
+        if self.stop.is_set():
+            raise StoppedError
+
+    def try_again(self, retries: Retries, problem: TransferError) -> Retries:
+        """Wait after a failed transfer; the retries that are left.
 
         Raises:
-            RetryError: no connection, no answer in time, status 408, 425, 429 or 5xx.
-            RefusedError: another status, or a certificate that is not trusted.
+            FailedError: there are none.
+            StoppedError: after ``stop``.
+        """
+        try:
+            left = retries.increment(error=problem)
+        except MaxRetryError:
+            raise FailedError(_with_attempts(str(problem), retries.failures + 1)) from None
+        left.sleep()
+        return left
+
+    def open(self, path: str, start: int = 0) -> tuple[BaseHTTPResponse, int]:
+        """The response, and the byte at which its body starts: ``start``, or 0 if the server cannot start there.
+
+        Raises:
+            FailedError: no connection or no response in time, after all retries; an error status; an untrusted certificate.
             StoppedError: after ``stop``.
         """
         if self.stop.is_set():
             raise StoppedError
         headers = {"User-Agent": f"bioqa/{__version__}"} | ({"Range": f"bytes={start}-"} if start else {})
         try:
-            response: HTTPResponse = urlopen(Request(self.url + path, headers=headers), timeout=self.timeout)
+            response = self._pool.request(
+                "GET",
+                self.url + path,
+                headers=headers,
+                timeout=self.timeout,
+                retries=self.retries(self.url + path),
+                preload_content=False,
+                decode_content=False,
+                enforce_content_length=False,  # ``chunks`` checks the length, with a better message
+            )
         except HTTPError as problem:
-            problem.close()
-            if start and problem.code == 416:
-                return self.open(path)
-            raise _bad_status(problem) from None
-        except (OSError, HTTPException) as problem:
-            raise self._broken(problem) from None
-        if start and response.status == 206:
-            if response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            trusted = not isinstance(_root_cause(problem), SSLCertVerificationError)
+            reason = self._describe(problem)
+            raise FailedError(_with_attempts(reason, self._retries + 1 if trusted else 1)) from None
+        if start and response.status in (206, 416):
+            if response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
                 return response, start
             response.close()
             return self.open(path)
+        if response.status >= 300:
+            response.close()
+            failures = response.retries.failures if isinstance(response.retries, Retries) else 0
+            raise FailedError(_with_attempts(self._describe(response), failures + 1))
         return response, 0
 
-    def chunks(self, response: HTTPResponse) -> Iterator[bytes]:
-        """The body as it comes in; RetryError where it ends early, StoppedError after ``stop``."""
-        total = left = response.length
+    def chunks(self, response: BaseHTTPResponse) -> Iterator[bytes]:
+        """The body as it arrives.
+
+        Raises:
+            TransferError: the body ends early.
+            StoppedError: after ``stop``.
+        """
+        total = left = response.length_remaining
         while left is None or left > 0:
             try:
                 chunk = response.read1(_CHUNK_BYTES)
-            except (OSError, HTTPException) as problem:
-                raise self._broken(problem) from None
+            except HTTPError as problem:
+                raise TransferError(self._describe(problem)) from None
             if self.stop.is_set():
                 raise StoppedError
             if not chunk:
@@ -87,44 +213,57 @@ class Server:
             yield chunk
             left = None if left is None else left - len(chunk)
         if left:
-            raise RetryError(f"the connection broke off {left:,} bytes before the end of {total:,}")
+            raise TransferError(f"the connection broke off {left:,} bytes before the end of {total:,}")
 
     def read(self, path: str) -> bytes:
-        """A listing or a .md5 file; errors as for ``open``."""
+        """The whole content of a listing or a .md5 file; errors as for ``open`` and ``chunks``."""
         content = bytearray()
         with self.open(path)[0] as response:
             for chunk in self.chunks(response):
                 content += chunk
                 if len(content) > _MAX_PAGE_BYTES:
-                    raise RefusedError(f"it is longer than {_MAX_PAGE_BYTES:,} bytes")
+                    raise FailedError(f"it is longer than {_MAX_PAGE_BYTES:,} bytes")
         return bytes(content)
 
-    def _broken(self, problem: OSError | HTTPException) -> RetryError | RefusedError:
-        cause = problem.reason if isinstance(problem, URLError) else problem
-        if isinstance(cause, TimeoutError):
-            return RetryError(f"the server sent nothing for {self.timeout:g} s")
+    def _describe(self, failure: Failure) -> str:
+        """The reason of a failure in a few words."""
+        if isinstance(failure, BaseHTTPResponse):
+            return f"HTTP {failure.status} {failure.reason or ''}".rstrip()
+        cause = _root_cause(failure)
+        if isinstance(cause, TimeoutError | PoolTimeoutError):
+            return f"the server sent nothing for {self.timeout:g} s"
         if isinstance(cause, SSLCertVerificationError):
-            return RefusedError(f"the server's certificate is not trusted ({cause.verify_message})")
-        return RetryError(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__)
+            return f"the server's certificate is not trusted ({cause.verify_message})"
+        return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
-def _bad_status(problem: HTTPError) -> RetryError | RefusedError:
-    reason = f"HTTP {problem.code} {problem.reason}"
-    if problem.code in (408, 425, 429) or problem.code >= 500:
-        return RetryError(reason, _retry_after(problem.headers.get("Retry-After", "")))
-    return RefusedError(reason)
+def _root_cause(error: BaseException) -> BaseException:
+    """The innermost of the errors that urllib3 wraps into each other."""
+    inner = (getattr(error, "reason", None), getattr(error, "original_error", None), *error.args, error.__cause__)
+    cause = next((one for one in inner if isinstance(one, BaseException)), None)
+    return error if cause is None else _root_cause(cause)
 
 
-def _retry_after(value: str) -> float | None:
-    """The seconds that a Retry-After header asks for, as a number or a date (RFC 9110, 10.2.3); None where there is none."""
-    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
-        seconds = float(value)
-    else:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
-            return None
-    return min(max(seconds, 0.0), _MAX_WAIT)
+def _with_attempts(reason: str, attempts: int) -> str:
+    return f"{reason}; attempts: {attempts}" if attempts > 1 else reason
+
+
+def _pool(url: str) -> PoolManager:
+    """Connections to the server, through the proxy of the environment (http_proxy and the like), which urllib3 does not read."""
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return PoolManager(maxsize=16)
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    try:
+        auth = parse_url(proxy).auth
+        return ProxyManager(
+            proxy, proxy_headers=make_headers(proxy_basic_auth=unquote(auth)) if auth else None, maxsize=16
+        )
+    except (URLSchemeUnknown, HTTPError):
+        raise UsageError(f"{parts.scheme}_proxy is not the address of an HTTP proxy. Correct or unset it.") from None
 
 
 def checked_url(url: str) -> str:

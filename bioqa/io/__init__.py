@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, locked, resumed; TREC, tables and TOML."""
+"""Files of every room: output, locks, checkpoints, text, tables, TREC runs and qrels, TOML."""

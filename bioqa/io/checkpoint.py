@@ -1,22 +1,22 @@
-"""Checkpoints of resumable work: a file of JSON lines that grows as the work is done and survives a kill."""
+"""Checkpoints of resumable work: a file of JSON lines that grows as the work proceeds."""
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Any
 
-from bioqa.errors import OutputError
-from bioqa.io.locks import RESUME, try_lock
-from bioqa.io.output import output_errors
+from bioqa.io.locks import open_locked
+from bioqa.io.output import RESUME_HINT, output_errors
 
 
 class Checkpoint:
-    """A header, then one record a line. A half-written line at the end, as a kill leaves it, is dropped.
+    """A header and records, one JSON object a line. A line that an interruption left incomplete is dropped, with all after it.
 
-    ``header`` is the first line, None where there is none yet. The file is created and locked by the first write. Without a
-    ``path`` the records live in a temporary file, and nothing is resumed.
+    ``header`` is None if there is none yet. The first write creates and locks the file. With ``path`` None, the records are in a
+    temporary file and nothing can be resumed.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -24,43 +24,28 @@ class Checkpoint:
         self.header: dict[str, Any] | None = None
         self._end = 0
         self._file: IO[bytes] | None = None
-        self._read_header()
-
-    def _read_header(self) -> None:
-        if self.path is None or not self.path.is_file():
-            return
-        with self.path.open("rb") as file:
-            line = file.readline()
-        self.header = _parse(line)
-        self._end = len(line) if self.header is not None else 0
+        if path is not None and path.is_file():
+            with output_errors(path, RESUME_HINT), path.open("rb") as file:
+                self.header = _parse(file.readline())
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The records, in the order in which they were written."""
-        if self.header is None:
-            return
-        if self.path is None:
-            assert self._file is not None
-            self._file.seek(0)
+        if self._file is not None:
             yield from self._records(self._file)
-            return
-        with self.path.open("rb") as file:
-            yield from self._records(file)
+        elif self.path is not None and self.header is not None:
+            with self.path.open("rb") as file:
+                yield from self._records(file)
 
     def _records(self, file: IO[bytes]) -> Iterator[dict[str, Any]]:
-        end = len(file.readline())
-        for line in file:
-            record = _parse(line)
-            if record is None:
-                break
-            end += len(line)
-            yield record
-        self._end = end
+        for number, (record, _) in enumerate(_lines(file)):
+            if number:
+                yield record
 
     def start(self, header: Mapping[str, Any]) -> None:
         """Drop all records and begin with a new header.
 
         Raises:
-            OutputError: the file cannot be written, or another process writes it.
+            OutputError: the file cannot be written, or another process has locked it.
         """
         self.lock()
         self._end = 0
@@ -68,41 +53,41 @@ class Checkpoint:
         self._write(self.header)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one more record; ``start`` must have been called, or there is a header already.
+        """Write a record. There must be a header: one found in the file, or that of ``start``.
 
         Raises:
-            OutputError: as ``start``.
+            OutputError: as for ``start``.
         """
         self.lock()
         assert self.header is not None
         self._write(record)
 
     def lock(self) -> None:
-        """Create the file where there is none, and keep other processes from writing it.
+        """Create the file if missing, keep other processes from writing it, and read the header again.
 
         Raises:
-            OutputError: as ``start``.
+            OutputError: as for ``start``.
         """
         if self._file is not None:
             return
         if self.path is None:
-            self._file = TemporaryFile()  # noqa: SIM115 - open until close()
+            with output_errors("A temporary file"):
+                self._file = TemporaryFile()  # noqa: SIM115 - open until close()
             return
-        with output_errors(self.path, RESUME):
+        with output_errors(self.path, RESUME_HINT):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = self.path.open("a+b")
-        if not try_lock(file):
-            file.close()
-            raise OutputError(f"Another process is writing {self.path}. Wait until it ends, or name another output.")
-        self._file = file
-        self._read_header()
-        for _ in self:  # finds the end of the sound records
-            pass
+        busy = f"Another process is writing {self.path}. Wait until it ends, or name another output."
+        self._file = open_locked(self.path, busy)
+        self.header = None
+        self._end = 0
+        for record, end in _lines(self._file):
+            self.header = record if self.header is None else self.header
+            self._end = end
 
     def _write(self, record: Mapping[str, Any]) -> None:
         line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         assert self._file is not None
-        with output_errors(self.path or "A temporary file", RESUME):
+        with output_errors(self.path or "A temporary file", RESUME_HINT):
             self._file.truncate(self._end)
             self._file.seek(self._end)
             self._file.write(line)
@@ -110,15 +95,16 @@ class Checkpoint:
         self._end += len(line)
 
     def discard(self) -> None:
-        """Remove the file: the work is done."""
-        self.close()
+        """Remove the file, when the work is done."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+        self.close()
 
     def close(self) -> None:
         """Close the file and release the lock; the records stay."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what could not be written was reported by the write
+                self._file.close()
             self._file = None
 
     def __enter__(self) -> "Checkpoint":
@@ -130,8 +116,21 @@ class Checkpoint:
         self.close()
 
 
+def _lines(file: IO[bytes]) -> Iterator[tuple[dict[str, Any], int]]:
+    """(JSON object, byte offset of its line's end) for each line up to the first invalid one; writes in between do no harm."""
+    end = 0
+    while True:
+        file.seek(end)
+        line = file.readline()
+        record = _parse(line)
+        if record is None:
+            return
+        end += len(line)
+        yield record, end
+
+
 def _parse(line: bytes) -> dict[str, Any] | None:
-    """The object in a line of JSON; None where it is another value, or is not whole."""
+    """The object in a line of JSON; None if it is another value or incomplete."""
     try:
         record = json.loads(line) if line.endswith(b"\n") else None
     except ValueError:

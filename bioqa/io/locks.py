@@ -1,40 +1,52 @@
-"""Locks that keep two processes from writing the same thing; they end with the process, however that ends."""
+"""File locks between processes, released when the process ends, however it ends."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from bioqa.errors import OutputError
-from bioqa.io.output import output_errors
-
-RESUME = "Make room or name another folder; the same command resumes where it stopped."
+from bioqa.io.output import RESUME_HINT, output_errors
 
 
 @contextmanager
-def locked(folder: Path, task: str = "fetch") -> Iterator[None]:
-    """Keep other processes with the same task out of the folder.
+def locked(folder: Path, task: str) -> Iterator[None]:
+    """Create ``folder`` if missing and keep other processes with the same ``task`` (a noun, such as "fetch") out of it.
 
     Raises:
-        OutputError: another process is at work there, or the folder cannot be written.
+        OutputError: another process has the lock, or the folder cannot be written.
     """
-    with output_errors(folder, RESUME):
+    with output_errors(folder, RESUME_HINT):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / f".{task}.lock").open("ab")
-    with lock:
-        if not try_lock(lock):
-            raise OutputError(f"Another {task} is running in {folder}. Wait until it ends, or name another folder.")
+    busy = f"Another {task} is running in {folder}. Wait until it ends, or name another folder."
+    with open_locked(folder / f".{task}.lock", busy):
         yield
 
 
-def try_lock(file: IO[bytes]) -> bool:
-    """Lock an open file for this process until it is closed; False where another process holds the lock.
+def open_locked(path: Path, busy: str) -> IO[bytes]:
+    """A file opened for reading and appending, created if missing, and locked until it is closed.
 
-    Always succeeds on a file system without locks, as some clusters have.
+    A symbolic link is not followed. On file systems without locks, as on some clusters, the file is opened all the same.
+
+    Raises:
+        OutputError: another process has the lock (the message is ``busy``), or the file cannot be written.
     """
     from filelock import lock_descriptor
 
+    with output_errors(path, RESUME_HINT):
+        if path.is_symlink():  # the error for O_NOFOLLOW speaks of "too many levels"
+            raise OSError(None, "it is a symbolic link")
+        file = open(path, "a+b", opener=_open_no_follow)  # noqa: SIM115 - Path.open has no opener
     try:
-        return lock_descriptor(file.fileno(), blocking=False)
+        free = lock_descriptor(file.fileno(), blocking=False)
     except OSError:
-        return True
+        free = True
+    if not free:
+        file.close()
+        raise OutputError(busy)
+    return file
+
+
+def _open_no_follow(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)

@@ -1,75 +1,86 @@
-"""Files that appear whole or not at all."""
+"""Output files that appear complete or not at all."""
 
 import os
 import secrets
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 from bioqa.errors import OutputError
 
+RESUME_HINT = "Free some space or choose another folder; the same command then resumes where it stopped."
+
+# Open files of this process by name, such as /dev/stdout: links, but never to be replaced.
+_OPEN_FILES = ("/dev", "/dev/fd", "/proc/self/fd")
+
 
 @contextmanager
-def output_errors(path: str | Path, remedy: str = "") -> Iterator[None]:
-    """Report a failure to write ``path`` as an OutputError that ends with ``remedy``; a broken pipe stays one."""
+def output_errors(path: str | Path, hint: str = "") -> Iterator[None]:
+    """Raise a failure to write ``path`` as an OutputError that ends with ``hint``; BrokenPipeError passes unchanged."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as problem:
-        raise OutputError(f"{path} cannot be written: {problem.strerror or problem}. {remedy}".rstrip()) from problem
+        raise OutputError(f"{path} cannot be written: {problem.strerror or problem}. {hint}".rstrip()) from problem
+
+
+# In the two functions below, os.path.exists returns False for impossible names, for which Path.exists raises an error.
 
 
 def check_not_input(target: str | Path, inputs: Iterable[str | Path]) -> None:
-    """Raise OutputError where the file to write is one of those that are read: writing would replace it."""
-    if not os.path.exists(target):  # noqa: PTH110 - what was named need not be a possible path
+    """Raise OutputError if the file to write is one of the inputs, which would be overwritten."""
+    if not os.path.exists(target):  # noqa: PTH110
         return
-    for one in inputs:
-        if os.path.exists(one) and os.path.samefile(one, target):  # noqa: PTH110, PTH121
+    for path in inputs:
+        if os.path.exists(path) and os.path.samefile(path, target):  # noqa: PTH110, PTH121
             raise OutputError(f"{target} is an input and would be overwritten. Name another file for the result.")
 
 
 def is_stream(target: str | Path) -> bool:
-    """Whether ``target`` is written to directly and must not be replaced: "-", a device such as /dev/null, a pipe."""
+    """Whether ``target`` is written to directly, not replaced: "-", a device, a pipe, or /dev/stdout and the like."""
     if str(target) == "-":
         return True
-    there = os.path.exists(target)  # noqa: PTH110 - as above
-    return there and not os.path.isfile(target) and not os.path.isdir(target)  # noqa: PTH112, PTH113
+    if not os.path.exists(target) or os.path.isdir(target):  # noqa: PTH110, PTH112
+        return False
+    return not os.path.isfile(target) or os.path.dirname(os.path.abspath(target)) in _OPEN_FILES  # noqa: PTH100, PTH113, PTH120
 
 
 @contextmanager
 def replacing(target: str | Path) -> Iterator[Path]:
-    """An empty new file beside ``target`` that takes its place at the end of the block, or is removed if the block fails.
+    """An empty new file in the folder of ``target``: moved to ``target`` at the end of the block, removed if the block fails.
 
-    Its name is not predictable and no link is followed.
+    Its name is unpredictable and its permissions are those of any new file. If ``target`` is a symbolic link, the link is replaced
+    and the file that it points to is left alone.
 
     Raises:
         OutputError: the file cannot be created, written or moved, or ``target`` is a folder.
     """
     target = Path(target)
-    part = target.with_name(f".{target.name[:200]}.{secrets.token_hex(8)}.part")
+    part = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.part")  # 40 characters: at most 160 bytes
     with output_errors(target):
         if target.is_dir():
-            raise IsADirectoryError(None, "is a folder", str(target))
-        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666))
+            raise IsADirectoryError(None, "it is a folder", str(target))
+        part.open("xb").close()  # "x" fails on a file or link of that name
     try:
         with output_errors(target):
             yield part
             part.replace(target)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 @contextmanager
 def open_output(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[TextIO]:
-    """A text file that appears at ``path`` whole at the end of the block, or not at all; "-" is standard output.
+    """A text file that appears at ``path`` at the end of the block, complete, or not at all; "-" is standard output.
 
-    A device or a pipe is written to directly.
+    Devices and pipes are written to directly.
 
     Raises:
-        OutputError: the file cannot be written, or is one of ``inputs``; known before the block runs.
+        OutputError: the file cannot be written, or is one of ``inputs``; both are checked before the block runs.
     """
     if str(path) == "-":
         yield sys.stdout

@@ -21,18 +21,18 @@ _Value = TypeVar("_Value", int, float)
 
 
 def column(text: str) -> str:
-    """The text as one column of a run or qrels file: white space becomes "_"."""
+    """The text as a column of a run or qrels file: white space becomes "_"."""
     return re.sub(r"\s+", "_", text)
 
 
 def run_lines(question_id: str, results: Iterable[tuple[str, float]], tag: str) -> Iterator[str]:
-    """The lines of one question for (docid, score) results in rank order; white space, which parts columns, becomes "_"."""
+    """The lines of a question for (docid, score) results in rank order; white space, which separates columns, becomes "_"."""
     for rank, (docid, score) in enumerate(results, start=1):
         yield f"{column(question_id)} Q0 {column(docid)} {rank} {score:.6f} {column(tag)}\n"
 
 
 def qrels_lines(question_id: str, grades: Mapping[str, int]) -> Iterator[str]:
-    """The judgements of one question as TREC writes them, ``qid 0 docid rel``; white space becomes "_"."""
+    """The judgements of a question in TREC's format, ``qid 0 docid rel``; white space becomes "_"."""
     for docid, grade in grades.items():
         yield f"{column(question_id)} 0 {column(docid)} {grade}\n"
 
@@ -41,8 +41,8 @@ def read_run(path: str | Path) -> RunScores:
     """The scores of a TREC run file, plain or gzipped; the rank column is ignored, as trec_eval ignores it.
 
     Raises:
-        QuestionError: the file is missing, empty or broken, a line has too few columns or a score that is no finite number,
-            or a document stands twice for one query; the message names the file and the line.
+        QuestionError: the file is missing, empty or corrupt, a line has too few columns or a score that is not a finite number,
+            or a query has the same document twice; the message names the file and the line.
     """
     run: RunScores = {}
     for where, query, document, score in _results(Path(path)):
@@ -51,10 +51,12 @@ def read_run(path: str | Path) -> RunScores:
 
 
 def iter_run(path: str | Path) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-    """Each query id of a run file with its (docid, score) results, highest score first and equal ones in the file's order.
+    """Yield each query id of a run file with its (docid, score) results, highest score first, ties in the file's order.
 
-    One query is in memory at a time. Raises what ``read_run`` raises, and a QuestionError where the lines of a query do not stand
-    together.
+    One query is in memory at a time.
+
+    Raises:
+        QuestionError: as for ``read_run``; also if the lines of a query are not adjacent.
     """
     seen: set[str] = set()
     for query, lines in groupby(_results(Path(path)), key=itemgetter(1)):
@@ -62,7 +64,7 @@ def iter_run(path: str | Path) -> Iterator[tuple[str, list[tuple[str, float]]]]:
         for where, _, document, score in lines:
             if query in seen:
                 raise QuestionError(
-                    f"{where}: query {query} comes again after others. Sort the run by query: sort -s -k1,1 {path}"
+                    f"{where}: the lines of query {query} are not adjacent. Sort the run by query: sort -s -k1,1 {path}"
                 )
             _add(rows, where, query, document, score)
         seen.add(query)
@@ -70,12 +72,12 @@ def iter_run(path: str | Path) -> Iterator[tuple[str, list[tuple[str, float]]]]:
 
 
 def _results(path: Path) -> Iterator[tuple[str, str, str, float]]:
-    """(place, query id, docid, score) for each line of a run file."""
+    """Yield (place, query id, docid, score) for each line of a run file."""
     where = None
     for where, line in significant_lines(path):
         columns = line.split()
         if len(columns) < 6:
-            raise QuestionError(f"{where}: {_counted(len(columns))}. A run has six: `qid Q0 docid rank score tag`.")
+            raise QuestionError(f"{where}: expected 6 columns, `qid Q0 docid rank score tag`, found {len(columns)}.")
         yield where, columns[0], columns[2], _score(where, columns[4])
     if where is None:
         raise QuestionError(f"{path} has no results. A run has lines `qid Q0 docid rank score tag`.")
@@ -93,7 +95,7 @@ def read_trec_qrels(path: str | Path) -> Qrels:
     for where, line in significant_lines(path):
         columns = line.split()
         if len(columns) != 4:
-            raise QuestionError(f"{where}: {_counted(len(columns))}. {QRELS_FORMATS}")
+            raise QuestionError(f"{where}: expected 4 columns, found {len(columns)}. {QRELS_FORMATS}")
         if not re.fullmatch("[+-]?[0-9]{1,9}", columns[3]):
             raise QuestionError(f"{where}: the relevance {columns[3]!r} is not an integer.")
         _add(qrels, where, columns[0], columns[2], int(columns[3]))
@@ -102,15 +104,15 @@ def read_trec_qrels(path: str | Path) -> Qrels:
     return qrels
 
 
-def _counted(columns: int) -> str:
-    return f"{columns} column{'s' * (columns != 1)}"
-
-
 QRELS_FORMATS = "Qrels have lines `qid 0 docid rel` (TREC) or `query-id<TAB>corpus-id<TAB>score` below a header (BEIR)."
 
 
 def significant_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """(place, text) for each line of the file that is neither blank nor a comment."""
+    """Yield (place, text) for each line that is neither blank nor a comment.
+
+    Raises:
+        QuestionError: the file cannot be read, or a line is not UTF-8.
+    """
     try:
         for number, data in read_lines(path):
             line = data.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -136,6 +138,6 @@ def _score(where: str, text: str) -> float:
         raise QuestionError(f"{where}: the score {text!r} is not a number.") from None
     if not math.isfinite(score):
         raise QuestionError(
-            f"{where}: the score is {text}; a list cannot be ordered by it. Give every score a finite number."
+            f"{where}: the score is {text}; results cannot be sorted by it. Scores must be finite numbers."
         )
     return score

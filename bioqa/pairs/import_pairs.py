@@ -1,6 +1,5 @@
-"""Pairs that others have made: two texts and a label, ``{query, pos, neg}`` lines, BEIR folders with relevance judgements."""
+"""Read pairs labeled elsewhere: tables of two texts and a label, ``{query, pos, neg}`` lines, BEIR folders with qrels."""
 
-import csv
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from bioqa.corpus.beir import BEIR_CORPUS_FILES, read_beir_qrels, read_beir_queries
-from bioqa.corpus.errors import MalformedError
-from bioqa.corpus.jsonl import parse_object
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
 from bioqa.errors import PairsError, QuestionError, SourceError, UsageError
-from bioqa.io.text_files import LONGEST_FIELD, read_head, read_lines
+from bioqa.io.tabular import PARQUET_MAGIC, Row, TableFormat, column_names, format_by_name, read_rows
+from bioqa.io.text_files import read_head
 from bioqa.pairs.pair_file import Pair
 from bioqa.types import Article
 
@@ -33,135 +31,101 @@ def text_id(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
-def given_pairs(path: Path, columns: Sequence[str] | None = None) -> Iterator[Pair]:
-    """Yield the pairs of a file or folder that is no pairs file; see ``pairs.read_pairs`` for the forms and errors."""
+def import_pairs(path: Path, columns: Sequence[str] | None = None) -> Iterator[Pair]:
+    """Yield the pairs of a file or folder in another format than bioqa's own pairs file.
+
+    ``columns`` names those of question, passage and label; None finds them by their usual names.
+
+    Raises:
+        PairsError: the file is missing, empty, in no known format, or a row is malformed; the message names the line or row.
+        UsageError: ``columns`` are not three different names.
+    """
     if columns is not None and len(set(columns)) != 3:
         raise UsageError("Name three columns: question, passage, label.")
-    with _as_pairs_error(path):
+    with _pairs_errors():
         if path.is_dir() or (path.suffix == ".tsv" and path.parent.name == "qrels"):
             yield from _beir(path)
-            return
-        head = read_head(path)
-        name = path.name.lower().removesuffix(".gz")
-        if head.startswith(b"PAR1"):
-            records = _parquet_records(path)
-        elif name.endswith((".csv", ".tsv", ".txt")):
-            records = _csv_records(path, "," if name.endswith(".csv") else "\t", columns)
-        elif head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":
-            records = _json_records(path)
         else:
-            raise PairsError(
-                f"{path} is of no known form. Pairs are read from Parquet, CSV, TSV, JSON lines and BEIR folders with qrels."
-            )
-        yield from _pairs(path, records, columns)
+            yield from _pairs(path, _rows(path, columns), columns)
 
 
 @contextmanager
-def _as_pairs_error(path: Path) -> Iterator[None]:
+def _pairs_errors() -> Iterator[None]:
     try:
         yield
     except PairsError:
         raise
     except (SourceError, QuestionError) as problem:
         raise PairsError(str(problem)) from None
-    except csv.Error as problem:
-        raise PairsError(f"{path} is not sound CSV: {problem}.") from None
 
 
-_Record = tuple[str, Mapping[str, Any]]
-"""Where a record stands, and its values by column."""
+def _rows(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
+    table_format = _format(path)
+    header = None
+    if columns is None and table_format in ("csv", "tsv"):
+        first = column_names(path, table_format, quotes=table_format == "csv")
+        if len(first) == 3 and _is_number(first[2]):  # a first line with a label is not a header
+            header = (QUESTIONS[0], PASSAGES[0], LABELS[0])
+    return read_rows(path, table_format, header=header, quotes=table_format == "csv", hint="Write one object per line.")
 
 
-def _json_records(path: Path) -> Iterator[_Record]:
-    for number, line in read_lines(path):
-        if line.strip():
-            try:
-                yield f"line {number}", parse_object(line, first=number == 1)
-            except MalformedError as problem:
-                raise PairsError(f"{path}, line {number}: {problem}. Write one object a line.") from None
+def _format(path: Path) -> TableFormat:
+    """The format of a file: by its content for Parquet and JSON lines, by its name for CSV and TSV, whose quotes are text."""
+    head = read_head(path)
+    if head.startswith(PARQUET_MAGIC):
+        return "parquet"
+    by_name = format_by_name(path)
+    if by_name == "csv":
+        return "csv"
+    if by_name == "tsv" or path.name.lower().removesuffix(".gz").endswith(".txt"):
+        return "tsv"
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        return "jsonl"
+    raise PairsError(
+        f"{path} is not in a known format. Pairs are read from Parquet, CSV, TSV, JSON lines and BEIR folders with qrels."
+    )
 
 
-def _csv_records(path: Path, delimiter: str, columns: Sequence[str] | None) -> Iterator[_Record]:
-    csv.field_size_limit(LONGEST_FIELD)
-    lines = (_decoded(path, number, line) + "\n" for number, line in read_lines(path))
-    plain = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)  # tab-separated text knows no quotes
-    rows = csv.reader(lines) if delimiter == "," else plain
-    header = next(rows)
-    if columns is None and len(header) == 3 and _is_number(header[2]):
-        yield "line 1", dict(zip((QUESTIONS[0], PASSAGES[0], LABELS[0]), header, strict=True))
-        header = [QUESTIONS[0], PASSAGES[0], LABELS[0]]
-    for row in rows:
-        if not row:
-            continue
-        where = f"line {rows.line_num}"
-        if len(row) != len(header):
-            raise PairsError(f"{path}, {where}: {len(row)} columns where the first line has {len(header)}.")
-        yield where, dict(zip(header, row, strict=True))
-
-
-def _decoded(path: Path, number: int, line: bytes) -> str:
-    try:
-        return line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as problem:
-        raise PairsError(
-            f"{path}, line {number}: byte {problem.start + 1} of it is not UTF-8. Save the file as UTF-8."
-        ) from None
-
-
-def _parquet_records(path: Path) -> Iterator[_Record]:
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
-    number = 0
-    try:
-        for batch in ParquetFile(path).iter_batches(4096):
-            for number, row in enumerate(batch.to_pylist(), start=number + 1):  # noqa: B020
-                yield f"row {number}", row
-    except pa.ArrowException as problem:
-        reason = str(problem).splitlines()[0]
-        raise PairsError(f"{path} is not a sound Parquet file ({reason}). Write it again.") from None
-
-
-def _pairs(path: Path, records: Iterator[_Record], columns: Sequence[str] | None) -> Iterator[Pair]:
+def _pairs(path: Path, rows: Iterator[Row], columns: Sequence[str] | None) -> Iterator[Pair]:
     names: tuple[str, str, str] | None = None
-    for where, record in records:
-        if columns is None and (lists := _lists(record)):
-            yield from _listed(path, where, *lists)
+    for place, values in rows:
+        if columns is None and (lists := _lists(values)):
+            yield from _list_pairs(place, *lists)
             continue
-        names = names or _columns(path, record, columns)
-        question, passage = (_text(path, where, record, name) for name in names[:2])
+        names = names or _columns(path, values, columns)
+        question, passage = (_text(place, values, name) for name in names[:2])
         yield Pair(
             question,
             passage,
-            _label(path, where, names[2], record.get(names[2])),
-            str(record.get("question_id") or text_id(question)),
-            str(record.get("document_id") or ""),
+            _label(place, names[2], values.get(names[2])),
+            str(values.get("question_id") or text_id(question)),
+            str(values.get("document_id") or ""),
         )
 
 
-def _columns(path: Path, record: Mapping[str, Any], columns: Sequence[str] | None) -> tuple[str, str, str]:
+def _columns(path: Path, values: Mapping[str, Any], columns: Sequence[str] | None) -> tuple[str, str, str]:
     """The names of the columns of question, passage and label."""
     if columns:
         chosen = [[name] for name in columns]
     else:
-        present = {str(name).lower(): name for name in record}
+        present = {str(name).lower(): name for name in values}
         chosen = [[present.get(name, "") for name in usual] for usual in (QUESTIONS, PASSAGES, LABELS)]
-    found = [next((name for name in names if name in record), None) for names in chosen]
+    found = [next((name for name in names if name in values), None) for names in chosen]
     question, passage, label = found
     if question is None or passage is None or label is None:
         missing = [what for what, name in zip(("question", "passage", "label"), found, strict=True) if name is None]
         named = f" (asked for: {', '.join(columns)})" if columns else ""
         raise PairsError(
-            f"{path} has no column for {' and '.join(missing)}{named}; it has {', '.join(record) or 'none'}. Name the three "
+            f"{path} has no column for {' and '.join(missing)}{named}; it has {', '.join(values) or 'none'}. Name the three "
             "columns: question, passage, label."
         )
     return question, passage, label
 
 
-def _text(path: Path, where: str, record: Mapping[str, Any], name: str) -> str:
-    value = record.get(name)
+def _text(place: str, values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise PairsError(f"{path}, {where}: {name!r} is {'empty' if value in (None, '') else 'not text'}. Correct it.")
+        raise PairsError(f"{place}: {name!r} is {'empty' if value in (None, '') else 'not text'}. Correct it.")
     return value.strip()
 
 
@@ -172,36 +136,36 @@ def _is_number(value: object) -> bool:
         return False
 
 
-def _label(path: Path, where: str, name: str, value: object) -> float:
+def _label(place: str, name: str, value: object) -> float:
     if not _is_number(value):
-        raise PairsError(f"{path}, {where}: the label {name!r} is {value!r}, not a number. Write 1 and 0.")
+        raise PairsError(f"{place}: the label {name!r} is {value!r}, not a number. Write 1 and 0.")
     label = float(value)  # type: ignore[arg-type]
     if not 0 <= label <= 1:
-        raise PairsError(f"{path}, {where}: the label {name!r} is {label:g}; it must lie between 0 and 1.")
+        raise PairsError(f"{place}: the label {name!r} is {label:g}; it must be between 0 and 1.")
     return label
 
 
-def _lists(record: Mapping[str, Any]) -> tuple[Any, Any, Any] | None:
-    """Query, positives and negatives of a record that holds those, else None."""
-    query = next((record[name] for name in QUESTIONS if name in record), None)
-    positive = next((record[name] for name in POSITIVES if name in record), None)
-    negative = next((record[name] for name in NEGATIVES if name in record), None)
+def _lists(values: Mapping[str, Any]) -> tuple[Any, Any, Any] | None:
+    """The query, positives and negatives of a row that has lists of them, otherwise None."""
+    query = next((values[name] for name in QUESTIONS if name in values), None)
+    positive = next((values[name] for name in POSITIVES if name in values), None)
+    negative = next((values[name] for name in NEGATIVES if name in values), None)
     return None if positive is None and negative is None else (query, positive or [], negative or [])
 
 
-def _listed(path: Path, where: str, query: Any, positive: Any, negative: Any) -> Iterator[Pair]:
+def _list_pairs(place: str, query: Any, positive: Any, negative: Any) -> Iterator[Pair]:
     if not isinstance(query, str) or not query.strip():
-        raise PairsError(f"{path}, {where}: no query.")
+        raise PairsError(f"{place}: no query.")
     query = query.strip()
     for texts, label in ((positive, 1.0), (negative, 0.0)):
         for text in texts if isinstance(texts, list) else [texts]:
             if not isinstance(text, str) or not text.strip():
-                raise PairsError(f"{path}, {where}: pos and neg must be texts or lists of texts.")
+                raise PairsError(f"{place}: pos and neg must be texts or lists of texts.")
             yield Pair(query, text.strip(), label, text_id(query))
 
 
 def _beir(path: Path) -> Iterator[Pair]:
-    """The judged pairs of a BEIR folder, or of one of its qrels files; a grade above 0 is label 1."""
+    """The judged pairs of a BEIR folder, or of one of its qrels files; grades above 0 are label 1."""
     folder, qrels_file = (path, _qrels_file(path)) if path.is_dir() else (path.parent.parent, path)
     qrels = read_beir_qrels(qrels_file)
     queries = {question.id: question.body for question in read_beir_queries(folder)}
@@ -224,7 +188,7 @@ def _qrels_file(folder: Path) -> Path:
     found = sorted((folder / "qrels").glob("*.tsv"))
     if not found:
         corpus = any((folder / name).is_file() for name in BEIR_CORPUS_FILES)
-        what = "has no qrels/*.tsv" if corpus else "is a folder, but no BEIR folder"
+        what = "has no qrels/*.tsv" if corpus else "is a folder, but not a BEIR folder"
         raise PairsError(f"{folder} {what}. Name a file of pairs, or a BEIR folder with relevance judgements.")
     if len(found) > 1:
         raise PairsError(f"{folder} has several qrels files. Name one of them: {', '.join(map(str, found))}.")

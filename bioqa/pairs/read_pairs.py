@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioqa.errors import PairsError
-from bioqa.pairs.import_pairs import given_pairs
+from bioqa.pairs.import_pairs import import_pairs
 from bioqa.pairs.pair_file import ROW_GROUP, is_pairs_file, pair_table, read_pairs_file, schema
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def read_batches(path: str | Path, columns: Sequence[str] | None = None) -> "Ite
 
 
 def _imported(path: Path, columns: Sequence[str] | None) -> "Iterator[pa.RecordBatch]":
-    pairs = given_pairs(path, columns)
+    pairs = import_pairs(path, columns)
     while batch := list(islice(pairs, ROW_GROUP)):
         yield from pair_table(batch).to_batches()
 

@@ -135,7 +135,7 @@ def test_articles_without_a_pmid_cannot_be_submitted(id: str):
             '{"questions": [{"id": "a", "body": "Why?", "type": "x"}]}',
             (),
             4,
-            "question 1: the type 'x' is none of factoid",
+            "question 1: the type 'x' is not one of factoid",
         ),
         ('{"questions": [{"id": "a", "type": "list"}]}', (), 4, "question 1 (a): no question text"),
         (

@@ -216,5 +216,5 @@ def test_invalid_offsets_are_refused_with_the_place(tmp_path: Path, begin, end, 
 def test_two_answers_to_one_question_are_refused(tmp_path: Path):
     path = tmp_path / "system.json"
     path.write_text('{"questions": [{"id": "a"}, {"id": "a"}]}')
-    with pytest.raises(QuestionError, match="the id a stands twice"):
+    with pytest.raises(QuestionError, match="duplicate id a"):
         read_phase_a(path)

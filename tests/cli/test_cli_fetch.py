@@ -107,7 +107,7 @@ def test_json_has_the_same(bioqa, url, tmp_path):
         "bytes": 200_000,
         "snapshot": NAMES[1],
         "snapshot_date": "",
-        "strays": [],
+        "unlisted": [],
     }
 
 
@@ -135,7 +135,7 @@ def test_files_of_another_year_cause_a_warning(bioqa, url, tmp_path):
     ("arguments", "code", "message"),
     [
         ([], 2, "Give --baseline, --updates or both."),
-        (["--baseline", "--files", "9-1000"], 2, "No file is '9-1000'"),
+        (["--baseline", "--files", "9-1000"], 2, "No file matches '9-1000'"),
         (["--baseline", "--jobs", 99], 2, "--jobs"),
         (["--updates", "--retries", 0], 3, "updatefiles/ cannot be read: HTTP 404"),
         (["--baseline", "--base-url", "nonsense"], 2, "'nonsense' is not the address of a server"),

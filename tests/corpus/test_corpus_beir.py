@@ -20,7 +20,7 @@ def test_the_plain_corpus_file_is_read_before_the_zipped_one(tmp_path: Path) -> 
 
 def test_a_bad_line_of_the_corpus_is_named_with_the_file_in_the_folder(tmp_path: Path) -> None:
     write(tmp_path / "corpus.jsonl", '{"title": "T", "text": "t"}\n{"_id": "2", "text": "t"}')
-    with pytest.raises(RecordError, match=r"corpus\.jsonl, line 1: it has no id"):
+    with pytest.raises(RecordError, match=r"corpus\.jsonl, line 1: no id"):
         read(tmp_path)
     bad: list[RecordError] = []
     assert read(tmp_path, bad.append) == [Article("2", "", "t")]
@@ -36,11 +36,11 @@ def test_queries_are_questions(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("no", "it is not JSON"),
-        ('{"text": "Why?"}', "its _id is missing, empty or not text"),
-        ('{"_id": "2"}', "its text is missing, empty or not text"),
-        ('{"_id": "2", "text": " "}', "its text is missing, empty or not text"),
-        ('{"_id": "2", "text": ["Why?"]}', "its text is missing, empty or not text"),
+        ("no", "not JSON"),
+        ('{"text": "Why?"}', "_id is missing, empty or not text"),
+        ('{"_id": "2"}', "text is missing, empty or not text"),
+        ('{"_id": "2", "text": " "}', "text is missing, empty or not text"),
+        ('{"_id": "2", "text": ["Why?"]}', "text is missing, empty or not text"),
     ],
 )
 def test_a_bad_query_is_named_by_line(tmp_path: Path, line: str, message: str) -> None:
@@ -63,12 +63,12 @@ def test_qrels_are_grades_by_query_and_document(tmp_path: Path, header: str) -> 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (HEADER + "1\ta\n", "line 2: it has 2 columns where 3 belong"),
-        (HEADER + "1 a 1\n", "line 2: it has 1 columns where 3 belong"),
-        (HEADER + "1\ta\thigh\n", "line 2: its score is 'high' and not a whole number"),
-        (HEADER + "1\ta\t1\n1\ta\t0\n", "line 3: it grades document a for query 1 0, an earlier line 1"),
-        ((HEADER + "1\tcaf\xe9\t1\n").encode("latin-1"), "line 2: byte 6 of it is not UTF-8"),
-        (HEADER, "holds no judgement"),
+        (HEADER + "1\ta\n", "line 2: expected 3 tab-separated columns .*, found 2"),
+        (HEADER + "1 a 1\n", "line 2: expected 3 tab-separated columns .*, found 1"),
+        (HEADER + "1\ta\thigh\n", "line 2: the score 'high' is not an integer"),
+        (HEADER + "1\ta\t1\n1\ta\t0\n", "line 3: document a has grade 0 for query 1, but 1 on an earlier line"),
+        ((HEADER + "1\tcaf\xe9\t1\n").encode("latin-1"), r"line 2: byte 6 \(0xe9\) is not UTF-8"),
+        (HEADER, "has no judgements"),
         ("", "is empty"),
     ],
 )

@@ -21,7 +21,7 @@ from bioqa.corpus.dates import date_from_parts, date_from_text, date_from_words
         (("", "Mar", "4"), ""),
     ],
 )
-def test_parts_that_are_not_valid_are_left_out(parts: tuple[str, str, str], date: str) -> None:
+def test_parts_that_are_not_valid_are_dropped(parts: tuple[str, str, str], date: str) -> None:
     assert date_from_parts(*parts) == date
 
 

@@ -1,4 +1,4 @@
-"""JSON lines: the names that fields go by, their types, and what is said of a bad line."""
+"""JSON lines: the names and types of fields, and the errors for malformed lines."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def read_record(path: Path, record: dict[str, object]) -> Article:
     return article
 
 
-def test_every_known_field_is_taken(tmp_path: Path) -> None:
+def test_every_known_field_is_read(tmp_path: Path) -> None:
     record = {
         "id": 12,
         "title": "T",
@@ -46,14 +46,14 @@ def test_every_known_field_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["id", "_id", "pmid", "docid"])
 @pytest.mark.parametrize(("value", "expected"), [("x-1", "x-1"), (7, "7"), (7.0, "7"), (" 7 ", "7")])
-def test_an_id_goes_by_four_names_and_is_text_or_a_number(
+def test_an_id_has_four_possible_names_and_is_text_or_a_number(
     tmp_path: Path, name: str, value: object, expected: str
 ) -> None:
     assert read_record(tmp_path, {name: value, "text": "t"}).id == expected
 
 
 @pytest.mark.parametrize("name", ["text", "contents", "abstract"])
-def test_the_text_goes_by_three_names(tmp_path: Path, name: str) -> None:
+def test_the_text_has_three_possible_names(tmp_path: Path, name: str) -> None:
     assert read_record(tmp_path, {"id": "1", name: "Title\nBody"}).abstract == "Title\nBody"
 
 
@@ -95,44 +95,44 @@ def test_missing_values_of_any_kind_are_empty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-def test_blank_lines_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path, name: str) -> None:
+def test_blank_lines_a_byte_order_mark_and_windows_line_ends_are_ignored(tmp_path: Path, name: str) -> None:
     lines = '\ufeff{"id": "1", "text": "é\u2028x"}\r\n\r\n   \n{"id": "2", "text": "t"}'
     assert read(write(tmp_path / name, lines)) == [Article("1", "", "é\u2028x"), Article("2", "", "t")]
 
 
 BAD_LINES = {
-    b'{"id": "1", "text": "t"': "it is not JSON: .* at character 24",
-    b"id,text": "it is not JSON: Expecting value at character 1",
-    b'["1", "t"]': "it is not a JSON object but list",
-    b"12": "it is not a JSON object but int",
-    b"[" * 100_000: "its JSON is out of bounds .*recursion.*",
-    b'{"id": ' + b"1" * 5000 + b', "text": "t"}': "its JSON is out of bounds .*4300 digits.*",
-    b'{"text": "t"}': r"it has no id \(looked for id, _id, pmid, docid\)",
-    b'{"id": null, "text": "t"}': "it has no id",
-    b'{"id": NaN, "text": "t"}': "it has no id",
-    b'{"id": " ", "text": "t"}': "its id is empty",
-    b'{"id": true, "text": "t"}': "its id is not text but bool",
-    b'{"_id": 1.5, "text": "t"}': "its _id is not text but float",
-    b'{"id": "1"}': r"it has neither text nor title \(looked for text, contents, abstract, title\)",
-    b'{"id": "1", "text": ["t"]}': "its text is not text but list",
-    b'{"id": "1", "title": 5, "text": "t"}': "its title is not text but int",
-    b'{"id": "1", "text": "t", "mesh": {"a": 1}}': "its mesh is neither a list nor text but dict",
-    b'{"id": "1", "text": "t", "keywords": [1]}': "its keywords is not text but int",
-    b'{"id": "1", "text": "t", "year": [1998]}': "its year is not text but list",
-    b'{"id": "1", "text": "t", "year": true}': "its year is not text but bool",
-    b'{"id": "1", "text": "a\\ud800b"}': "its text holds half of a surrogate pair",
-    '{"id": "1", "text": "caf\xe9"}'.encode("latin-1"): r"byte 25 of it is not UTF-8 \(0xe9\)",
+    b'{"id": "1", "text": "t"': "not JSON: .* at character 24",
+    b"id,text": "not JSON: Expecting value at character 1",
+    b'["1", "t"]': "not a JSON object but list",
+    b"12": "not a JSON object but int",
+    b"[" * 100_000: "JSON out of bounds .*recursion.*",
+    b'{"id": ' + b"1" * 5000 + b', "text": "t"}': "JSON out of bounds .*4300 digits.*",
+    b'{"text": "t"}': r"no id \(looked for id, _id, pmid, docid\)",
+    b'{"id": null, "text": "t"}': "no id \\(looked",
+    b'{"id": NaN, "text": "t"}': "no id \\(looked",
+    b'{"id": " ", "text": "t"}': "id is empty",
+    b'{"id": true, "text": "t"}': "id is not text but bool",
+    b'{"_id": 1.5, "text": "t"}': "_id is not text but float",
+    b'{"id": "1"}': r"neither text nor title \(looked for text, contents, abstract, title\)",
+    b'{"id": "1", "text": ["t"]}': "text is not text but list",
+    b'{"id": "1", "title": 5, "text": "t"}': "title is not text but int",
+    b'{"id": "1", "text": "t", "mesh": {"a": 1}}': "mesh is neither a list nor text but dict",
+    b'{"id": "1", "text": "t", "keywords": [1]}': "keywords is not text but int",
+    b'{"id": "1", "text": "t", "year": [1998]}': "year is not text but list",
+    b'{"id": "1", "text": "t", "year": true}': "year is not text but bool",
+    b'{"id": "1", "text": "a\\ud800b"}': "text has half of a surrogate pair",
+    '{"id": "1", "text": "caf\xe9"}'.encode("latin-1"): r"byte 25 \(0xe9\) is not UTF-8",
 }
 
 
 @pytest.mark.parametrize("line", BAD_LINES, ids=range(len(BAD_LINES)))
-def test_a_bad_line_stops_the_reading_and_is_named(tmp_path: Path, line: bytes) -> None:
+def test_a_bad_line_aborts_and_is_named(tmp_path: Path, line: bytes) -> None:
     path = write(tmp_path / "a.jsonl", b'{"id": "0", "text": "t"}\n\n' + line + b'\n{"id": "9", "text": "t"}\n')
     with pytest.raises(RecordError, match=rf"a\.jsonl, line 3: ({BAD_LINES[line]}).*Correct the line"):
         read(path)
 
 
-def test_bad_lines_are_left_out_where_the_caller_takes_them(tmp_path: Path) -> None:
+def test_bad_lines_are_skipped_and_reported_to_a_handler(tmp_path: Path) -> None:
     good = [b'{"id": "%d", "text": "t"}' % number for number in range(len(BAD_LINES))]
     path = write(
         tmp_path / "a.jsonl.gz", b"\n".join(line for pair in zip(BAD_LINES, good, strict=True) for line in pair)
@@ -149,7 +149,7 @@ def test_a_truncated_gzip_file_says_after_which_line(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
     bad: list[RecordError] = []
     with pytest.raises(
-        SourceError, match=r"a\.jsonl\.gz: the gzip data breaks off after line [\d,]{4,}; the file is truncated"
+        SourceError, match=r"a\.jsonl\.gz: the gzip data ends after line [\d,]{4,}; the file is truncated"
     ):
         read(path, bad.append)
     assert not bad

@@ -26,7 +26,7 @@ def test_rows_are_articles_across_batches_and_row_groups(tmp_path: Path) -> None
     assert read(path) == [Article(str(i), f"T{i}", f"é{i}") for i in ids]
 
 
-def test_every_column_type_that_is_obvious_is_taken(tmp_path: Path) -> None:
+def test_columns_of_many_types_are_read(tmp_path: Path) -> None:
     path = write_table(
         tmp_path / "a.parquet",
         pmid=pa.array([1.0, 2.0]),
@@ -55,7 +55,7 @@ def test_a_bad_row_is_named_by_its_number_in_the_file(tmp_path: Path) -> None:
     ids = [float(i) for i in range(1, 1502)]
     ids[1499] = math.nan
     path = write_table(tmp_path / "a.parquet", id=ids, text=["t"] * 1501)
-    with pytest.raises(RecordError, match=r"a\.parquet, record 1500: it has no id"):
+    with pytest.raises(RecordError, match=r"a\.parquet, row 1500: no id"):
         read(path)
     bad: list[RecordError] = []
     assert len(read(path, bad.append)) == 1500
@@ -72,31 +72,29 @@ def test_a_bad_row_is_named_by_its_number_in_the_file(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_missing_columns_are_named_beside_those_that_are_there(
-    tmp_path: Path, columns: dict[str, object], message: str
-) -> None:
+def test_missing_columns_are_named_with_those_present(tmp_path: Path, columns: dict[str, object], message: str) -> None:
     with pytest.raises(SourceError, match=rf"a\.parquet {message}"):
         read(write_table(tmp_path / "a.parquet", **columns))
 
 
-def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_file_is_an_error(tmp_path: Path) -> None:
     path = write_table(tmp_path / "a.parquet", id=["1"], text=["t"])
-    with pytest.raises(SourceError, match=r"b\.parquet is not a sound Parquet file"):
+    with pytest.raises(SourceError, match=r"b\.parquet is not a valid Parquet file"):
         read(write(tmp_path / "b.parquet", path.read_bytes()[:-20]))
 
 
-def test_a_file_whose_pages_are_damaged_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_corrupt_pages_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(
         pa.table({"id": [str(i) for i in range(5000)], "text": ["word"] * 5000}), path, compression="zstd"
     )
     damaged = bytearray(path.read_bytes())
     damaged[40:4000] = bytes(3960)
-    with pytest.raises(SourceError, match=r"a\.parquet (is not a sound Parquet file|cannot be read)"):
+    with pytest.raises(SourceError, match=r"a\.parquet (is not a valid Parquet file|cannot be read)"):
         read(write(path, bytes(damaged)))
 
 
-def test_text_that_is_not_utf8_is_told_with_the_records_it_is_among(tmp_path: Path) -> None:
-    text = pa.array([b"sound", b"caf\xe9"], pa.binary()).cast(pa.string(), safe=False)
-    with pytest.raises(SourceError, match=r"a\.parquet, records 1 to 2: a value cannot be read .*utf-8"):
+def test_text_that_is_not_utf8_is_reported_with_a_range_of_rows(tmp_path: Path) -> None:
+    text = pa.array([b"valid", b"caf\xe9"], pa.binary()).cast(pa.string(), safe=False)
+    with pytest.raises(SourceError, match=r"a\.parquet, rows 1 to 2: a value cannot be read .*utf-8"):
         read(write_table(tmp_path / "a.parquet", id=["1", "2"], text=text))

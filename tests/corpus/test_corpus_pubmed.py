@@ -1,4 +1,4 @@
-"""What each element of a PubMed record becomes, on small records written here."""
+"""Every element of a PubMed record, on small records."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +40,7 @@ def with_title(title: str) -> str:
         ("[Not Available].", "[Not Available]."),
     ],
 )
-def test_text_keeps_each_word_and_glues_none(read_one: ReadOne, markup: str, text: str) -> None:
+def test_words_of_a_text_are_neither_lost_nor_joined(read_one: ReadOne, markup: str, text: str) -> None:
     article = read_one(
         citation(f"<ArticleTitle>{markup}</ArticleTitle><Abstract><AbstractText>{markup}</AbstractText></Abstract>")
     )
@@ -75,7 +75,7 @@ def test_the_words_of_a_formula_stay_apart_in_reading_order(read_one: ReadOne, f
     assert article.abstract == text
 
 
-def test_a_display_formula_parts_the_words_around_it(read_one: ReadOne) -> None:
+def test_a_display_formula_separates_the_words_around_it(read_one: ReadOne) -> None:
     formula = f"<DispFormula><mml:math {MML}><mml:mi>a</mml:mi></mml:math></DispFormula>"
     assert read_one(with_abstract(f"<AbstractText>where{formula}holds</AbstractText>")).abstract == "where a holds"
 
@@ -105,7 +105,7 @@ def test_one_part_with_a_label_is_a_section(read_one: ReadOne) -> None:
     assert (article.abstract, article.sections) == ("AIM: Text.", (Section("AIM", "", 0, 5, 10),))
 
 
-def test_several_parts_without_labels_are_parted_by_nameless_sections(read_one: ReadOne) -> None:
+def test_several_parts_without_labels_are_sections_without_a_label(read_one: ReadOne) -> None:
     article = read_one(
         with_abstract("<AbstractText>One.</AbstractText><AbstractText/>", '<AbstractText Label=" ">Two.</AbstractText>')
     )
@@ -114,7 +114,7 @@ def test_several_parts_without_labels_are_parted_by_nameless_sections(read_one: 
     assert article.default_text() == "T\nOne.\nTwo."
 
 
-def test_a_label_without_text_stays_only_where_a_part_follows(read_one: ReadOne) -> None:
+def test_a_label_without_text_stays_only_if_a_part_follows(read_one: ReadOne) -> None:
     article = read_one(
         with_abstract(
             '<AbstractText Label="CLINICALTRIALS"/><AbstractText Label="GOV ID">NCT1.</AbstractText>',
@@ -184,7 +184,7 @@ def test_the_doi_is_never_one_of_the_references(read_one: ReadOne) -> None:
     assert read_one(citation(data=reference)).doi == ""
 
 
-def test_every_other_field_is_taken(read_one: ReadOne) -> None:
+def test_every_other_field_is_read(read_one: ReadOne) -> None:
     article = read_one(
         citation(
             """<ArticleTitle>[Title].</ArticleTitle><Language>fre</Language><Language>eng</Language>

@@ -1,4 +1,4 @@
-"""Broken and hostile PubMed files are told of in one sentence that says where, and never half read in silence."""
+"""Corrupt and hostile PubMed files are errors that name the place; no file is silently read in part."""
 
 import gzip
 import os
@@ -17,21 +17,19 @@ def random_titles(count: int) -> str:
     return pubmed_set(*[citation(f"<ArticleTitle>{os.urandom(400).hex()}</ArticleTitle>") for _ in range(count)])
 
 
-def test_a_truncated_gzip_file_is_refused_after_its_sound_records(tmp_path: Path) -> None:
+def test_a_truncated_gzip_file_is_an_error_after_its_readable_records(tmp_path: Path) -> None:
     path = write(tmp_path / "a.xml.gz", random_titles(2000))
     path.write_bytes(path.read_bytes()[:-400_000])
-    with pytest.raises(
-        SourceError, match=r"a\.xml\.gz: the gzip data breaks off after [\d,]+ bytes of text.*truncated"
-    ):
+    with pytest.raises(SourceError, match=r"a\.xml\.gz: the gzip data ends after [\d,]+ bytes of text.*truncated"):
         read(path)
 
 
-def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_gzip_file_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "a.xml.gz", random_titles(50))
     damaged = bytearray(path.read_bytes())
     damaged[-6] ^= 0xFF
     path.write_bytes(damaged)
-    with pytest.raises(SourceError, match=r"a\.xml\.gz: broken gzip data .*CRC"):
+    with pytest.raises(SourceError, match=r"a\.xml\.gz: corrupt gzip data .*CRC"):
         read(path)
 
 
@@ -45,17 +43,17 @@ def test_gzip_is_known_by_content_and_not_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (pubmed_set(GOOD)[:-40], r"broken XML at line \d+, column \d+"),
+        (pubmed_set(GOOD)[:-40], r"invalid XML at line \d+, column \d+"),
         (
             pubmed_set(GOOD).replace("</ArticleTitle>", "</Title>"),
-            r"broken XML at line 5, column \d+: Opening and ending tag",
+            r"invalid XML at line 5, column \d+: Opening and ending tag",
         ),
-        (pubmed_set(GOOD) + "<more/>", r"broken XML at line 6, column \d+: Extra content"),
+        (pubmed_set(GOOD) + "<more/>", r"invalid XML at line 6, column \d+: Extra content"),
         (pubmed_set(GOOD, doctype="").replace("title", "&alpha;"), r"line 2, column \d+: Entity 'alpha' not defined"),
-        (pubmed_set(GOOD).replace("title", "caf\xe9").encode("latin-1"), r"broken XML at line 5, column \d+"),
-        ("PMID- 1\nTI  - Title\n", "broken XML at line 1, column 1"),
-        ("<!-- nothing -->", "broken XML at line 1"),
-        ("   \n", "broken XML at line"),
+        (pubmed_set(GOOD).replace("title", "caf\xe9").encode("latin-1"), r"invalid XML at line 5, column \d+"),
+        ("PMID- 1\nTI  - Title\n", "invalid XML at line 1, column 1"),
+        ("<!-- nothing -->", "invalid XML at line 1"),
+        ("   \n", "invalid XML at line"),
         ("<eLinkResult><LinkSet/></eLinkResult>", "its root element is eLinkResult"),
         ("<html/>", "its root element is html"),
     ],
@@ -74,7 +72,7 @@ def billion_laughs() -> str:
 
 
 @pytest.mark.parametrize("place", ["text", "attribute", "root"])
-def test_entities_that_expand_each_other_are_refused(tmp_path: Path, place: str) -> None:
+def test_entities_that_expand_each_other_are_errors(tmp_path: Path, place: str) -> None:
     record = {
         "text": citation("<ArticleTitle>&l9;</ArticleTitle>"),
         "attribute": citation('<Abstract><AbstractText Label="&l9;">x</AbstractText></Abstract>'),
@@ -116,25 +114,25 @@ def test_a_doctype_is_accepted_without_fetching_its_dtd(tmp_path: Path, monkeypa
 
 BAD_RECORDS = {
     "no PMID": citation(pmid=""),
-    "PMID is '12a' and not a number": citation(pmid="<PMID>12a</PMID>"),
-    "PMID is '' and not a number": citation(pmid="<PMID/>"),
-    "PMID is '-3' and not a number": citation(pmid="<PMID>-3</PMID>"),
-    "Version of its PMID is 'two'": citation(pmid='<PMID Version="two">1</PMID>'),
+    "PMID '12a' is not a number": citation(pmid="<PMID>12a</PMID>"),
+    "PMID '' is not a number": citation(pmid="<PMID/>"),
+    "PMID '-3' is not a number": citation(pmid="<PMID>-3</PMID>"),
+    "Version 'two' of the PMID is not a number": citation(pmid='<PMID Version="two">1</PMID>'),
     "PMID 1 has no Article element": citation(""),
-    "it has no PMID": "<PubmedArticle><PubmedData/></PubmedArticle>",
-    "uses &alpha;, an entity that XML does not define": citation("<ArticleTitle>&alpha;-synuclein</ArticleTitle>"),
+    ": no PMID.": "<PubmedArticle><PubmedData/></PubmedArticle>",
+    "the entity &alpha; is not defined in XML": citation("<ArticleTitle>&alpha;-synuclein</ArticleTitle>"),
 }
 
 
 @pytest.mark.parametrize("problem", BAD_RECORDS)
-def test_a_bad_record_stops_the_reading_and_is_named(tmp_path: Path, problem: str) -> None:
+def test_a_bad_record_aborts_and_is_named(tmp_path: Path, problem: str) -> None:
     path = write(tmp_path / "a.xml", pubmed_set(GOOD, "\n", BAD_RECORDS[problem], GOOD))
     with pytest.raises(RecordError, match=r"a\.xml, record 2 \(line 6\): .*") as caught:
         read(path)
     assert problem in str(caught.value)
 
 
-def test_bad_records_are_left_out_where_the_caller_takes_them(tmp_path: Path) -> None:
+def test_bad_records_are_skipped_and_reported_to_a_handler(tmp_path: Path) -> None:
     deletions = "<DeleteCitation><PMID>8</PMID><PMID>x</PMID><PMID>9</PMID></DeleteCitation>"
     path = write(tmp_path / "a.xml.gz", pubmed_set(*BAD_RECORDS.values(), GOOD, deletions))
     bad: list[RecordError] = []
@@ -150,7 +148,7 @@ def test_line_numbers_beyond_the_16_bit_limit_are_right(tmp_path: Path) -> None:
         read(path)
 
 
-def test_nesting_without_end_is_refused(tmp_path: Path) -> None:
+def test_endless_nesting_is_an_error(tmp_path: Path) -> None:
     deep = "<i>" * 5000 + "x" + "</i>" * 5000
-    with pytest.raises(SourceError, match=r"broken XML at line \d+, column \d+: .*depth"):
+    with pytest.raises(SourceError, match=r"invalid XML at line \d+, column \d+: .*depth"):
         read(write(tmp_path / "a.xml", pubmed_set(citation(f"<ArticleTitle>{deep}</ArticleTitle>"))))

@@ -1,6 +1,6 @@
-"""Every real PubMed file of the shared data is read, and what is read is compared with the XML itself.
+"""Every real PubMed file of the shared data is read and compared with its XML.
 
-The texts belong to their publishers, so only counts, checks and short fragments stand here.
+The texts belong to their publishers, so this file contains only counts, checks and short fragments.
 """
 
 import gzip
@@ -28,34 +28,34 @@ MATH = "{http://www.w3.org/1998/Math/MathML}math"
 
 
 @dataclass(frozen=True)
-class Real:
-    """What was read, by file (path in pubmed-xml), and the articles of all files by PMID."""
+class RealFiles:
+    """The records by file (path in pubmed-xml), the articles of all files by PMID, and the errors by file name."""
 
     records: dict[str, list[Article | Deletion]]
     articles: dict[str, list[Article]]
-    refused: dict[str, str]
+    errors: dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def real(shared_data: Path) -> Real:
+def real(shared_data: Path) -> RealFiles:
     root = shared_data / "pubmed-xml"
     records: dict[str, list[Article | Deletion]] = {}
-    refused: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for path, file_format in expand_sources([root / folder for folder in FOLDERS]):
         name = str(path.relative_to(root))
         try:
             records[name] = list(read_source(Source(path, file_format)))
         except SourceError as error:
-            refused[path.name] = str(error)
+            errors[path.name] = str(error)
     articles: dict[str, list[Article]] = {}
     for record in (record for found in records.values() for record in found):
         if isinstance(record, Article):
             articles.setdefault(record.id, []).append(record)
-    return Real(records, articles, refused)
+    return RealFiles(records, articles, errors)
 
 
 def citations(shared_data: Path) -> Iterator[Any]:
-    """Each citation and book document of the files, parsed at once by lxml and in the order of ``Real.records``."""
+    """Each citation and book document of the files, parsed at once by lxml and in the order of ``RealFiles.records``."""
     root = shared_data / "pubmed-xml"
     for path, _ in expand_sources([root / folder for folder in FOLDERS]):
         raw = path.read_bytes()
@@ -73,7 +73,7 @@ def labelled(part: Any) -> str:
     return f"{part.get('Label')}: {text}" if part.get("Label") else text
 
 
-def test_each_file_gives_the_known_number_of_articles_and_deletions(real: Real) -> None:
+def test_each_file_gives_the_known_number_of_articles_and_deletions(real: RealFiles) -> None:
     kinds = Counter(
         (name.split("/")[0], type(record).__name__) for name, found in real.records.items() for record in found
     )
@@ -94,12 +94,12 @@ def test_each_file_gives_the_known_number_of_articles_and_deletions(real: Real) 
     assert by_file["other/medsamp2014.xml"] == by_file["other/medsamp2014.xml.gz"] == 161 + 7
 
 
-def test_files_of_other_services_are_refused_by_their_root_element(real: Real) -> None:
-    assert set(real.refused) == NOT_PUBMED
-    assert "root element is ClinVarResult-Set" in real.refused["clinvar_vcv_12000.xml"]
+def test_files_of_other_services_are_errors_by_their_root_element(real: RealFiles) -> None:
+    assert set(real.errors) == NOT_PUBMED
+    assert "root element is ClinVarResult-Set" in real.errors["clinvar_vcv_12000.xml"]
 
 
-def test_deletions_follow_the_articles_of_an_update_file(real: Real) -> None:
+def test_deletions_follow_the_articles_of_an_update_file(real: RealFiles) -> None:
     found = real.records["updatefiles/pubmed26n1335.xml.gz"]
     assert [record.id for record in found[-6:]] == [
         "41456105",
@@ -112,7 +112,7 @@ def test_deletions_follow_the_articles_of_an_update_file(real: Real) -> None:
     assert all(isinstance(record, Deletion) for record in found[-6:])
 
 
-def test_sections_cover_the_abstract_and_begin_with_their_label(real: Real) -> None:
+def test_sections_cover_the_abstract_and_begin_with_their_label(real: RealFiles) -> None:
     structured = [article for found in real.articles.values() for article in found if article.sections]
     assert len(structured) == 690
     for article in structured:
@@ -128,7 +128,7 @@ def test_sections_cover_the_abstract_and_begin_with_their_label(real: Real) -> N
         assert text.count("\n") == len(article.sections) - (not article.title)
 
 
-def test_no_text_holds_line_ends_or_runs_of_spaces(real: Real) -> None:
+def test_no_text_has_line_ends_or_runs_of_spaces(real: RealFiles) -> None:
     for article in (article for found in real.articles.values() for article in found):
         texts = (article.title, article.vernacular_title, article.abstract, article.journal, article.doi)
         for text in (*texts, *article.mesh, *article.keywords, *article.languages, *article.publication_types):
@@ -136,7 +136,7 @@ def test_no_text_holds_line_ends_or_runs_of_spaces(real: Real) -> None:
         assert all((*article.mesh, *article.keywords, *article.languages, *article.publication_types))
 
 
-def test_no_word_of_a_title_or_an_abstract_is_lost_or_glued(real: Real, shared_data: Path) -> None:
+def test_no_word_of_a_title_or_an_abstract_is_lost_or_joined(real: RealFiles, shared_data: Path) -> None:
     articles = [record for found in real.records.values() for record in found if isinstance(record, Article)]
     formulas = 0
     for article, citation in zip(articles, citations(shared_data), strict=True):
@@ -146,7 +146,7 @@ def test_no_word_of_a_title_or_an_abstract_is_lost_or_glued(real: Real, shared_d
         parts = body.findall("Abstract/AbstractText")
         for formula in (node for part in parts for node in part.iter(MATH)):
             formulas += 1
-            for node in formula.iter():  # every token of a formula is a word of its own
+            for node in formula.iter():  # every token of a formula is a word
                 node.text = f" {node.text or ''} "
         expected = "".join(labelled(part) for part in parts)
         if any(True for part in parts for _ in part.iter(MATH)):  # scripts before their base change places
@@ -156,7 +156,7 @@ def test_no_word_of_a_title_or_an_abstract_is_lost_or_glued(real: Real, shared_d
     assert formulas == 12
 
 
-def test_dates_agree_with_the_years_in_the_xml(real: Real) -> None:
+def test_dates_agree_with_the_years_in_the_xml(real: RealFiles) -> None:
     lengths = Counter(len(article.date) for found in real.articles.values() for article in found)
     assert lengths == {4: 499, 7: 1226, 10: 1016}
 
@@ -187,26 +187,26 @@ PINNED: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("pmid", PINNED)
-def test_tricky_records_are_read_as_a_reader_would(real: Real, pmid: str) -> None:
+def test_tricky_records_are_read_as_a_reader_would(real: RealFiles, pmid: str) -> None:
     article = real.articles[pmid][0]
     for name, expected in PINNED[pmid].items():
         value = getattr(article, name)
         assert expected in value if expected and name != "date" else value == expected, (name, value)
 
 
-def test_versions_of_one_citation_are_all_read(real: Real) -> None:
+def test_versions_of_one_citation_are_all_read(real: RealFiles) -> None:
     versions = [(article.version, article.doi) for article in real.articles["31828225"]]
     assert versions == [(number, f"10.12688/wellcomeopenres.15005.{number}") for number in (2, 3, 4)]
     assert real.articles["10540283"][0].version == 1, "the 2010 format has no Version"
 
 
-def test_pmids_of_comments_and_references_never_become_articles(real: Real, shared_data: Path) -> None:
+def test_pmids_of_comments_and_references_never_become_articles(real: RealFiles, shared_data: Path) -> None:
     own = Counter(citation.findtext("PMID") for citation in citations(shared_data))
     assert own == {pmid: len(found) for pmid, found in real.articles.items()}
     assert "31333352" not in own, "what 31839787 corrects"
 
 
-def test_abstracts_in_other_languages_are_left_out(real: Real, shared_data: Path) -> None:
+def test_abstracts_in_other_languages_are_skipped(real: RealFiles, shared_data: Path) -> None:
     others = 0
     for citation in citations(shared_data):
         for part in citation.iterfind("OtherAbstract/AbstractText"):
@@ -218,7 +218,7 @@ def test_abstracts_in_other_languages_are_left_out(real: Real, shared_data: Path
     assert others > 100
 
 
-def test_gold_snippets_lie_where_bioasq_says(real: Real, shared_data: Path) -> None:
+def test_gold_snippets_lie_where_bioasq_says(real: RealFiles, shared_data: Path) -> None:
     """Three gold snippets belong to these files; two are of wordings since revised ("although", a rewrite)."""
     agreeing, differing = [], []
     for split in ("train", "dev", "test"):

@@ -1,4 +1,4 @@
-"""Files, folders and globs become the list of sources to read, and each mistake is told in a sentence."""
+"""Files, folders and globs expand to the list of sources to read; mistakes have clear messages."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ def names(*sources: str | Path) -> list[str]:
         ("long.json", '{"id": "1", "text": "' + "x" * 100_000 + '"}', "jsonl"),
     ],
 )
-def test_the_format_is_told_by_the_name_or_else_by_the_content(
+def test_the_format_follows_from_the_name_or_else_from_the_content(
     tmp_path: Path, name: str, content: str, file_format: str
 ) -> None:
     path = write(tmp_path / name, content)
@@ -73,7 +73,7 @@ def test_sources_keep_the_order_given_and_are_read_once(tmp_path: Path) -> None:
     ]
 
 
-def test_a_glob_matches_in_natural_order_and_leaves_checksums_out(tmp_path: Path) -> None:
+def test_a_glob_matches_in_natural_order_and_skips_checksums(tmp_path: Path) -> None:
     for folder in ("baseline", "updatefiles"):
         (tmp_path / folder).mkdir()
     for name in ("updatefiles/n2.xml", "baseline/n10.xml", "baseline/n9.xml", "baseline/n9.xml.md5"):
@@ -83,7 +83,7 @@ def test_a_glob_matches_in_natural_order_and_leaves_checksums_out(tmp_path: Path
     assert names(str(tmp_path / "*e*")) == ["n9.xml", "n10.xml", "n2.xml"]
 
 
-def test_a_file_whose_name_looks_like_a_glob_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_an_existing_file_whose_name_looks_like_a_glob_is_not_a_glob(tmp_path: Path) -> None:
     path = write(tmp_path / "a[1].xml", XML)
     assert expand_sources([str(path)]) == [Source(path, "pubmed")]
 
@@ -109,16 +109,16 @@ def test_a_folder_with_a_beir_corpus_is_one_source(tmp_path: Path) -> None:
         ("no*.xml", r"No file matches .*no\*\.xml"),
         ("empty.xml.gz", r"empty\.xml\.gz is empty"),
         ("zipped_empty.txt.gz", r"zipped_empty\.txt\.gz is empty"),
-        ("folder", r"folder holds no corpus file\..*JSON lines.*Its subfolders are not searched; name them: inner"),
+        ("folder", r"folder has no corpus files\..*JSON lines.*Its subfolders are not searched; name them: inner"),
         ("with_empty", r"with_empty/a\.jsonl is empty"),
-        ("notes.txt", r"notes\.txt is of no known corpus format\. Known are PubMed XML"),
-        ("array.json", r"array\.json is one JSON array.*jq"),
-        ("settings.json", r"settings\.json is of no known corpus format"),
-        ("a.xml.md5", r"No corpus file among .*only checksum files"),
+        ("notes.txt", r"notes\.txt is not in a known corpus format\. Supported are PubMed XML"),
+        ("array.json", r"array\.json is a JSON array.*jq"),
+        ("settings.json", r"settings\.json is not in a known corpus format"),
+        ("a.xml.md5", r"No corpus files among .*only checksum files"),
         ("pipe", "neither a file nor a folder"),
     ],
 )
-def test_what_cannot_be_a_source_is_refused_by_name(tmp_path: Path, name: str, message: str) -> None:
+def test_an_unusable_source_is_an_error_that_names_it(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder" / "inner").mkdir(parents=True)
     (tmp_path / "with_empty").mkdir()
     os.mkfifo(tmp_path / "pipe")
@@ -136,15 +136,17 @@ def test_what_cannot_be_a_source_is_refused_by_name(tmp_path: Path, name: str, m
         expand_sources([tmp_path / name])
 
 
-def test_no_source_at_all_is_an_error_of_usage() -> None:
+def test_no_source_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="No corpus was given"):
         expand_sources([])
 
 
 @pytest.mark.parametrize("file_format", ["pubmed", "jsonl", "beir", "parquet"])
-def test_a_source_that_changed_since_is_refused_when_read(tmp_path: Path, file_format: str) -> None:
+def test_a_source_that_has_since_changed_is_an_error_when_read(tmp_path: Path, file_format: str) -> None:
     for path in (tmp_path, tmp_path / "gone"):
-        with pytest.raises(SourceError, match=rf"{path.name}.* (is a folder|does not exist|is not a BEIR folder)"):
+        with pytest.raises(
+            SourceError, match=rf"{path.name}.* (is a folder, not a file|does not exist|is not a BEIR folder)"
+        ):
             list(read_source(Source(path, file_format)))  # type: ignore[arg-type]
     (tmp_path / "empty").touch()
     with pytest.raises(SourceError, match=r"empty is (empty|not a BEIR folder)"):
@@ -153,7 +155,7 @@ def test_a_source_that_changed_since_is_refused_when_read(tmp_path: Path, file_f
 
 @pytest.mark.parametrize("name", ["a.xml", "a.jsonl", "a.parquet"])
 def test_another_format_under_a_known_name_is_an_error(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BioqaError, match=rf"{name}.*(broken XML|not JSON|not a sound Parquet file)"):
+    with pytest.raises(BioqaError, match=rf"{name}.*(invalid XML|not JSON|not a valid Parquet file)"):
         read(write(tmp_path / name, "id,text\n1,hello\n"))
 
 

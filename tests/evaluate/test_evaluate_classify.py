@@ -86,17 +86,17 @@ def test_plots_are_written(bioqa, pairs, tmp_path):
         ("label,score\n1,0.5\nyes,0.4\n", "pairs.csv, line 3: the label is 'yes'"),
         ("label,score\n1,0.5\n2,0.4\n", "line 3: the label is '2'"),
         ("label,score\n1,0.5\n0,nan\n", "line 3: the score is 'nan', not a finite number"),
-        ("label,score\n1,0.5\n0\n", "line 3: 1 column, where the header has 2"),
+        ("label,score\n1,0.5\n0\n", "line 3: expected 2 comma-separated columns as in the first line, found 1"),
         (
             "label,score\n1,0.5,x\n0,0.4\n",
-            "line 2: 3 columns, where the header has 2. Text with a comma in it must be in quo",
+            "found 3. Text with a comma must be in quotes",
         ),
-        ("label,label,score\n1,0,0.5\n", "pairs.csv: its header has the column 'label' 2 times"),
+        ("label,label,score\n1,0,0.5\n", "pairs.csv: 2 columns are named 'label'"),
         ("label,score\n1,0.5\n0,\n", "line 3: the score is missing"),
-        (f"label,score,text\n1,0.5,{'x' * (1 << 25)}\n", "line 2: not sound CSV (field larger than field limit"),
+        (f"label,score,text\n1,0.5,{'x' * (1 << 25)}\n", "line 2: invalid CSV (field larger than field limit"),
         ("label,score\n1,0.5\n1,0.4\n", "pairs.csv: All 2 labels are 1"),
         ("label,score\n", "pairs.csv: There are no pairs"),
-        ("label,points\n1,2\n", "Name the one to take with --score-column"),
+        ("label,points\n1,2\n", "Name the right one with --score-column"),
         ("", "is empty"),
     ],
 )
@@ -111,18 +111,23 @@ def test_bad_pairs_are_named(bioqa, tmp_path, text, problem):
 @pytest.mark.parametrize(
     ("name", "content", "code", "problem"),
     [
-        ("pairs.jsonl", b'{"label": 1, "score": 1}\n{"label": 1}\n', 3, "line 2: it lacks 'score'"),
+        (
+            "pairs.jsonl",
+            b'{"label": 1, "score": 1}\n{"label": 1}\n',
+            3,
+            "line 2: 'score' is missing, which the first line has",
+        ),
         ("pairs.jsonl", b"[1]\n", 3, "line 1: not a JSON object"),
         (
             "pairs.jsonl",
             b"{\n",
             3,
-            "line 1: not JSON (Expecting property name enclosed in double quotes at character 3)",
+            "line 1: not JSON: Expecting property name enclosed in double quotes at character 2",
         ),
-        ("pairs.jsonl", b'{"label": 1, "score": "\xe9"}\n', 3, "line 1: not UTF-8"),
+        ("pairs.jsonl", b'{"label": 1, "score": "\xe9"}\n', 3, "line 1: byte 24 (0xe9) is not UTF-8"),
         ("pairs.jsonl", b'{"label": 1, "score": 1%s}\n' % (b"0" * 400), 3, "line 1: the score is 1000"),
-        ("pairs.parquet", b"PAR1 or not", 3, "is not a sound Parquet file"),
-        ("pairs.txt", b"1 1\n", 2, "the ending tells the format"),
+        ("pairs.parquet", b"PAR1 or not", 3, "is not a valid Parquet file"),
+        ("pairs.txt", b"1 1\n", 2, "the ending says the format"),
     ],
 )
 def test_bad_files_of_other_formats_are_named(bioqa, tmp_path, name, content, code, problem):
@@ -168,4 +173,4 @@ def test_contradictory_thresholds_and_scales_are_refused(bioqa, tmp_path):
 def test_a_folder_is_not_a_file_of_pairs(bioqa, tmp_path):
     done = bioqa("classify", tmp_path)
     assert done.code == 3
-    assert "is a folder where a file is needed" in done.err
+    assert "is a folder, not a file" in done.err

@@ -1,4 +1,4 @@
-"""Reading runs and relevance judgements."""
+"""TREC runs and relevance judgements."""
 
 import gzip
 import json
@@ -19,7 +19,7 @@ def test_a_run_is_read_plain_and_gzipped(tmp_path):
     assert read_run(plain) == read_run(zipped) == {"q1": {"a": 2.5, "b": -1000.0}, "q2": {"a": 0.0}}
 
 
-def test_a_run_that_was_written_is_read_again(tmp_path):
+def test_a_written_run_is_read_back(tmp_path):
     path = tmp_path / "run.txt"
     path.write_text("".join(run_lines("q 1", [("a", 2.5), ("b c", 1.25)], "my tag")))
     assert read_run(path) == {"q_1": {"a": 2.5, "b_c": 1.25}}
@@ -43,7 +43,7 @@ def test_qrels_are_read_in_three_formats(tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("q1 Q0 a 1 2.5\n", "line 1: 5 columns"),
+        ("q1 Q0 a 1 2.5\n", "line 1: expected 6 columns, .*, found 5"),
         ("q1 Q0 a 1 2.5 t\nq1 Q0 b 2 high t\n", "line 2: the score 'high' is not a number"),
         ("q1 Q0 a 1 nan t\n", "line 1: the score is nan"),
         ("q1 Q0 a 1 2 t\nq2 Q0 a 1 2 t\nq1 Q0 a 2 1 t\n", "line 3: document a is listed twice for query q1"),
@@ -51,7 +51,7 @@ def test_qrels_are_read_in_three_formats(tmp_path):
         ("", "is empty"),
     ],
 )
-def test_a_bad_run_is_refused_with_the_line(tmp_path, text, problem):
+def test_a_malformed_run_is_an_error_with_the_line(tmp_path, text, problem):
     path = tmp_path / "run.txt"
     path.write_text(text)
     with pytest.raises(QuestionError, match=problem) as caught:
@@ -62,7 +62,7 @@ def test_a_bad_run_is_refused_with_the_line(tmp_path, text, problem):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("q1 0 a\n", "line 1: 3 columns"),
+        ("q1 0 a\n", "line 1: expected 4 columns, found 3"),
         ("q1 0 a 1\nq1 0 b yes\n", "line 2: the relevance 'yes' is not an integer"),
         ("q1 0 a 1\nq1 0 a 0\n", "line 2: document a is listed twice"),
         ("query-id\tcorpus-id\tscore\nq1\ta\thigh\n", "line 2"),
@@ -70,7 +70,7 @@ def test_a_bad_run_is_refused_with_the_line(tmp_path, text, problem):
         ("\n\n", "has no judgements"),
     ],
 )
-def test_bad_qrels_are_refused_with_the_line(tmp_path, text, problem):
+def test_malformed_qrels_are_an_error_with_the_line(tmp_path, text, problem):
     path = tmp_path / "qrels"
     path.write_text(text)
     with pytest.raises(QuestionError, match=problem) as caught:

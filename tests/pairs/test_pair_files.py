@@ -133,16 +133,16 @@ def test_a_beir_folder_is_read_as_its_judged_pairs(tmp_path):
     [
         ("a.csv", "question,passage,label\na,b,entailment\n", r"a\.csv, line 2: the label 'label' is 'entailment', not a num"),
         ("b.csv", "question,passage,label\na,b,1\na,b,nan\n", r"line 3: .* not a number"),
-        ("c.csv", "question,passage,label\na,b,2\n", r"line 2: .* must lie between 0 and 1"),
-        ("d.csv", "question,passage,label\na,b\n", r"line 2: 2 columns where the first line has 3"),
+        ("c.csv", "question,passage,label\na,b,2\n", r"line 2: .* must be between 0 and 1"),
+        ("d.csv", "question,passage,label\na,b\n", r"line 2: expected 3 comma-separated columns as in the first line, found 2"),
         ("e.csv", "question,passage,label\n,b,1\n", r"line 2: 'question' is empty"),
         ("f.csv", "question,passage,label\n", "has no pairs"),
         ("g.csv", "", "is empty"),
-        ("h.jsonl", '{"question": "a", "passage": "b", "label": 1}\n{"quest\n', "line 2: it is not JSON"),
+        ("h.jsonl", '{"question": "a", "passage": "b", "label": 1}\n{"quest\n', "line 2: not JSON"),
         ("i.jsonl", '{"query": "a", "pos": [1], "neg": []}\n', "line 1: pos and neg must be texts"),
         ("m.jsonl", '{"query": "a", "pos": 5}\n', "line 1: pos and neg must be texts"),
         ("j.jsonl", '{"query": "a", "text": "b"}\n', "no column for label"),
-        ("k.dat", "nothing", "of no known form"),
+        ("k.dat", "nothing", "not in a known format"),
         ("l.parquet", "PAR1 but not really", "not a valid Parquet file"),
         ("n.jsonl", f'{{"question": "a", "passage": "b", "label": 1{"0" * 400}}}\n', "line 1: .* not a number"),
     ],
@@ -160,7 +160,7 @@ def test_a_passage_may_be_longer_than_pythons_csv_takes(tmp_path):
 
 def test_invalid_utf8_and_missing_files_are_named(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"question,passage,label\na,\xff,1\n")
-    with pytest.raises(PairsError, match="line 2: byte 3 of it is not UTF-8"):
+    with pytest.raises(PairsError, match=r"line 2: byte 3 \(0xff\) is not UTF-8"):
         read_pairs(tmp_path / "a.csv")
     with pytest.raises(PairsError, match="does not exist"):
         read_pairs(tmp_path / "b.csv")

@@ -186,8 +186,8 @@ def test_errors_are_reported_in_a_sentence(bioqa, tmp_path, questions, monkeypat
         ({"offsetInEndSection": 0.5}, "offsetInEndSection is 0.5, not a whole number."),
         ({"document": None}, "snippet 1: document is missing."),
         ({"text": 5}, "snippet 1: text is 5, not text."),
-        ({"offsetInBeginSection": -5}, "snippet 1: the offsets -5 to 41 are no range of text. Correct them."),
-        ({"offsetInBeginSection": 60}, "snippet 1: the offsets 60 to 41 are no range of text. Correct them."),
+        ({"offsetInBeginSection": -5}, "snippet 1: the offsets -5 to 41 are not a range of text. Correct them."),
+        ({"offsetInBeginSection": 60}, "snippet 1: the offsets 60 to 41 are not a range of text. Correct them."),
     ],
 )
 def test_a_malformed_snippet_is_named(bioqa, tmp_path, change, message):

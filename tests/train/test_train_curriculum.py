@@ -27,7 +27,7 @@ def test_a_curriculum_narrows_to_the_hardest_of_each_question(tmp_path):
 
 def test_settings_out_of_range_are_refused(tmp_path):
     table = curriculum_table(tmp_path)
-    with pytest.raises(UsageError, match="not one of 2"):
+    with pytest.raises(UsageError, match="is not one of 2"):
         epoch_rows(table, 2, 2)
     with pytest.raises(UsageError, match="last epoch"):
         epoch_rows(table, 0, 2, last_share=0)

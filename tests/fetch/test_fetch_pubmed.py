@@ -1,12 +1,10 @@
-"""Fetching PubMed's files, from a server on this machine that misbehaves as it is told."""
+"""Fetching PubMed's files from a local server that fails on request."""
 
 import errno
 import random
 import ssl
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from email.utils import formatdate
 from http.server import ThreadingHTTPServer
@@ -17,7 +15,7 @@ import pytest
 from bioqa.corpus.sources import expand_sources
 from bioqa.errors import OutputError, SourceError, UsageError
 from bioqa.fetch.pubmed import FetchReport, fetch_pubmed
-from tests.corpus.pubmed_server import MAX_REQUESTS, ONE, SIZE, THREE, TWO, Handler, PubMed
+from tests.fetch.pubmed_server import MAX_REQUESTS, ONE, SIZE, THREE, TWO, Handler, PubMed
 
 
 @pytest.fixture
@@ -34,7 +32,7 @@ def pubmed(monkeypatch: pytest.MonkeyPatch) -> Iterator[PubMed]:
 
 
 class Waits(list[float]):
-    """The waits between attempts, noted and not waited."""
+    """The waits between attempts, recorded instead of waited."""
 
     def __call__(self, seconds: float) -> None:
         self.append(seconds)
@@ -47,7 +45,7 @@ def waits() -> Waits:
 
 @pytest.fixture
 def fetch(pubmed: PubMed, tmp_path: Path, waits: Waits):
-    """Fetch the baseline into tmp_path, unless told otherwise."""
+    """Fetch the baseline into tmp_path, unless the settings say otherwise."""
 
     def run(into: Path = tmp_path, **settings: object) -> FetchReport:
         settings = {"baseline": True, "base_url": pubmed.url, "sleep": waits, "jobs": 2, "timeout": 5.0} | settings
@@ -93,7 +91,7 @@ def test_a_file_that_the_server_has_replaced_is_fetched_again_with_its_checksum(
 
 
 @pytest.mark.parametrize("fault", ["break", "stall"])
-def test_a_connection_that_breaks_off_or_falls_silent_is_gone_on_with_from_there(pubmed, fetch, tmp_path, waits, fault):
+def test_a_connection_that_breaks_off_or_falls_silent_is_resumed_from_there(pubmed, fetch, tmp_path, waits, fault):
     pubmed.faults[f"baseline/{ONE}"] = [fault]
     report = fetch(timeout=0.3 if fault == "stall" else 5.0)
     assert (report.fetched, report.bytes) == (2, 2 * SIZE)
@@ -102,7 +100,7 @@ def test_a_connection_that_breaks_off_or_falls_silent_is_gone_on_with_from_there
     assert len(waits) == 1
 
 
-def test_the_next_fetch_goes_on_with_what_an_earlier_one_left(pubmed, fetch, tmp_path):
+def test_the_next_fetch_resumes_from_the_parts_of_an_earlier_one(pubmed, fetch, tmp_path):
     pubmed.faults[f"baseline/{ONE}"] = ["break"]
     report = fetch(retries=0)
     assert [failure.name for failure in report.failed] == [f"baseline/{ONE}"]
@@ -114,14 +112,14 @@ def test_the_next_fetch_goes_on_with_what_an_earlier_one_left(pubmed, fetch, tmp
 
 
 @pytest.mark.parametrize("fault", ["whole", "other range", "416"])
-def test_a_server_that_cannot_go_on_from_a_byte_sends_the_file_anew(pubmed, fetch, tmp_path, waits, fault):
+def test_a_server_that_cannot_start_from_a_byte_sends_the_whole_file(pubmed, fetch, tmp_path, waits, fault):
     pubmed.faults[f"baseline/{ONE}"] = ["break", fault]
     assert fetch().failed == ()
     assert len(waits) == 1
     assert is_whole(pubmed, tmp_path, f"baseline/{ONE}")
 
 
-def test_a_part_of_a_file_that_the_server_has_replaced_since_is_thrown_away(pubmed, fetch, tmp_path):
+def test_a_part_of_a_file_that_the_server_has_since_replaced_is_discarded(pubmed, fetch, tmp_path):
     pubmed.faults[f"baseline/{ONE}"] = ["break"]
     fetch(retries=0)
     pubmed.put("baseline", ONE, random.Random(1).randbytes(SIZE))
@@ -130,7 +128,7 @@ def test_a_part_of_a_file_that_the_server_has_replaced_since_is_thrown_away(pubm
     assert is_whole(pubmed, tmp_path, f"baseline/{ONE}")
 
 
-def test_a_part_that_lacks_nothing_is_not_asked_for_and_one_that_is_too_long_comes_anew(pubmed, fetch, tmp_path):
+def test_a_complete_part_is_not_requested_and_one_that_is_too_long_is_fetched_again(pubmed, fetch, tmp_path):
     (tmp_path / "baseline").mkdir()
     (tmp_path / "baseline" / f"{ONE}.part").write_bytes(pubmed.files[f"baseline/{ONE}"])
     (tmp_path / "baseline" / f"{TWO}.part").write_bytes(bytes(SIZE + 1))
@@ -141,7 +139,7 @@ def test_a_part_that_lacks_nothing_is_not_asked_for_and_one_that_is_too_long_com
     assert is_whole(pubmed, tmp_path, f"baseline/{TWO}")
 
 
-def test_a_wrong_checksum_once_means_once_more(pubmed, fetch, tmp_path, waits):
+def test_a_wrong_checksum_is_retried(pubmed, fetch, tmp_path, waits):
     pubmed.faults[f"baseline/{ONE}"] = ["wrong bytes"]
     notes: list[str] = []
     report = fetch(note=notes.append)
@@ -150,19 +148,19 @@ def test_a_wrong_checksum_once_means_once_more(pubmed, fetch, tmp_path, waits):
     assert is_whole(pubmed, tmp_path, f"baseline/{ONE}")
 
 
-def test_a_checksum_that_stays_wrong_is_reported_and_keeps_no_other_file_from_coming(pubmed, fetch, tmp_path, waits):
+def test_a_checksum_that_stays_wrong_is_reported_and_does_not_stop_other_files(pubmed, fetch, tmp_path, waits):
     pubmed.files[f"baseline/{ONE}.md5"] = b"0" * 32 + f"  {ONE}\n".encode()
     report = fetch()
     assert report.fetched == 1
     assert [failure.name for failure in report.failed] == [f"baseline/{ONE}"]
-    assert "not " + "0" * 32 in report.failed[0].reason
+    assert f"but {'0' * 32} in its .md5 file" in report.failed[0].reason
     assert len(pubmed.asked(f"baseline/{ONE}")) == 6
     for turn, wait in enumerate(waits):
         assert 2**turn / 2 <= wait <= 2**turn
     assert names(tmp_path / "baseline") == [f"{ONE}.md5.part", TWO, f"{TWO}.md5"]
 
 
-def test_a_checksum_that_turns_wrong_leaves_the_file_that_is_there_alone(pubmed, fetch, tmp_path):
+def test_a_checksum_that_turns_wrong_leaves_an_existing_file_alone(pubmed, fetch, tmp_path):
     fetch()
     right = pubmed.files[f"baseline/{ONE}.md5"]
     pubmed.files[f"baseline/{ONE}.md5"] = b"0" * 32
@@ -171,7 +169,7 @@ def test_a_checksum_that_turns_wrong_leaves_the_file_that_is_there_alone(pubmed,
     assert (tmp_path / "baseline" / f"{ONE}.md5").read_bytes() == right
 
 
-def test_a_busy_server_is_asked_again_when_it_says(pubmed, fetch, waits):
+def test_a_busy_server_is_asked_again_after_the_time_it_names(pubmed, fetch, waits):
     pubmed.faults[f"baseline/{ONE}"] = ["503 7"]
     pubmed.faults["baseline/"] = ["429 99999", f"500 {formatdate(time.time() + 30, usegmt=True)}", "502 soon"]
     assert fetch().failed == ()
@@ -182,7 +180,7 @@ def test_a_busy_server_is_asked_again_when_it_says(pubmed, fetch, waits):
 
 
 @pytest.mark.parametrize("status", ["404", "403"])
-def test_a_refusal_is_not_asked_again(pubmed, fetch, waits, status):
+def test_a_refused_request_is_not_retried(pubmed, fetch, waits, status):
     pubmed.faults[f"baseline/{ONE}"] = [status]
     report = fetch()
     assert [(failure.name, failure.reason[:8]) for failure in report.failed] == [(f"baseline/{ONE}", f"HTTP {status}")]
@@ -190,7 +188,7 @@ def test_a_refusal_is_not_asked_again(pubmed, fetch, waits, status):
     assert waits == []
 
 
-def test_a_server_that_hangs_up_is_asked_as_often_as_told(pubmed, fetch, waits):
+def test_a_server_that_hangs_up_is_retried_as_often_as_requested(pubmed, fetch, waits):
     pubmed.faults[f"baseline/{ONE}"] = ["hang up"] * 9
     report = fetch(retries=3)
     assert report.failed[0].reason.endswith("attempts: 4")
@@ -200,10 +198,10 @@ def test_a_server_that_hangs_up_is_asked_as_often_as_told(pubmed, fetch, waits):
 
 def test_md5_files_without_a_checksum_are_a_failure(pubmed, fetch):
     pubmed.files[f"baseline/{ONE}.md5"] = b"<html>Please log in</html>"
-    assert "holds no checksum" in fetch().failed[0].reason
+    assert "has no checksum" in fetch().failed[0].reason
 
 
-def test_an_unreachable_server_is_named_with_what_to_do(pubmed, fetch, waits):
+def test_an_unreachable_server_is_named_with_a_hint(pubmed, fetch, waits):
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as closed:
         port = closed.server_port
     with pytest.raises(SourceError, match=rf"http://127.0.0.1:{port}/baseline/ cannot be read: .*refused.*--base-url"):
@@ -212,16 +210,16 @@ def test_an_unreachable_server_is_named_with_what_to_do(pubmed, fetch, waits):
 
 
 @pytest.mark.parametrize("page", [b"<html>Please log in to the hotel's network</html>", b"<pre></pre>", b""])
-def test_a_page_without_files_is_not_taken_for_a_listing(pubmed, fetch, page):
+def test_a_page_without_files_is_not_a_listing(pubmed, fetch, page):
     pubmed.files["baseline/"] = page
-    with pytest.raises(SourceError, match=r"/pubmed/baseline/ lists no file like pubmed26n0001\.xml\.gz"):
+    with pytest.raises(SourceError, match=r"/pubmed/baseline/ lists no files like pubmed26n0001\.xml\.gz"):
         fetch()
 
 
-def test_only_files_that_are_asked_for_are_fetched(fetch, tmp_path):
+def test_only_selected_files_are_fetched(fetch, tmp_path):
     assert fetch(files="2-").fetched == 1
     assert names(tmp_path / "baseline") == [TWO, f"{TWO}.md5"]
-    with pytest.raises(UsageError, match=f"No file is '7-9': the server has {ONE} to {TWO}"):
+    with pytest.raises(UsageError, match=f"No file matches '7-9': the server has {ONE} to {TWO}"):
         fetch(files="7-9")
 
 
@@ -231,15 +229,15 @@ def test_only_files_that_are_asked_for_are_fetched(fetch, tmp_path):
         ({"baseline": False}, "Give --baseline, --updates or both"),
         ({"jobs": 0}, "at least 1 job"),
         ({"timeout": 0}, "timeout above 0"),
-        ({"timeout": float("inf")}, "a day at most"),
-        ({"files": "one"}, "'one' is not understood"),
-        ({"files": "1,,2"}, "'1,,2' is not understood"),
+        ({"timeout": float("inf")}, "at most 86,400"),
+        ({"files": "one"}, "Invalid selection of files 'one'"),
+        ({"files": "1,,2"}, "Invalid selection of files '1,,2'"),
         ({"base_url": "ftp://ftp.ncbi.nlm.nih.gov/pubmed"}, "is not the address of a server"),
         ({"base_url": "file:///etc"}, "is not the address of a server"),
         ({"base_url": "http://[::1/"}, "is not the address of a server"),
     ],
 )
-def test_arguments_without_sense_are_refused_before_the_server_is_asked(pubmed, fetch, settings, message):
+def test_invalid_arguments_are_errors_before_any_request(pubmed, fetch, settings, message):
     with pytest.raises(UsageError, match=message):
         fetch(**settings)
     assert pubmed.requests == []
@@ -256,18 +254,18 @@ def test_a_full_disk_ends_the_fetch_with_an_output_error(fetch, tmp_path):
     (tmp_path / "baseline").mkdir()
     (tmp_path / "baseline" / f"{TWO}.part").symlink_to("/dev/full")
     with pytest.raises(
-        OutputError, match=rf"{TWO} cannot be written: No space left on device.*goes on where it stopped"
+        OutputError, match=rf"{TWO} cannot be written: No space left on device.*resumes where it stopped"
     ):
         fetch()
 
 
-def test_two_fetches_into_one_folder_are_refused_and_the_first_is_not_disturbed(pubmed, fetch, tmp_path):
+def test_a_second_fetch_into_a_folder_is_refused_and_the_first_is_not_disturbed(pubmed, fetch, tmp_path):
     pubmed.faults[f"baseline/{ONE}"] = ["stall"]
     refused: list[str] = []
 
     def second(state: object) -> None:
         if not refused:
-            with pytest.raises(OutputError, match=f"Another fetch is at work in {tmp_path}") as problem:
+            with pytest.raises(OutputError, match=f"Another fetch is running in {tmp_path}") as problem:
                 fetch()
             refused.append(str(problem.value))
             pubmed.over.set()
@@ -285,14 +283,14 @@ def test_a_file_system_without_locks_can_be_fetched_into(fetch, monkeypatch):
     assert fetch().fetched == 2
 
 
-def test_an_untrusted_certificate_is_not_tried_again(fetch, waits, monkeypatch):
+def test_an_untrusted_certificate_is_not_retried(fetch, waits, monkeypatch):
     problem = ssl.SSLCertVerificationError(1, "certificate verify failed")
     problem.verify_message = "unable to get local issuer certificate"
 
-    def no_trust(*arguments: object) -> None:
-        raise urllib.error.URLError(problem)
+    def no_trust(*arguments: object, **settings: object) -> None:
+        raise problem
 
-    monkeypatch.setattr(urllib.request.HTTPHandler, "http_open", no_trust)
+    monkeypatch.setattr("urllib3.connection.HTTPConnection.connect", no_trust)
     with pytest.raises(SourceError, match=r"certificate is not trusted \(unable to get local issuer"):
         fetch()
     assert waits == []
@@ -306,13 +304,13 @@ def test_progress_counts_bytes_up_to_all_of_them(fetch):
     assert all(state.bytes_done <= state.bytes for state in states)
 
 
-def test_files_of_another_year_in_the_folder_are_told_of(fetch, tmp_path):
+def test_files_of_another_year_in_the_folder_are_reported(fetch, tmp_path):
     (tmp_path / "baseline").mkdir()
     (tmp_path / "baseline" / "pubmed25n0001.xml.gz").write_bytes(b"old")
-    assert fetch().strays == ("baseline/pubmed25n0001.xml.gz",)
+    assert fetch().unlisted == ("baseline/pubmed25n0001.xml.gz",)
 
 
-def test_an_interrupted_fetch_leaves_parts_that_can_be_gone_on_with(pubmed, fetch, tmp_path):
+def test_an_interrupted_fetch_leaves_parts_that_are_resumed(pubmed, fetch, tmp_path):
     pubmed.faults[f"baseline/{ONE}"] = ["stall"]
 
     def interrupt(state) -> None:
@@ -325,3 +323,60 @@ def test_an_interrupted_fetch_leaves_parts_that_can_be_gone_on_with(pubmed, fetc
     assert ONE not in names(tmp_path / "baseline")
     report = fetch()
     assert (report.skipped, report.bytes) == (1, SIZE // 2)
+
+
+def test_every_retry_is_noted_with_its_reason_and_wait(pubmed, fetch, waits):
+    pubmed.faults["baseline/"] = ["503 7"]
+    pubmed.faults[f"baseline/{ONE}"] = ["hang up", "break"]
+    notes: list[str] = []
+    fetch(jobs=1, note=notes.append)
+    assert notes[0] == f"{pubmed.url}/baseline/: HTTP 503 Service Unavailable. Trying again in 7 s."
+    hung_up, broken = notes[2:]
+    assert hung_up.startswith(
+        f"{pubmed.url}/baseline/{ONE}: Remote end closed connection without response. Trying again"
+    )
+    assert broken.startswith(
+        f"baseline/{ONE}: the connection broke off {SIZE // 2:,} bytes before the end of {SIZE:,}."
+    )
+    assert len(waits) == 3
+
+
+def test_redirects_are_followed_and_do_not_count_as_attempts(pubmed, fetch, tmp_path, waits):
+    pubmed.faults[f"baseline/{ONE}"] = ["301 elsewhere"]
+    pubmed.files["elsewhere"] = pubmed.files[f"baseline/{ONE}"]
+    assert fetch(retries=0).failed == ()
+    assert is_whole(pubmed, tmp_path, f"baseline/{ONE}")
+    pubmed.faults["elsewhere"] = ["302 elsewhere"] * 20
+    pubmed.faults[f"baseline/{TWO}"] = ["301 elsewhere"]
+    pubmed.put("baseline", TWO, b"new")
+    assert [failure.reason for failure in fetch(retries=0).failed] == ["too many redirects"]
+    assert waits == []
+
+
+def test_the_proxy_of_the_environment_is_used(pubmed, fetch, monkeypatch, waits):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as closed:
+        port = closed.server_port
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{port}")
+    with pytest.raises(SourceError, match=r"cannot be read: Connection refused; attempts: 2\. "):
+        fetch(retries=1)
+    assert pubmed.requests == []
+    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1")
+    with pytest.raises(UsageError, match="http_proxy is not the address of an HTTP proxy"):
+        fetch()
+    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
+    assert fetch().failed == ()
+
+
+def test_the_fetch_stops_during_a_wait(pubmed, fetch):
+    pubmed.faults[f"baseline/{ONE}"] = ["503 500"]
+
+    def interrupt(state) -> None:
+        if state.files_done == 1:
+            raise KeyboardInterrupt
+
+    before = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fetch(progress=interrupt, sleep=None)
+    assert time.monotonic() - before < 5

@@ -1,4 +1,4 @@
-"""A server of PubMed files on this machine that misbehaves as it is told."""
+"""A local server of PubMed files that fails on request."""
 
 import hashlib
 import random
@@ -12,7 +12,7 @@ MAX_REQUESTS = 60
 
 
 class PubMed(ThreadingHTTPServer):
-    """A server with files by path; ``faults`` are what it does to the next requests for a path, instead of answering."""
+    """A server with files by path; ``faults`` says how it fails the next requests for a path."""
 
     daemon_threads = True
 
@@ -40,11 +40,11 @@ class PubMed(ThreadingHTTPServer):
         self.files[f"{folder}/"] = f'<pre><a href="/pubmed/">Parent Directory</a> -\n{"".join(rows)}</pre>'.encode()
 
     def asked(self, path: str) -> list[str]:
-        """The Range headers of the requests for a path, "" where there was none."""
+        """The Range headers of the requests for a path, "" for a request without one."""
         return [header for asked, header in self.requests if asked == path]
 
     def handle_error(self, *arguments: object) -> None:
-        """A client that goes away is no news."""
+        """Clients that go away are expected."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -66,7 +66,8 @@ class Handler(BaseHTTPRequestHandler):
             code, _, after = fault.partition(" ")
             self.send_response(int(code))
             if after:
-                self.send_header("Retry-After", after)
+                header = ("Location", f"{self.server.url}/{after}") if code.startswith("3") else ("Retry-After", after)
+                self.send_header(*header)
             self.end_headers()
             return
         if fault == "hang up":

@@ -1,9 +1,9 @@
-"""Reading the listings and checksum files of PubMed's server, and selecting files."""
+"""The listings and checksum files of PubMed's server, and selecting files."""
 
 import pytest
 
 from bioqa.fetch.listing import RemoteFile, file_filter, parse_listing, parse_md5
-from tests.corpus.pubmed_server import ONE, TWO
+from tests.fetch.pubmed_server import ONE, TWO
 
 NLM_PAGE = """<h1>Index of /pubmed/baseline</h1>
 <pre>Name                     Last modified      Size  <hr><a href="/pubmed/">Parent Directory</a>        -
