@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from bioqa.index.writer import (
 COMMIT_SECONDS = 60.0
 SMALL_BYTES = 32_000_000
 """Sources of fewer bytes in total are read in this process: workers take a second to start."""
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Where Linux keeps the limit of memory in bytes, in its control groups' second and first version."""
 SHARDS = "shards"
 """The folder inside an index that contains the shards of a running build."""
 
@@ -183,11 +186,20 @@ def _resources(workers: int | None, memory_mb: int | None) -> tuple[int, int]:
     if workers < 1:
         raise UsageError(f"The number of workers must be at least 1, not {workers}.")
     if memory_mb is None:
-        memory_mb = max(1024, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20 // 4)
+        memory_mb = max(1024, available_memory() // 2**20 // 4)
     least = 256 * (workers + 1)
     if memory_mb < least:
         raise UsageError(f"{workers} workers need at least {least} MiB of memory, not {memory_mb}. Use fewer workers.")
     return workers, memory_mb
+
+
+def available_memory() -> int:
+    """The bytes of memory that this process may use: the machine's, or its control group's where that is less."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # "max", or no such file
+            memory = min(memory, int(limit.read_text()))
+    return memory
 
 
 def _ram(memory_mb: int, workers: int) -> float:

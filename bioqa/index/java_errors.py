@@ -28,7 +28,10 @@ _TOO_COMPLEX = QuestionError, "The query has too many clauses or is too complex.
 SENTENCES: dict[str, tuple[type[BioqaError], str]] = {
     "LockObtainFailedException": (IndexStateError, "Another program is writing to {path}. Wait until it has finished."),
     "IndexFormatTooNewException": _OTHER_LUCENE,
-    "IndexFormatTooOldException": _DAMAGED,
+    "IndexFormatTooOldException": (
+        IndexStateError,
+        "{path} is damaged, or written by a Lucene that is too old {detail}. Restore a copy, or build it again with --overwrite.",
+    ),
     "InvalidPathException": (
         SetupError,
         "Java cannot use the path {path} {detail}. Start bioqa in a UTF-8 locale, as with LC_ALL=C.UTF-8.",

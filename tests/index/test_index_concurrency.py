@@ -326,6 +326,15 @@ def test_a_build_with_workers_needs_no_main_guard(tmp_path):
     assert done.stdout.split()[-1] == "318"
 
 
+def test_the_default_of_memory_obeys_a_control_group(tmp_path, monkeypatch):
+    (tmp_path / "limit").write_text(f"{2**31}\n")
+    (tmp_path / "max").write_text("max\n")
+    monkeypatch.setattr(build, "CGROUP_LIMITS", (tmp_path / "max", tmp_path / "none"))
+    assert build.available_memory() > 2**31
+    monkeypatch.setattr(build, "CGROUP_LIMITS", (tmp_path / "max", tmp_path / "limit"))
+    assert build.available_memory() == 2**31
+
+
 def test_a_killed_worker_is_reported_as_that():
     with pytest.raises(SetupError, match="killed, most likely because memory ran out"), WorkerPool(1, 300) as pool:
         pid = pool.submit(os.getpid).result()
