@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bioqa.corpus.sources import Source, expand_sources, gaps
+from bioqa.corpus.sources import Source, expand_sources, gaps, split_source
 from bioqa.errors import BioqaError, IndexStateError, SourceError, UsageError
 from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import limit_memory
@@ -151,7 +151,7 @@ def build_index(
     workers, memory_mb = _resources(workers, memory_mb)
     check_target(path)
     note = note or (lambda text: None)
-    found = expand_sources(sources)
+    found = [part for source in expand_sources(sources) for part in split_source(source)]
     for name in gaps([source.path for source in found]):
         note(f"Gap in the files: {name} is missing.")
     fresh = not path.exists()
@@ -209,7 +209,7 @@ def _ram(memory_mb: int, workers: int) -> float:
 
 def _resume(path: Path, sources: Sequence[Source], overwrite: bool) -> Manifest:
     """The manifest to start from: that of an interrupted build of the same sources, or an empty one."""
-    plan = tuple(str(source.path.resolve()) for source in sources)
+    plan = tuple(f"{source.path.resolve()}{f'#{source.part.number}' if source.part else ''}" for source in sources)
     from bioqa import __version__
 
     empty = Manifest(version=__version__, plan=plan)
@@ -255,7 +255,9 @@ def _index_sources(
 ) -> None:
     """Index every source that is not in the manifest yet."""
     build.sources = list(sources)
-    build.sizes = {order: source.file.stat().st_size for order, source in enumerate(sources)}
+    build.sizes = {
+        order: source.part.bytes if source.part else source.file.stat().st_size for order, source in enumerate(sources)
+    }
     done = {entry.order for entry in build.manifest.sources}
     pending = [(order, source) for order, source in enumerate(sources) if order not in done]
     build.report_progress(0)

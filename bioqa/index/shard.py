@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,15 @@ class _SkippedRecords:
 
 def checksum(path: Path) -> tuple[int, str]:
     """Size in bytes and md5 in hex of a file."""
+    stat = path.stat()
+    return stat.st_size, _md5(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _md5(path: Path, size: int, time_ns: int) -> str:
+    """The md5 of a file, computed once for all parts of one that has not changed."""
     with path.open("rb") as file:
-        return path.stat().st_size, hashlib.file_digest(file, "md5").hexdigest()
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def _verified_checksum(path: Path) -> tuple[int, str]:
