@@ -131,6 +131,10 @@ class Candidates(Sequence[Candidate]):
     ids: list[str]
     scores: "array[float]"
     keys: "array[int]"
+    origin: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Candidates, (self.ids, self.scores, self.keys)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -144,7 +148,7 @@ class Candidates(Sequence[Candidate]):
     def __getitem__(self, at: slice) -> "Candidates": ...
     def __getitem__(self, at: int | slice) -> "Candidate | Candidates":
         if isinstance(at, slice):
-            return Candidates(self.ids[at], self.scores[at], self.keys[at])
+            return Candidates(self.ids[at], self.scores[at], self.keys[at], self.origin)
         return Candidate(self.ids[at], self.scores[at], self.keys[at])
 
     def __eq__(self, other: object) -> bool:

@@ -93,16 +93,37 @@ def build(
     )
 
 
+def _share(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    """A share such as 10% or 0.1, as a number from 0 to 1."""
+    text = value.strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"{parameter.opts[0]} must be a share between 0% and 100%, not {value!r}.")
+    return share
+
+
 @command.command(example="bioqa index update indexes/pubmed pubmed/updatefiles")
 @click.argument("index", type=click.Path(path_type=Path))
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--skip-bad", is_flag=True, help="Skip, report and count malformed records instead of aborting.")
+@click.option(
+    "--compact-above",
+    callback=_share,
+    default="10%",
+    show_default=True,
+    metavar="SHARE",
+    help="Merge deleted documents away if their share is larger; 0 for always, 100% for never.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def update(index: Path, files: tuple[str, ...], skip_bad: bool, as_json: bool) -> None:
+def update(index: Path, files: tuple[str, ...], skip_bad: bool, compact_above: float, as_json: bool) -> None:
     """Add update FILEs to INDEX.
 
     Revisions replace citations, DeleteCitation deletes them, and files that are already in the index are skipped. All changes
-    are committed together at the end; until then, searches see the old index.
+    are committed together at the end; until then, searches see the old index. Replaced and deleted documents count in BM25's
+    statistics until they are merged away.
     """
     from bioqa.index.update import update_index
 
@@ -111,7 +132,9 @@ def update(index: Path, files: tuple[str, ...], skip_bad: bool, as_json: bool) -
         def progress(count: int) -> None:
             bar.update(count)
 
-        report = update_index(index, files, skip_bad=skip_bad, note=note, progress=progress)
+        report = update_index(
+            index, files, skip_bad=skip_bad, compact_above=compact_above, note=note, progress=progress
+        )
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return
@@ -120,6 +143,23 @@ def update(index: Path, files: tuple[str, ...], skip_bad: bool, as_json: bool) -
         f"{index}: {report.documents:,} articles ({report.documents_before:,} before) after {report.files:,} files{known}: "
         f"{report.articles:,} records, {report.deletions:,} deletions, {report.skipped:,} skipped, in {report.seconds:.1f} s"
     )
+
+
+@command.command(example="bioqa index compact indexes/pubmed")
+@click.argument("index", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def compact(index: Path, as_json: bool) -> None:
+    """Merge the deleted documents of INDEX away.
+
+    Scores then equal those of an index built anew from the same articles. Searches see the old index until the end.
+    """
+    from bioqa.index.update import compact_index
+
+    report = compact_index(index)
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+    else:
+        click.echo(f"{index}: {report.documents:,} articles, {report.deleted:,} deleted documents merged away.")
 
 
 @command.command(example="bioqa index verify indexes/demo")
@@ -161,6 +201,7 @@ def info(index: Path, as_json: bool) -> None:
     rows = {
         "Index": facts.path,
         "Documents": f"{facts.documents:,}",
+        "Deleted": f"{facts.deleted:,} ({facts.deleted / max(facts.documents + facts.deleted, 1):.1%} of all, until compacted)",
         "Fields": ", ".join(facts.fields),
         "Snapshot": f"{facts.snapshot or 'unknown'} (latest revision date of a citation)",
         "Built": f"{facts.created} by bioqa {facts.version}, index format {facts.format}",

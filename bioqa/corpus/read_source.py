@@ -9,7 +9,7 @@ from bioqa.types import Article, Deletion
 
 
 def read_source(source: Source, *, on_bad: BadRecordHandler | None = None) -> Iterator[Article | Deletion]:
-    """Yield the records of a source in the order of the file.
+    """Yield the records of a source, or of the part of it that is meant, in the order of the file.
 
     ``on_bad`` is called with the RecordError of each malformed record, which is then skipped; if it is None, the first malformed
     record raises that error. Only PubMed files have deletions.
@@ -26,5 +26,5 @@ def read_source(source: Source, *, on_bad: BadRecordHandler | None = None) -> It
     if source.format == "parquet":
         from bioqa.corpus.parquet import read_parquet
 
-        return read_parquet(source.file, on_bad)
-    return read_jsonl(source.file, on_bad)
+        return read_parquet(source.file, on_bad, source.part and (source.part.begin, source.part.end))
+    return read_jsonl(source.file, on_bad, source.part and (source.part.begin, source.part.end))

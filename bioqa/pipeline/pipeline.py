@@ -62,7 +62,9 @@ class Pipeline:
         best = ranked.candidates[: options.top]
         started = time.perf_counter()
         unread = [one.position for one in best if one.position not in articles]
-        articles.update(zip(unread, self.retriever.articles([candidates[at] for at in unread]), strict=True))
+        if unread:  # a slice, as the retriever may keep with it what its candidates were found in
+            rest = self.retriever.articles(candidates[min(unread) : max(unread) + 1])
+            articles.update(enumerate(rest, start=min(unread)))
         found = [articles[one.position] for one in best]
         snippets = best_sentences(self.reranker, body, found, per_article=options.sentences)
         hits = [

@@ -57,6 +57,7 @@ def test_a_submission_is_valid_and_keeps_id_body_and_type(bioqa, demo_index: Pat
     assert score_phase_a(read_phase_a(GOLD), read_phase_a(out)).documents.map > 0.5
 
 
+@pytest.mark.slow
 def test_snippets_of_a_reranked_submission_are_the_most_probable_sentences(
     bioqa, demo_index: Path, few_questions: Path, tmp_path: Path
 ):

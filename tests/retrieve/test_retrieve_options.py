@@ -282,7 +282,7 @@ def test_threads_over_many_segments_find_the_same(tmp_path):
             writer.commit()
     questions = [question.body for question in read_questions(DEMO / "questions.json")]
     with Index(tmp_path / "index", threads=1) as one, Index(tmp_path / "index", threads=3) as three:
-        assert len(three.searcher(0.9, 0.4).getSlices()) > 2
+        assert len(three.searcher(three.commit, 0.9, 0.4).getSlices()) > 2
         for k in (1, 10, 400):
             for question in questions:
                 assert BM25Retriever(three).search(question, k) == BM25Retriever(one).search(question, k)
