@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bioqa.arguments import check_items, check_type
 from bioqa.index.filters import combine, missing_query
 from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.query import RM3_DOCUMENTS, QueryBuilder
 from bioqa.index.reader import Index
 from bioqa.retrieve.options import SearchOptions
-from bioqa.retrieve.retriever import MissingField, Snapshot
+from bioqa.retrieve.retriever import MissingField, Snapshot, check_candidates, check_search, check_text
 from bioqa.types import Article, Candidate, Candidates
 
 DEFAULTS = SearchOptions()
@@ -37,6 +38,7 @@ class BM25Retriever:
     """
 
     def __init__(self, index: Index) -> None:
+        check_type("index", index, Index)
         self.index = index
         self._compiled: OrderedDict[SearchOptions, _Compiled] = OrderedDict()
 
@@ -45,12 +47,19 @@ class BM25Retriever:
 
         Raises:
             QuestionError: ``options.syntax`` is "lucene" and the question is not valid in it.
+            UsageError: ``k`` is less than 1.
         """
+        check_text(question)
+        check_search(k, options)
         compiled = self._compile(options)
         return unpack_hits(java("bioqa.Searcher").search(compiled.searcher, self._query(compiled, question), k))
 
     def search_many(self, questions: Sequence[str], k: int = 10, options: SearchOptions = DEFAULTS) -> list[Candidates]:
         """What ``search`` returns for each question, several questions at a time."""
+        check_search(k, options)
+        questions = check_items("questions", questions, str)
+        for question in questions:
+            check_text(question)
         compiled = self._compile(options)
         first = [compiled.queries.build(question) for question in questions]
         if not options.rm3:
@@ -60,14 +69,20 @@ class BM25Retriever:
         return self._search_all(compiled, expanded, k)
 
     def check_options(self, options: SearchOptions) -> None:
-        """Does nothing: every option is supported."""
+        """Raise UsageError if they are no SearchOptions; every option is supported."""
+        check_type("options", options, SearchOptions)
 
     def check_question(self, question: str, options: SearchOptions = DEFAULTS) -> None:
         """Raise QuestionError if ``options.syntax`` is "lucene" and the question is not valid in it."""
+        check_text(question)
+        self.check_options(options)
         self._compile(options).queries.build(question)
 
     def explain(self, question: str, candidate: Candidate, options: SearchOptions = DEFAULTS) -> str:
         """Lucene's explanation of a candidate's score, on several lines."""
+        check_text(question)
+        check_candidates([candidate])
+        self.check_options(options)
         compiled = self._compile(options)
         query = self._query(compiled, question)
         with java_lock:
@@ -76,6 +91,9 @@ class BM25Retriever:
 
     def missing_field_counts(self, question: str | None, options: SearchOptions = DEFAULTS) -> list[MissingField]:
         """As ``Retriever.missing_field_counts``."""
+        if question is not None:
+            check_text(question)
+        self.check_options(options)
         compiled = self._compile(options)
         counts = []
         for name in options.filters.fields:
@@ -90,14 +108,17 @@ class BM25Retriever:
 
     def unknown_filter_values(self, options: SearchOptions = DEFAULTS) -> list[tuple[str, str]]:
         """As ``Retriever.unknown_filter_values``."""
+        self.check_options(options)
         return [(name, value) for name, value in options.filters.values() if not self.index.has_term(name, value)]
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
         """The stored articles of candidates that this retriever returned."""
+        check_candidates(candidates)
         return self.index.articles([candidate.key for candidate in candidates])
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
         """The articles with these ids, None for each that is not in the index."""
+        ids = check_items("ids", ids, str)
         return self.index.get_many(ids)
 
     def snapshot(self) -> Snapshot:
