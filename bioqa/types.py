@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, overload
 
+from bioqa.arguments import check_fields, check_type
+
 BIOASQ_URL = "http://www.ncbi.nlm.nih.gov/pubmed/"
 """BioASQ's URL of a document, without the PMID."""
 
@@ -26,6 +28,9 @@ class Section:
     begin: int
     text_begin: int
     end: int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,9 @@ class Article:
     doi: str = ""
     languages: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def default_text(self) -> str:
         """Title and abstract as one text to index or score, with each part of a structured abstract on its own line.
 
@@ -73,6 +81,9 @@ class Deletion:
 
     id: str
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
@@ -88,6 +99,9 @@ class Snippet:
     end: int
     text: str
     probability: float | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The snippet in BioASQ's JSON format, with the reranker's probability if there is one."""
@@ -112,6 +126,9 @@ class Question:
     documents: tuple[str, ...] = ()
     snippets: tuple[Snippet, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 class Candidate(NamedTuple):
     """A first-stage result: the article's id, its first-stage score, and the retriever's internal number for the article."""
@@ -135,6 +152,11 @@ class Candidates(Sequence[Candidate]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Candidates, (self.ids, self.scores, self.keys)
+
+    def __post_init__(self) -> None:
+        check_type("Candidates.ids", self.ids, list)
+        check_type("Candidates.scores", self.scores, array)
+        check_type("Candidates.keys", self.keys, array)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -179,6 +201,9 @@ class Hit:
     probability: float | None = None
     snippets: tuple[Snippet, ...] = field(default=())
     explanation: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The hit as a JSON object, its snippets in BioASQ's format with their probabilities."""

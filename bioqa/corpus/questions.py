@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bioqa.arguments import check_path, check_type
 from bioqa.errors import QuestionError
 from bioqa.types import BIOASQ_URL, Question, Snippet
 
@@ -20,7 +21,9 @@ def check_question(text: str) -> str:
     Raises:
         QuestionError: it is empty, cannot be encoded as UTF-8, or has more than ``MAX_WORDS`` words (Lucene allows 1,024 clauses
             per query).
+        UsageError: it is no text.
     """
+    check_type("The question", text, str)
     text = text.strip()
     if not text:
         raise QuestionError("The question is empty. Ask in a sentence or a few keywords.")
@@ -55,8 +58,9 @@ def read_questions(path: str | Path) -> list[Question]:
     Raises:
         QuestionError: the file is missing, empty or in none of the formats, or a question is malformed; the message names the file
             and the question or line.
+        UsageError: ``path`` is no path.
     """
-    path = Path(path)
+    path = check_path("path", path)
     if path.is_dir():
         path = next((path / name for name in ("queries.jsonl", "queries.jsonl.gz") if (path / name).is_file()), path)
     text = _read(path)

@@ -3,12 +3,14 @@
 import glob
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from bioqa.arguments import check_items, check_path
 from bioqa.corpus.beir import BEIR_CORPUS_FILES, beir_corpus_file
 from bioqa.corpus.rows import ID_FIELDS
 from bioqa.errors import SourceError, UsageError
@@ -68,10 +70,11 @@ def expand_sources(sources: Sequence[str | Path]) -> list[Source]:
     Raises:
         SourceError: a path does not exist, a glob matches nothing, a folder has no corpus files, a file is empty, or neither name
             nor content says its format.
-        UsageError: no source is given.
+        UsageError: no source is given, or one is no path.
     """
-    if isinstance(sources, str | Path):
+    if isinstance(sources, str | os.PathLike):
         sources = [sources]
+    sources = [check_path("A source", named) for named in check_items("sources", sources, str, os.PathLike)]
     if not sources:
         raise UsageError("No corpus was given. Name a file, a folder or a glob.")
     found: dict[Path, Source] = {}
@@ -124,8 +127,8 @@ def natural_key(path: Path) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
 
-def _matches(named: str | Path) -> list[Path]:
-    path = Path(named).expanduser()
+def _matches(named: Path) -> list[Path]:
+    path = named.expanduser()
     if path.exists() or not glob.has_magic(str(path)):
         return [path]
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=natural_key)  # noqa: PTH207

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bioqa.arguments import check_items, check_type
 from bioqa.index.document import ID
 from bioqa.index.filters import combine, missing_query, term_query
 from bioqa.index.java_errors import java_errors
@@ -14,7 +15,7 @@ from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.query import RM3_DOCUMENTS, QueryBuilder
 from bioqa.index.reader import Index, OpenCommit
 from bioqa.retrieve.options import SearchOptions
-from bioqa.retrieve.retriever import MissingField, Snapshot
+from bioqa.retrieve.retriever import MissingField, Snapshot, check_candidates, check_search, check_text
 from bioqa.types import Article, Candidate, Candidates
 
 DEFAULTS = SearchOptions()
@@ -40,6 +41,7 @@ class BM25Retriever:
     """
 
     def __init__(self, index: Index) -> None:
+        check_type("index", index, Index)
         self.index = index
         self._compiled: OrderedDict[tuple[SearchOptions, OpenCommit], _Compiled] = OrderedDict()
 
@@ -48,13 +50,20 @@ class BM25Retriever:
 
         Raises:
             QuestionError: ``options.syntax`` is "lucene" and the question is not valid in it.
+            UsageError: ``k`` is less than 1.
         """
+        check_text(question)
+        check_search(k, options)
         compiled = self._compile(options)
         with java_errors(self.index.path):
             return _search(compiled, self._query(compiled, question), k)
 
     def search_many(self, questions: Sequence[str], k: int = 10, options: SearchOptions = DEFAULTS) -> list[Candidates]:
         """What ``search`` returns for each question, several questions at a time."""
+        check_search(k, options)
+        questions = check_items("questions", questions, str)
+        for question in questions:
+            check_text(question)
         compiled = self._compile(options)
         with java_errors(self.index.path):
             first = [compiled.queries.build(question) for question in questions]
@@ -65,14 +74,20 @@ class BM25Retriever:
             return self._search_all(compiled, expanded, k)
 
     def check_options(self, options: SearchOptions) -> None:
-        """Does nothing: every option is supported."""
+        """Raise UsageError if they are no SearchOptions; every option is supported."""
+        check_type("options", options, SearchOptions)
 
     def check_question(self, question: str, options: SearchOptions = DEFAULTS) -> None:
         """Raise QuestionError if ``options.syntax`` is "lucene" and the question is not valid in it."""
+        check_text(question)
+        self.check_options(options)
         self._compile(options).queries.build(question)
 
     def explain(self, question: str, candidate: Candidate, options: SearchOptions = DEFAULTS) -> str:
         """Lucene's explanation of a candidate's score, on several lines."""
+        check_text(question)
+        check_candidates([candidate])
+        self.check_options(options)
         compiled = self._compile(options)
         query = self._query(compiled, question)
         with java_lock, java_errors(self.index.path):
@@ -84,6 +99,9 @@ class BM25Retriever:
 
     def missing_field_counts(self, question: str | None, options: SearchOptions = DEFAULTS) -> list[MissingField]:
         """As ``Retriever.missing_field_counts``."""
+        if question is not None:
+            check_text(question)
+        self.check_options(options)
         compiled = self._compile(options)
         counts = []
         for name in options.filters.fields:
@@ -99,15 +117,18 @@ class BM25Retriever:
 
     def unknown_filter_values(self, options: SearchOptions = DEFAULTS) -> list[tuple[str, str]]:
         """As ``Retriever.unknown_filter_values``."""
+        self.check_options(options)
         return [(name, value) for name, value in options.filters.values() if not self.index.has_term(name, value)]
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
         """The stored articles of candidates that this retriever returned."""
+        check_candidates(candidates)
         commit = candidates.origin if isinstance(candidates, Candidates) else None
         return self.index.articles_of(commit or self.index.commit, [candidate.key for candidate in candidates])
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
         """The articles with these ids, None for each that is not in the index."""
+        ids = check_items("ids", ids, str)
         return self.index.get_many(ids)
 
     def snapshot(self) -> Snapshot:
