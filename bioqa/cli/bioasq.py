@@ -1,6 +1,5 @@
 """``bioqa bioasq``: submit, validate and eval."""
 
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.commands import Group
-from bioqa.cli.output import first_few, note, progress_bar
+from bioqa.cli.commands import Group, complete_file
+from bioqa.cli.output import echo, first_few, note, print_json, progress_bar
 from bioqa.cli.rerank_options import RerankOptions, open_pipeline, report_coverage, rerank_options
 from bioqa.cli.search_options import report_filters, search_options, take_search_options
 from bioqa.errors import QuestionError
@@ -30,7 +29,13 @@ def command() -> None:
 )
 @click.argument("index", type=click.Path(path_type=Path))
 @click.argument("questions", type=click.Path(path_type=Path))
-@click.option("--out", required=True, metavar="FILE", help="Submission to write (- for standard output).")
+@click.option(
+    "--out",
+    required=True,
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="Submission to write (- for standard output).",
+)
 @rerank_options
 @search_options
 def submit(index: Path, questions: Path, out: str, **given: Any) -> None:
@@ -81,12 +86,12 @@ def validate(file: Path, gold: bool, index: Path | None, as_json: bool) -> None:
     count, kind = len(report.problems), "gold file" if gold else "submission"
     contents = f"{report.questions:,} questions, {report.documents:,} documents, {report.snippets:,} snippets"
     if as_json:
-        click.echo(json.dumps({"file": str(file), "valid": not count, **asdict(report)}, ensure_ascii=False))
+        print_json({"file": str(file), "valid": not count, **asdict(report)})
     else:
         for problem in report.problems:
-            click.echo(f"{problem.where}: {problem.what}")
+            echo(f"{problem.where}: {problem.what}")
         result = f"{count:,} problem{'s' * (count > 1)}" if count else f"a valid {kind}"
-        click.echo(f"{file}: {result} ({contents})")
+        echo(f"{file}: {result} ({contents})")
     if count:
         raise QuestionError(f"{file} is not a valid {kind}.")
 
@@ -117,7 +122,7 @@ def evaluate(gold: Path, system: Path, edition: int, per_question: bool, as_json
     golden, answers = read_phase_a(gold), read_phase_a(system)
     found = score_phase_a(golden, answers, edition)
     if as_json:
-        click.echo(json.dumps(_as_json(found, per_question), ensure_ascii=False, allow_nan=False))
+        print_json(_as_json(found, per_question), allow_nan=False)
     else:
         _print_scores(found, per_question)
     long = [one.id for one in answers if max(len(one.documents), len(one.snippets)) > LIMIT]
@@ -149,16 +154,16 @@ def _as_json(found: "PhaseAScores", per_question: bool) -> dict[str, Any]:
 def _print_scores(found: "PhaseAScores", per_question: bool) -> None:
     if per_question:
         width = max(len("question"), *(len(question.id) for question in found.questions))
-        click.echo(f"{'':<{width}}  {'documents':<31}  snippets")
-        click.echo(f"{'question':<{width}}  " + "  ".join([f"{name:>6}" for name in ("P", "R", "F1", "AP")] * 2))
+        echo(f"{'':<{width}}  {'documents':<31}  snippets")
+        echo(f"{'question':<{width}}  " + "  ".join([f"{name:>6}" for name in ("P", "R", "F1", "AP")] * 2))
         for question in found.questions:
             cells = (*_cells(question.documents), *_cells(question.snippets))
-            click.echo(f"{question.id:<{width}}  {'  '.join(cells)}")
-        click.echo()
-    click.echo(f"BioASQ task B phase A, rules of edition {found.edition}, {len(found.questions):,} questions")
-    click.echo(f"{'':<9}  " + "  ".join(f"{name:>9}" for name in ("precision", "recall", "F1", "MAP", "GMAP")))
+            echo(f"{question.id:<{width}}  {'  '.join(cells)}")
+        echo()
+    echo(f"BioASQ task B phase A, rules of edition {found.edition}, {len(found.questions):,} questions")
+    echo(f"{'':<9}  " + "  ".join(f"{name:>9}" for name in ("precision", "recall", "F1", "MAP", "GMAP")))
     for name in ("documents", "snippets"):
-        click.echo(f"{name:<9}  " + "  ".join(f"{cell:>9}" for cell in _cells(getattr(found, name))))
+        echo(f"{name:<9}  " + "  ".join(f"{cell:>9}" for cell in _cells(getattr(found, name))))
 
 
 def _cells(scores: Any) -> list[str]:
