@@ -156,9 +156,9 @@ def compact(index: Path, as_json: bool) -> None:
 
     report = compact_index(index)
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        print_json(asdict(report))
     else:
-        click.echo(f"{index}: {report.documents:,} articles, {report.deleted:,} deleted documents merged away.")
+        echo(f"{index}: {report.documents:,} articles, {report.deleted:,} deleted documents merged away.")
 
 
 @command.command(example="bioqa index verify indexes/demo")
