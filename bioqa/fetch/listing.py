@@ -45,7 +45,7 @@ def parse_listing(html: str, folder: str) -> list[RemoteFile]:
         if link:
             text = re.sub(r"<[^<>]*>", " ", piece)
             details = re.search(
-                r"(\d{4}-\d\d-\d\d|\d\d-[A-Z][a-z]{2}-\d{4}) [\d:]+\s+(\d{1,12}(?:\.\d+)?)\s*([KMG]?)", text
+                r"(\d{4}-\d\d-\d\d|\d\d-[A-Z][a-z]{2}-\d{4}) [\d:]+\s+(\d{1,12}(?:\.\d+)?)(?!\d)\s*([KMG]?)", text
             )
             date, size, unit = details.groups() if details else ("", "0", "")
             found[link[1]] = RemoteFile(folder, link[1], int(float(size) * _UNITS[unit]), date)

@@ -38,17 +38,16 @@ def _integer(digits: str) -> int:
 
 def _check_depth(value: Any) -> None:
     """Level by level, not by recursion."""
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
         level = [
             inner
             for outer in level
             for inner in (outer.values() if isinstance(outer, dict) else outer)
             if isinstance(inner, dict | list)
         ]
-        if not level:
-            return
-    raise _too_deep()
+    if level:
+        raise _too_deep()
 
 
 def _too_deep() -> MalformedError:

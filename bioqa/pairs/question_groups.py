@@ -1,5 +1,6 @@
 """Questions with their gold passages, read from question files, pairs, PubMedQA or MedQuAD."""
 
+import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -68,7 +69,8 @@ def _read(path: Path) -> list[QuestionGroup]:
     if name.endswith((".tar.gz", ".tgz")):
         return list(_read_medquad(path))
     if name.removesuffix(".gz").endswith(".json"):
-        if path.is_file() and path.stat().st_size and b'"QUESTION"' in read_head(path, 1 << 12):
+        known = os.path.isfile(path) and path.stat().st_size  # noqa: PTH113 - False for impossible names
+        if known and b'"QUESTION"' in read_head(path, 1 << 12):
             return list(_read_pubmedqa(path))
         return [_bioasq_group(question) for question in read_questions(path)]
     return list(_read_pair_groups(path))

@@ -322,11 +322,13 @@ def test_the_body_of_a_redirect_is_not_read(pubmed, fetch, tmp_path):
     assert is_whole(pubmed, tmp_path, f"baseline/{ONE}")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # urllib3 leaves the response open
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "http://[::1", "http://127.0.0.1:99999999/", "ftp://x/y"])
 def test_a_redirect_to_no_http_address_is_a_failure(pubmed, fetch, waits, location):
     pubmed.faults[f"baseline/{ONE}"] = [f"302 {location}"]
     assert [failure.name for failure in fetch().failed] == [f"baseline/{ONE}"]
     assert waits == []
+    gc.collect()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # urllib3 leaves the response open
