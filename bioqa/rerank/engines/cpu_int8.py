@@ -104,7 +104,7 @@ class Int8Network:
         """
         self._use_segment_ids = use_segment_ids
         self._architecture = architecture_of(config)
-        self._weights = Weights(config)
+        self._weights = Weights(f"the reranker {config.name}", config.folder)
         self._weights.check(weight_shapes(config.json, self._architecture))
         at = f"{self._architecture.prefix}embeddings."
         self._word_embeddings, self._position_embeddings, self._segment_embeddings = (

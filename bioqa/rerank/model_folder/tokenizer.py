@@ -5,19 +5,17 @@ from typing import TYPE_CHECKING
 from bioqa.errors import ModelError, first_line
 from bioqa.rerank.model_folder.bert_tokenizer import read_bert_tokenizer
 from bioqa.rerank.model_folder.config import ModelConfig
+from bioqa.rerank.model_folder.files import has_tokenizer
 from bioqa.rerank.pair_tokenizer import LoadedTokenizer, Padding
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken")
-"""A tokenizer needs one of these files. Without any, transformers 5 silently makes up an empty vocabulary."""
-
 
 def load_tokenizer(config: ModelConfig) -> LoadedTokenizer:
     """The folder's tokenizer. Raises ModelError if it is missing, unreadable or has no fast (Rust) version."""
     folder = config.folder
-    if not any(next(folder.glob(pattern), None) for pattern in TOKENIZER_FILES):
+    if not has_tokenizer(folder):
         raise ModelError(f"The reranker {config.name} has no tokenizer: there is no tokenizer.json in {folder}.")
     tokenizer = read_bert_tokenizer(config) or _load_with_transformers(config)
     if config.lower_case:
