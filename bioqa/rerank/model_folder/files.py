@@ -116,7 +116,7 @@ def missing_files(folder: Path) -> list[str]:
 
     Raises ModelError as ``weight_files``.
     """
-    return list(_missing_files(folder))
+    return list(dict.fromkeys(_missing_files(folder)))
 
 
 def _missing_files(folder: Path) -> Iterator[str]:

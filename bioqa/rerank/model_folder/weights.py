@@ -95,9 +95,9 @@ class Weights:
         transformers would find that out only after allocating the model. Names that differ are left to it, as it renames weights.
         """
         expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-        for name in () if allow_other_shapes else expected.keys() & self.shapes.keys():
-            if expected[name] != self.shapes[name]:
-                raise self._mismatch(f"{name} is {list(self.shapes[name])}, not {list(expected[name])}")
+        for name, shape in () if allow_other_shapes else expected.items():
+            if (found := self.shapes.get(name, shape)) != shape:
+                raise self._mismatch(f"{name} is {list(found)}, not {list(shape)}")
         values = sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
         stored = sum(prod(shape) for shape in self.shapes.values())
         if values > 2 * stored + UNSTORED_VALUES:
