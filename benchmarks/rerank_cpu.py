@@ -221,7 +221,7 @@ def profile(model: str) -> dict[str, float]:
     onnxruntime = import_onnxruntime()
     sessions: list[Any] = []
 
-    class ProfiledSession(onnxruntime.InferenceSession):  # type: ignore[misc]
+    class ProfiledSession(onnxruntime.InferenceSession):
         """A session that writes a profile."""
 
         def __init__(self, graph: bytes, options: Any, **settings: Any) -> None:

@@ -67,9 +67,7 @@ def _load_with_transformers(config: ModelConfig, weights: Weights, device: str, 
             auto_config.num_labels = 1  # as in CrossEncoder; a head without weights is refused below
         if auto_config.pad_token_id is None:
             auto_config.pad_token_id = pad_id
-        with torch.device("meta"):
-            empty = AutoModelForSequenceClassification.from_config(auto_config, trust_remote_code=False)
-        weights.check_model(empty, allow_other_shapes=bool(config.json.get("quantization_config")))
+        weights.check_config(auto_config, allow_other_shapes=bool(config.json.get("quantization_config")))
         model, report = AutoModelForSequenceClassification.from_pretrained(
             config.folder,
             config=auto_config,
