@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 import click
 
+from bioqa.errors import UsageError
+
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
@@ -67,3 +69,11 @@ def add_options(*options: Callable[[Any], Any]) -> Callable[[_Decorated], _Decor
         return command
 
     return add
+
+
+def numbers(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    """The numbers in a comma-separated list, as the callback of an option. Raises UsageError."""
+    try:
+        return tuple(float(one) for one in value.split(","))
+    except ValueError:
+        raise UsageError(f"{parameter.opts[0]} must be comma-separated numbers, not {value!r}.") from None

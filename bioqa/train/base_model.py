@@ -8,6 +8,7 @@ from bioqa.errors import ModelError, UsageError, first_line
 from bioqa.rerank.model_folder.config import label_count
 from bioqa.rerank.model_folder.max_length import RELATIVE_POSITIONS, position_count
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER, DEFAULT_NAME
+from bioqa.rerank.model_folder.settings import read_settings
 from bioqa.rerank.silence_libraries import silence_libraries
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ def load_base_model(settings: "ModelSettings", folder: Path | None = None) -> "C
             f"The base model {settings.base} cannot be loaded: {first_line(error)} Set model.base to a folder, or to a model of "
             "the Hugging Face hub that is reachable, with --set model.base=…."
         ) from error
+
+
+def base_weight(settings: "ModelSettings") -> float:
+    """The first-stage weight of the base model: that in its folder's bioqa.json, else 0. Raises ModelError if it is damaged."""
+    source = _resolve_base(settings.base)
+    return read_settings(source).first_stage_weight if isinstance(source, Path) else 0.0
 
 
 def offline_card_data() -> Any:

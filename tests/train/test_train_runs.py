@@ -324,3 +324,13 @@ def test_leaks_into_training_are_refused(recipe, data, tmp_path):
     with pytest.raises(LeakError, match=r"2 question\(s\) of .*test.parquet in .*train.parquet; 12 passage\(s\) of"):
         train_recipe(recipe(data={"held_out": str(path)}), tmp_path / "model")
     assert train_recipe(recipe(data={"held_out": str(path), "leak_check": "none"}), tmp_path / "other").new
+
+
+@pytest.mark.parametrize("name", ["train", "dev"])
+def test_contradicting_labels_are_refused_before_training(name, recipe, tmp_path):
+    path = tmp_path / "doubtful.parquet"
+    made = pairs(5, seed=9)
+    write_pairs(path, [*made, made[0]._replace(label=0.0)])
+    with pytest.raises(PairsError, match=r"doubtful.parquet, row 1 and .*doubtful.parquet, row 31: the same question"):
+        train_recipe(recipe(data={name: str(path)}), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
