@@ -132,6 +132,8 @@ def print_hits(
         confidence = (
             f"probability {hit.probability:.2f}" if hit.probability is not None else f"BM25 {hit.first_stage_score:.2f}"
         )
+        if hit.relevant is not None:
+            confidence += " · relevant" if hit.relevant else " · below threshold"
         out.print()
         _print_indented(out, Text(hit.article.title or "(no title)", style="bold"), first=f"{hit.rank}. ")
         _print_indented(out, Text.assemble((f"{_facts(hit.article)} · ", "dim"), (confidence, "magenta")))

@@ -1,4 +1,4 @@
-"""From the last stage's model to the finished model folder: weights, threshold, calibration, first-stage weight, plots, model card."""
+"""From the last stage's model to the finished model folder: weights, bioqa.json with what is chosen on dev, plots, model card."""
 
 import json
 import shutil
@@ -36,7 +36,9 @@ def export_model(
     model = _export_weights(folder.stage_model(last), part, recipe.export)
     evaluation = None if dev is None else _evaluate_on_dev(model, dev, recipe, progress=progress)
     weight = choose_dev_weight(
-        dev, stages[0].get("base_first_stage_weight", 0.0), lambda pairs: _logits(model, pairs, recipe, progress=progress)
+        dev,
+        stages[0].get("base_first_stage_weight", 0.0),
+        lambda pairs: _logits(model, pairs, recipe, progress=progress),
     )
     (part / SETTINGS_FILE).write_text(
         json.dumps(_reranker_settings(recipe, evaluation, weight), indent=1) + "\n", encoding="utf-8"
@@ -46,7 +48,9 @@ def export_model(
     save_curves(part / "curves.png", stages)
     if evaluation is not None:
         save_reliability(part / "reliability.png", evaluation)
-    write_card(part / "README.md", TrainingResult(recipe, folder.path.name, model, stages, evaluation, weight, train, dev))
+    write_card(
+        part / "README.md", TrainingResult(recipe, folder.path.name, model, stages, evaluation, weight, train, dev)
+    )
     folder.publish(part, keep_checkpoints=recipe.stages[-1].training.keep_checkpoints > 0)
 
 

@@ -45,7 +45,8 @@ class TrainingResult:
     """A completed training run.
 
     ``name`` is the name of the model folder. ``stages`` are the summaries of the stages (see ``train_stage.train_stage``).
-    ``dev_evaluation`` is None without dev pairs. ``weight`` is the first-stage weight. ``train`` and ``dev`` are the pairs of the last stage.
+    ``dev_evaluation`` is None without dev pairs. ``weight`` is the first-stage weight. ``train`` and ``dev`` are the pairs of the
+    last stage.
     """
 
     recipe: Recipe

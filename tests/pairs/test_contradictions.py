@@ -63,7 +63,9 @@ def test_articles_of_the_same_title_are_not_negatives_of_each_other(tmp_path):
     records = [
         {"id": str(i), "title": "Antibiotics for acute bronchitis.", "text": f"Update {i}. {text}"} for i in range(3)
     ]
-    corpus = write_jsonl(tmp_path / "corpus.jsonl", [*records, {"id": "9", "title": "The liver", "text": f"Other. {text}"}])
+    corpus = write_jsonl(
+        tmp_path / "corpus.jsonl", [*records, {"id": "9", "title": "The liver", "text": f"Other. {text}"}]
+    )
     build_index(tmp_path / "index", [corpus])
     wanted = TitleOptions(("title",), (NegativeSpec("bm25", 2), NegativeSpec("random", 2)))
     with Index(tmp_path / "index") as index:

@@ -222,7 +222,13 @@ def test_a_diverging_training_writes_no_model(recipe, data, tmp_path):
 def test_a_training_without_dev_pairs(recipe, tmp_path):
     out = train_recipe(recipe(data={"dev": ""}), tmp_path / "model").folder
     decision = json.loads((out / "bioqa.json").read_text())
-    assert decision == {"threshold": None, "calibration": None, "trained_on_tokens": 64}
+    assert decision == {
+        "threshold": None,
+        "calibration": None,
+        "first_stage_weight": 0.0,
+        "first_stage_weight_chosen_by": "base model: there are no dev pairs",
+        "trained_on_tokens": 64,
+    }
     assert "None: there were no dev pairs" in (out / "README.md").read_text()
 
 
