@@ -49,7 +49,7 @@ class _Data:
 @click.command(
     name="tune",
     cls=Command,
-    example="bioqa tune indexes/demo --questions questions.json --reranker models/mine --write\n"
+    example="bioqa tune indexes/demo --questions questions.json \\\n    --reranker models/mine --write\n"
     "bioqa tune --suite benchmarks/suites/scifact.toml --reranker models/mine",
 )
 @click.argument("index", type=click.Path(path_type=Path), required=False)

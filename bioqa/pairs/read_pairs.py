@@ -58,7 +58,7 @@ def pair_place(path: str | Path, number: int, columns: Sequence[str] | None = No
     return next(islice(import_pairs(path, columns), number, None))[0]
 
 
-def column_values(batch: "pa.RecordBatch", name: str) -> list[Any]:
-    """A column of a batch as a list."""
+def column_values(batch: "pa.RecordBatch | pa.Table", name: str) -> list[Any]:
+    """A column of a batch or table as a list."""
     values: list[Any] = batch.column(name).to_pylist()
     return values

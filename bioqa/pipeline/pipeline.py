@@ -195,7 +195,7 @@ class Pipeline:
             return hit
         import numpy as np
 
-        score = float(self.reranker.activate(np.float32([one.logit]))[0])
+        score = float(self.reranker.activate(np.array([one.logit], dtype=np.float32))[0])
         threshold = self.reranker.threshold
         return replace(hit, reranker_score=score, relevant=None if threshold is None else score >= threshold)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from bioqa.evaluate.tune_weight import choose_weight
+from bioqa.pairs.read_pairs import column_values
 from bioqa.pipeline.combine import rank
 from bioqa.retrieve.memory import MemoryRetriever
 from bioqa.types import Article
@@ -52,7 +53,7 @@ def choose_dev_weight(dev: "pa.Table | None", base: float, logits: ScorePairs) -
     questions: dict[str, str] = {}
     relevant: dict[str, dict[str, int]] = {}
     numbers: dict[str, str] = {}  # passage → its id
-    columns = [dev.column(name).to_pylist() for name in ("question_id", "question", "passage", "label")]
+    columns = [column_values(dev, name) for name in ("question_id", "question", "passage", "label")]
     for id, question, passage, label in zip(*columns, strict=True):
         questions.setdefault(id, question)
         number = numbers.setdefault(passage, str(len(numbers)))

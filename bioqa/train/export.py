@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from bioqa.pairs.read_pairs import column_values
 from bioqa.rerank.model_folder.settings import SETTINGS_FILE, Calibration
 from bioqa.train.dev_weight import DevWeight, choose_dev_weight
 from bioqa.train.model_card import write_card
@@ -101,7 +102,8 @@ def _evaluate_on_dev(
     from bioqa.train.calibration import cross_validated, fit
     from bioqa.train.datasets import labels
 
-    pairs = list(zip(dev.column("question").to_pylist(), dev.column("passage").to_pylist(), strict=True))
+    questions, passages = (column_values(dev, name) for name in ("question", "passage"))
+    pairs = list(zip(questions, passages, strict=True))
     logits = _logits(model, pairs, recipe, progress=progress)
     activation: Any = model.activation_fn
     scores = activation(torch.from_numpy(logits)).numpy()
