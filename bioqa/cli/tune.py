@@ -1,6 +1,5 @@
 """``bioqa tune``: the first-stage weight of a model folder, chosen on questions with known relevant articles."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioqa.cli.commands import Command, numbers
-from bioqa.cli.output import note, progress_bar
+from bioqa.cli.output import echo, note, print_json, progress_bar
 from bioqa.cli.rerank_options import RerankerOptions, reranker_options
 from bioqa.cli.search_options import search_options, take_search_options
 from bioqa.errors import UsageError
@@ -139,7 +138,7 @@ def command(
             advance=bar.update,
         )
     if as_json:
-        click.echo(json.dumps(asdict(found), ensure_ascii=False))
+        print_json(asdict(found))
     else:
         _print(found)
     if folder is not None:
@@ -206,25 +205,25 @@ def _pipeline(index: Path, options: RerankerOptions, chosen: PipelineOptions) ->
 def _print(found: "WeightTuning") -> None:
     from bioqa.evaluate.significance import format_p_value
 
-    click.echo(f"{found.measure}, mean over {found.questions:,} questions:")
+    echo(f"{found.measure}, mean over {found.questions:,} questions:")
     for point in found.grid:
         mark = "  (the model's)" if point.weight == found.current_weight else ""
-        click.echo(f"  weight {point.weight:<6g} {point.mean:.4f}{mark}")
-    click.echo("Chosen on the other folds and measured on the held-out fold, compared with weight 0 and the model's:")
+        echo(f"  weight {point.weight:<6g} {point.mean:.4f}{mark}")
+    echo("Chosen on the other folds and measured on the held-out fold, compared with weight 0 and the model's:")
     for number, fold in enumerate(found.folds, start=1):
-        click.echo(
+        echo(
             f"  fold {number}: weight {fold.weight:<6g} {fold.held_out:.4f}, weight 0 {fold.zero:.4f}, the model's "
             f"{fold.current:.4f} ({fold.questions:,} questions)"
         )
-    click.echo(
+    echo(
         f"Held out: {found.held_out:.4f}; weight 0: {found.zero:.4f}, {format_p_value(found.p_zero)}; the model's "
         f"{found.current_weight:g}: {found.current:.4f}, {format_p_value(found.p_current)} (paired t-tests)."
     )
     if found.held_out <= found.current:
-        click.echo(f"On unseen questions the tuned weight is no better than the model's {found.current_weight:g}.")
+        echo(f"On unseen questions the tuned weight is no better than the model's {found.current_weight:g}.")
     elif found.p_current > 0.05:
-        click.echo("The gain over the model's weight is not statistically significant.")
-    click.echo(
+        echo("The gain over the model's weight is not statistically significant.")
+    echo(
         f"Best on all questions: --first-stage-weight {found.best.weight:g} ({found.best.mean:.4f}, optimistic: tuned on the "
         "same questions)."
     )

@@ -45,6 +45,34 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise empty_error(path)
 
 
+def read_line_span(path: Path, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (first byte, line without its line end) for every line of ``path`` that begins in bytes ``begin`` to ``end``.
+
+    The file must not be gzipped.
+
+    Raises:
+        SourceError: missing, a folder, or not readable.
+    """
+    with source_errors(path) as position, path.open("rb") as file:
+        if begin:  # a line that begins before belongs to the span before
+            file.seek(begin - 1)
+            begin += len(file.readline()) - 1
+        while begin < end and (line := file.readline()):
+            position.text = f"after {begin:,} bytes"
+            yield begin, line.rstrip(b"\r\n")
+            begin += len(line)
+
+
+def read_start(path: Path, size: int) -> bytes:
+    """Return the first ``size`` bytes of ``path`` as they are, gzipped or not.
+
+    Raises:
+        SourceError: missing, a folder, or not readable.
+    """
+    with source_errors(path), path.open("rb") as file:
+        return file.read(size)
+
+
 def read_head(path: Path, size: int = 1 << 16) -> bytes:
     """The first ``size`` bytes of the content of ``path``, decompressed if it is gzip; errors as for ``read_chunks``."""
     return next(read_chunks(path, size))

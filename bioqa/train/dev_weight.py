@@ -72,7 +72,7 @@ def choose_dev_weight(dev: "pa.Table | None", base: float, logits: ScorePairs) -
     retriever = MemoryRetriever(Article(number, "", passage) for passage, number in numbers.items())
     found = retriever.search_many([questions[id] for id in asked], CANDIDATES)
     pairs = [
-        (questions[id], passages[candidate.key])
+        (questions[id], passages[int(candidate.id)])
         for id, candidates in zip(asked, found, strict=True)
         for candidate in candidates
     ]

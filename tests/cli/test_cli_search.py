@@ -73,6 +73,7 @@ def test_hits_that_reach_the_threshold_are_marked(bioqa, demo_index):
     assert marks == [{True: " · relevant", False: " · below threshold", None: ""}[passed] for passed in relevant]
 
 
+@pytest.mark.slow
 def test_the_default_reranker_puts_an_answering_article_first_for_most_demo_questions(demo_index):
     questions = read_questions(DEMO / "questions.json")[::4]
     options = PipelineOptions(top=1, rerank_depth=10)
