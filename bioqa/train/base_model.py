@@ -10,6 +10,7 @@ from bioqa.rerank.model_folder.config import check_counts, check_model_folder, l
 from bioqa.rerank.model_folder.files import weight_files
 from bioqa.rerank.model_folder.max_length import RELATIVE_POSITIONS, position_count
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER, DEFAULT_NAME
+from bioqa.rerank.model_folder.settings import read_settings
 from bioqa.rerank.model_folder.tokenizer import lost_word, lower_cases
 from bioqa.rerank.model_folder.weights import Weights
 from bioqa.rerank.silence_libraries import silence_libraries
@@ -69,6 +70,12 @@ def load_base_model(settings: "ModelSettings", folder: Path | None = None) -> "C
         ) from error
     _check_tokenizer(settings, model)
     return model
+
+
+def base_weight(settings: "ModelSettings") -> float:
+    """The first-stage weight of the base model: that in its folder's bioqa.json, else 0. Raises ModelError if it is damaged."""
+    source = _resolve_base(settings.base)
+    return read_settings(source).first_stage_weight if isinstance(source, Path) else 0.0
 
 
 def offline_card_data() -> Any:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,6 +58,19 @@ def test_json_has_scores_and_snippets_whose_offsets_match_the_article(bioqa, dem
                 text = article.title if snippet["beginSection"] == "title" else article.abstract
                 assert text[begin:end] == snippet["text"]
                 assert snippet["document"] == f"http://www.ncbi.nlm.nih.gov/pubmed/{article.id}"
+
+
+def test_hits_that_reach_the_threshold_are_marked(bioqa, demo_index):
+    options = ("search", demo_index, MARFAN, "--top", 5, "--rerank-depth", 4)
+    record = json.loads(bioqa(*options, "--json").out)
+    assert record["threshold"] == Reranker().threshold
+    relevant = [hit["relevant"] for hit in record["hits"]]
+    assert {*relevant} == {True, False, None}
+    for hit in record["hits"][:4]:
+        assert hit["relevant"] == (hit["reranker_score"] >= record["threshold"])
+    text = " ".join(bioqa(*options).out.split())
+    marks = re.findall(r"· (?:probability|BM25) [\d.]+( · relevant| · below threshold)?", text)
+    assert marks == [{True: " · relevant", False: " · below threshold", None: ""}[passed] for passed in relevant]
 
 
 @pytest.mark.slow
