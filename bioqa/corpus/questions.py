@@ -29,7 +29,7 @@ def check_question(text: str) -> str:
     text = text.strip()
     if not text:
         raise QuestionError("The question is empty. Ask in a sentence or a few keywords.")
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _has_surrogate(text):
         raise QuestionError("The question has half a character (a lone surrogate). Remove it.")
     words = len(text.split())
     if words > MAX_WORDS:
@@ -112,7 +112,20 @@ def question_records(path: Path, data: Any) -> Iterator[tuple[str, dict[str, Any
         documents, snippets = record.get("documents") or [], record.get("snippets") or []
         if not _all_of(documents, str) or not _all_of(snippets, dict):
             raise QuestionError(f"{path}, {where}: documents must be a list of URLs, and snippets a list of objects.")
+        texts = [*documents, *(text for snippet in snippets for text in snippet.values() if isinstance(text, str))]
+        if _has_surrogate("".join(texts)):
+            raise QuestionError(
+                f"{path}, {where}: a document or snippet has half a character (a lone surrogate). Remove it."
+            )
         yield where, record | {"documents": documents, "snippets": snippets}
+
+
+def _has_surrogate(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _read(path: Path) -> str:

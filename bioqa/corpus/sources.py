@@ -74,11 +74,11 @@ def expand_sources(sources: Sequence[str | Path]) -> list[Source]:
     """
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
-    sources = [check_path("A source", named) for named in check_items("sources", sources, str, os.PathLike)]
-    if not sources:
+    paths = [check_path("A source", named) for named in check_items("sources", sources, str, os.PathLike)]
+    if not paths:
         raise UsageError("No corpus was given. Name a file, a folder or a glob.")
     found: dict[Path, Source] = {}
-    for named in sources:
+    for named in paths:
         for path in _matches(named):
             for source in _expand_path(path):
                 found.setdefault(source.path.resolve(), source)
