@@ -1,14 +1,16 @@
 """Question files: BioASQ task B JSON, tab-separated ``id<TAB>question``, BEIR ``queries.jsonl`` or the folder that contains it."""
 
-import gzip
 import json
-import zlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from bioqa.arguments import check_path, check_type
-from bioqa.errors import QuestionError
+from bioqa.errors import QuestionError, SourceError
+from bioqa.io.bad_records import MalformedError
+from bioqa.io.json_text import parse_json
+from bioqa.io.text_files import read_whole
 from bioqa.types import BIOASQ_URL, Question, Snippet
 
 MAX_WORDS = 1000
@@ -61,7 +63,7 @@ def read_questions(path: str | Path) -> list[Question]:
         UsageError: ``path`` is no path.
     """
     path = check_path("path", path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - False for impossible names
         path = next((path / name for name in ("queries.jsonl", "queries.jsonl.gz") if (path / name).is_file()), path)
     text = _read(path)
     if not text.strip():
@@ -114,22 +116,21 @@ def question_records(path: Path, data: Any) -> Iterator[tuple[str, dict[str, Any
 
 
 def _read(path: Path) -> str:
+    # Unlike Path.exists, these return False for names that are too long or have a null character.
+    if os.path.isdir(path):  # noqa: PTH112
+        raise QuestionError(f"{path} is a folder without a queries.jsonl. Name a question file.")
+    if not os.path.exists(path):  # noqa: PTH110
+        raise QuestionError(f"There is no question file {path}.")
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        data = read_whole(path)
         return data.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise QuestionError(f"There is no question file {path}.") from None
-    except IsADirectoryError:
-        raise QuestionError(f"{path} is a folder without a queries.jsonl. Name a question file.") from None
+    except SourceError as problem:
+        raise QuestionError(str(problem)) from None
     except UnicodeDecodeError as problem:
         line = data[: problem.start].count(b"\n") + 1
         raise QuestionError(
             f"{path}, line {line}: byte {problem.start} is not UTF-8. Save the file as UTF-8."
         ) from None
-    except (OSError, EOFError, zlib.error) as problem:
-        raise QuestionError(f"{path} cannot be read: {problem}.") from problem
 
 
 def _parse_tsv(path: Path, text: str) -> Iterator[Question]:
@@ -228,14 +229,12 @@ def question_id(path: Path, where: str, value: Any) -> str:
 
 def _json(path: Path, text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as problem:
         at = where or f"line {problem.lineno}, column {problem.colno}"
         raise QuestionError(f"{path}, {at}: not JSON ({problem.msg}).") from None
-    except ValueError as problem:
-        raise QuestionError(f"{path}, {where or 'a number'}: {problem}.") from None
-    except RecursionError:
-        raise QuestionError(f"{path}: nested too deeply to be a question file.") from None
+    except MalformedError as problem:
+        raise QuestionError(f"{path}{', ' * bool(where)}{where}: {problem}. Correct the file.") from None
 
 
 def check_ids(path: Path, ids: Iterable[str]) -> None:

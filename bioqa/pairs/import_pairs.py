@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +45,8 @@ def import_pairs(path: Path, columns: Sequence[str] | None = None) -> Iterator[t
     if columns is not None and len(set(columns)) != 3:
         raise UsageError("Name three columns: question, passage, label.")
     with _pairs_errors():
-        if path.is_dir() or (path.suffix == ".tsv" and path.parent.name == "qrels"):
+        # os.path.isdir is False for impossible names, for which Path.is_dir raises an error.
+        if os.path.isdir(path) or (path.suffix == ".tsv" and path.parent.name == "qrels"):  # noqa: PTH112
             yield from _beir(path)
         else:
             yield from _pairs(path, _rows(path, columns), columns)

@@ -144,7 +144,7 @@ def test_a_beir_folder_is_read_as_its_judged_pairs(tmp_path):
         ("j.jsonl", '{"query": "a", "text": "b"}\n', "no column for label"),
         ("k.dat", "nothing", "not in a known format"),
         ("l.parquet", "PAR1 but not really", "not a valid Parquet file"),
-        ("n.jsonl", f'{{"question": "a", "passage": "b", "label": 1{"0" * 400}}}\n', "line 1: .* not a number"),
+        ("n.jsonl", f'{{"question": "a", "passage": "b", "label": 1{"0" * 400}}}\n', "line 1: a number has 401 digits"),
     ],
 )  # fmt: skip
 def test_an_error_names_its_place(tmp_path, name, text, message):
