@@ -43,9 +43,9 @@ def damages() -> Iterator[tuple[str, Callable[[Path], None]]]:
 
 
 def found(index: Path) -> str:
-    """"found", "sound", or the exception that is not one of bioqa's."""
+    """Outcome of a check: "found", "sound", or the exception that is not one of bioqa's."""
     try:
-        return "found" if verify_index(index).faults else "sound"
+        return "found" if verify_index(index).errors else "sound"
     except BioqaError:
         return "found"
     except Exception as problem:

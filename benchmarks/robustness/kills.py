@@ -97,7 +97,12 @@ def until_done(arguments: list[str], latest: float, rng: random.Random) -> int:
     kills = 0
     while True:
         process = subprocess.Popen(
-            arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, start_new_session=True
+            arguments,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+            start_new_session=True,
         )
         try:
             _, err = process.communicate(timeout=rng.uniform(0.2, latest))
@@ -139,7 +144,12 @@ def measure(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         rounds += 1
         print(f"{counts['build']} builds and {counts['update']} updates killed, {differing} indexes differ", flush=True)
         shutil.rmtree(index)
-    return {"kills_of_builds": counts["build"], "kills_of_updates": counts["update"], "indexes": 2 * rounds, "differing": differing}
+    return {
+        "kills_of_builds": counts["build"],
+        "kills_of_updates": counts["update"],
+        "indexes": 2 * rounds,
+        "differing": differing,
+    }
 
 
 def main() -> None:

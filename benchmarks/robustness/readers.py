@@ -24,7 +24,8 @@ index, folder, end = Path(sys.argv[1]), Path(sys.argv[2]), time.monotonic() + fl
 commits = 0
 while time.monotonic() < end:
     file = folder / f"update{commits:06}.jsonl"
-    records = [{"id": str(n), "title": f"Revision {commits}", "text": f"common gene number {n}"} for n in range(commits % 7, 400, 7)]
+    ids = range(commits % 7, 400, 7)
+    records = [{"id": str(n), "title": f"Revision {commits}", "text": f"common gene number {n}"} for n in ids]
     file.write_text("".join(json.dumps(one) + "\\n" for one in records))
     update_index(index, [file])
     commits += 1
@@ -64,7 +65,13 @@ def measure(folder: Path, seconds: float, readers: int) -> dict[str, Any]:
     failures = sum(one["failures"] for one in results[1:])
     first = next((one["first"][0] for one in results[1:] if one["first"]), None)
     counts = sorted({tuple(count) for one in results[1:] for count in one["counts"]})
-    return {"commits": results[0]["commits"], "opens": opened, "failures": failures, "first_failure": first, "counts_seen": counts}
+    return {
+        "commits": results[0]["commits"],
+        "opens": opened,
+        "failures": failures,
+        "first_failure": first,
+        "counts_seen": counts,
+    }
 
 
 def main() -> None:

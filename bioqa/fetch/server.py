@@ -283,7 +283,7 @@ def _time_limit(sock: socket.socket | None, seconds: float) -> Iterator[None]:
 class _Connection(HTTPConnection):
     """A connection whose response headers must be there within the timeout, however slowly they arrive."""
 
-    def getresponse(self) -> HTTPResponse:
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 itself has it
         """The response; its attribute ``socket`` is the socket that it is read from."""
         sock = self.sock
         response = None
