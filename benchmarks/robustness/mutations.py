@@ -276,6 +276,9 @@ def _submission(path: Path) -> Any:
 
 def _model(file_name: str) -> Callable[[Path], Any]:
     def load(path: Path) -> Any:
+        # What odd files are left to takes as long to import as a hang; the first call, with the seed, does it.
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: F401
+
         from bioqa.rerank.reranker import Reranker
 
         with tempfile.TemporaryDirectory() as name:
