@@ -133,7 +133,11 @@ def print_hits(
             f"probability {hit.probability:.2f}" if hit.probability is not None else f"BM25 {hit.first_stage_score:.2f}"
         )
         out.print()
-        _print_indented(out, Text(hit.article.title or "(no title)", style="bold"), first=f"{hit.rank}. ")
+        _print_indented(
+            out,
+            Text(hit.article.title or hit.article.vernacular_title or "(no title)", style="bold"),
+            first=f"{hit.rank}. ",
+        )
         _print_indented(out, Text.assemble((f"{_facts(hit.article)} · ", "dim"), (confidence, "magenta")))
         if abstracts:
             _print_indented(out, highlighted_abstract(hit.article, hit.snippets))

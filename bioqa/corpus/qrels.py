@@ -5,15 +5,14 @@ from pathlib import Path
 from bioqa.corpus.beir import read_beir_qrels
 from bioqa.corpus.questions import read_questions
 from bioqa.errors import QuestionError, SourceError
-from bioqa.io.trec import Qrels, column, read_trec_qrels, significant_lines
+from bioqa.io.trec import Qrels, read_trec_qrels, significant_lines
 
 
 def read_qrels(path: str | Path) -> Qrels:
     """The relevance judgements of a file, plain or gzipped, with the queries in the file's order.
 
     The formats are TREC's ``qid 0 docid rel``, BEIR's tab-separated ``query-id corpus-id score`` with its header, and a BioASQ
-    question file, whose gold documents have relevance 1 and whose questions without any are skipped. White space in ids
-    becomes "_", as in run files.
+    question file, whose gold documents have relevance 1 and whose questions without any are skipped.
 
     Raises:
         QuestionError: the file is missing, empty or in none of the formats, a relevance is not an integer, or a query has the
@@ -30,17 +29,14 @@ def read_qrels(path: str | Path) -> Qrels:
 
 def _beir_qrels(path: Path) -> Qrels:
     try:
-        judgements = read_beir_qrels(path)
+        return read_beir_qrels(path)
     except SourceError as problem:
         raise QuestionError(str(problem)) from None
-    return {column(query): {column(name): grade for name, grade in row.items()} for query, row in judgements.items()}
 
 
 def _bioasq_qrels(path: Path) -> Qrels:
     qrels = {
-        column(question.id): {column(document): 1 for document in question.documents}
-        for question in read_questions(path)
-        if question.documents
+        question.id: dict.fromkeys(question.documents, 1) for question in read_questions(path) if question.documents
     }
     if not qrels:
         raise QuestionError(f"{path} has no question with gold documents.")

@@ -1,16 +1,17 @@
 """Question files: BioASQ task B JSON, tab-separated ``id<TAB>question``, BEIR ``queries.jsonl`` or the folder that contains it."""
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bioqa.errors import QuestionError
+from bioqa.errors import QuestionError, SourceError
+from bioqa.io.text_files import read_bytes
 from bioqa.types import BIOASQ_URL, Question, Snippet
 
 MAX_WORDS = 1000
+MAX_BYTES = 1 << 28
+"""Of a question file, decompressed: it is read whole. BioASQ's largest has 40 MB."""
 TYPES = ("factoid", "list", "summary", "yesno")
 
 
@@ -110,26 +111,24 @@ def question_records(path: Path, data: Any) -> Iterator[tuple[str, dict[str, Any
 
 
 def _read(path: Path) -> str:
+    if path.is_dir():
+        raise QuestionError(f"{path} is a folder without a queries.jsonl. Name a question file.")
+    if not path.exists() and not path.is_symlink():
+        raise QuestionError(f"There is no question file {path}.")
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        data = read_bytes(path, MAX_BYTES)
         return data.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise QuestionError(f"There is no question file {path}.") from None
-    except IsADirectoryError:
-        raise QuestionError(f"{path} is a folder without a queries.jsonl. Name a question file.") from None
+    except SourceError as problem:
+        raise QuestionError(str(problem)) from None
     except UnicodeDecodeError as problem:
         line = data[: problem.start].count(b"\n") + 1
         raise QuestionError(
             f"{path}, line {line}: byte {problem.start} is not UTF-8. Save the file as UTF-8."
         ) from None
-    except (OSError, EOFError, zlib.error) as problem:
-        raise QuestionError(f"{path} cannot be read: {problem}.") from problem
 
 
 def _parse_tsv(path: Path, text: str) -> Iterator[Question]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         id, tab, body = line.partition("\t")
@@ -139,7 +138,7 @@ def _parse_tsv(path: Path, text: str) -> Iterator[Question]:
 
 
 def _parse_jsonl(path: Path, text: str) -> Iterator[Question]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"line {number}"

@@ -15,8 +15,8 @@ NOT_QUOTES = str.maketrans("<>", "==")
 NAME_WITH_POINTS = re.compile(
     r"\b(?=[^\W\d]*[A-Z])[^\W\d_]+\d\w*(?:\.(?:(?!A\s|I\s)[A-Z\d]{1,6}\b(?!:)|[a-z]+[A-Z]\w*|\w+(?=\.\w)))+"
 )
-"""A name with points inside whose first part has a capital and a digit: "Ad26.COV2.S", "Ad26.ZEBOV", "H2A.Z", "Ad26.RSV.preF". Other
-points without a space behind them can end a sentence: "this study.A total of", "strain PAO1.IMPORTANCE"."""
+"""A name with points inside whose first part has a capital and a digit: "Ad26.COV2.S", "Ad26.ZEBOV", "Ad26.RSV.preF", "H2A.Z".
+Other points without a space behind them can end a sentence: "this study.A total of", "strain PAO1.IMPORTANCE"."""
 
 LIST_MARK = re.compile(r"(?:\(?\w{1,4}[.)]\s+|[•▪·*-]\s*)+")
 """The start of a list item: "(4) ", "b) ", "• ". sentencex takes all text after the last one for its item."""

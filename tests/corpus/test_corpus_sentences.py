@@ -104,7 +104,16 @@ def test_halves_of_surrogate_pairs_do_not_move_offsets():
 
 
 def test_odd_text_takes_no_time():
-    for odd in ("1) " * 5000, "(1) aa bb. " * 2000, "." * 5000, "<" * 5000, "a. " * 5000, "sp. " * 5000, "A1." * 5000, "A1" * 5000):
+    for odd in (
+        "1) " * 5000,
+        "(1) aa bb. " * 2000,
+        "." * 5000,
+        "<" * 5000,
+        "a. " * 5000,
+        "sp. " * 5000,
+        "A1." * 5000,
+        "A1" * 5000,
+    ):
         spans = split(odd, 0, len(odd))
         assert (spans[0][0], spans[-1][1]) == (0, len(odd))
 
