@@ -41,7 +41,7 @@ def real(shared_data: Path) -> RealFiles:
     root = shared_data / "pubmed-xml"
     records: dict[str, list[Article | Deletion]] = {}
     errors: dict[str, str] = {}
-    for path, file_format in expand_sources([root / folder for folder in FOLDERS]):
+    for path, file_format, _ in expand_sources([root / folder for folder in FOLDERS]):
         name = str(path.relative_to(root))
         try:
             records[name] = list(read_source(Source(path, file_format)))
