@@ -1,9 +1,11 @@
 """Convert a record of PubMed XML, an lxml element, to an article."""
 
+import re
 from collections.abc import Iterator
 
 from bioqa.corpus.dates import date_from_parts, date_from_words
 from bioqa.corpus.markup import Element, abstract_of, text_of
+from bioqa.errors import shown
 from bioqa.io.bad_records import MalformedError
 from bioqa.types import Article
 
@@ -88,8 +90,8 @@ def pmid_of(pmid: Element | None) -> str:
 
 def _version(pmid: Element) -> int:
     version = pmid.get("Version", "1").strip()
-    if not (version.isascii() and version.isdecimal()):
-        raise MalformedError(f"the Version {version!r} of the PMID is not a number")
+    if not re.fullmatch("[0-9]{1,9}", version):
+        raise MalformedError(f"the Version {shown(version)} of the PMID is not a number of at most nine digits")
     return int(version)
 
 

@@ -36,7 +36,7 @@ def date_from_parts(year: str, month: str = "", day: str = "") -> str:
     if not month_number:
         return year
     date = f"{year}-{month_number:02d}"
-    number = int(day) if day.strip().isdecimal() else 0
+    number = int(day) if re.fullmatch(r"\d{1,4}", day.strip()) else 0
     return f"{date}-{number:02d}" if 1 <= number <= calendar.monthrange(int(year), month_number)[1] else date
 
 
@@ -66,6 +66,6 @@ def date_from_text(text: str) -> str:
 def month_number_of(month: str) -> int:
     """1 to 12 for the number or English name of a month ("3", "03", "Mar", "March"), 0 for anything else."""
     month = month.strip().lower()
-    if month.isdecimal():
+    if re.fullmatch(r"\d{1,4}", month):
         return int(month) if 1 <= int(month) <= 12 else 0
     return _MONTH_OF_NAME.get(month, 0)

@@ -1,14 +1,16 @@
 """Question files: BioASQ task B JSON, tab-separated ``id<TAB>question``, BEIR ``queries.jsonl`` or the folder that contains it."""
 
-import gzip
 import json
-import zlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from bioqa.arguments import check_path, check_type
-from bioqa.errors import QuestionError
+from bioqa.errors import QuestionError, SourceError
+from bioqa.io.bad_records import MalformedError
+from bioqa.io.json_text import parse_json
+from bioqa.io.text_files import read_whole
 from bioqa.types import BIOASQ_URL, Question, Snippet
 
 MAX_WORDS = 1000
@@ -27,7 +29,7 @@ def check_question(text: str) -> str:
     text = text.strip()
     if not text:
         raise QuestionError("The question is empty. Ask in a sentence or a few keywords.")
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _has_surrogate(text):
         raise QuestionError("The question has half a character (a lone surrogate). Remove it.")
     words = len(text.split())
     if words > MAX_WORDS:
@@ -61,7 +63,7 @@ def read_questions(path: str | Path) -> list[Question]:
         UsageError: ``path`` is no path.
     """
     path = check_path("path", path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - False for impossible names
         path = next((path / name for name in ("queries.jsonl", "queries.jsonl.gz") if (path / name).is_file()), path)
     text = _read(path)
     if not text.strip():
@@ -110,26 +112,38 @@ def question_records(path: Path, data: Any) -> Iterator[tuple[str, dict[str, Any
         documents, snippets = record.get("documents") or [], record.get("snippets") or []
         if not _all_of(documents, str) or not _all_of(snippets, dict):
             raise QuestionError(f"{path}, {where}: documents must be a list of URLs, and snippets a list of objects.")
+        texts = [*documents, *(text for snippet in snippets for text in snippet.values() if isinstance(text, str))]
+        if _has_surrogate("".join(texts)):
+            raise QuestionError(
+                f"{path}, {where}: a document or snippet has half a character (a lone surrogate). Remove it."
+            )
         yield where, record | {"documents": documents, "snippets": snippets}
 
 
-def _read(path: Path) -> str:
+def _has_surrogate(text: str) -> bool:
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _read(path: Path) -> str:
+    # Unlike Path.exists, these return False for names that are too long or have a null character.
+    if os.path.isdir(path):  # noqa: PTH112
+        raise QuestionError(f"{path} is a folder without a queries.jsonl. Name a question file.")
+    if not os.path.exists(path):  # noqa: PTH110
+        raise QuestionError(f"There is no question file {path}.")
+    try:
+        data = read_whole(path)
         return data.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise QuestionError(f"There is no question file {path}.") from None
-    except IsADirectoryError:
-        raise QuestionError(f"{path} is a folder without a queries.jsonl. Name a question file.") from None
+    except SourceError as problem:
+        raise QuestionError(str(problem)) from None
     except UnicodeDecodeError as problem:
         line = data[: problem.start].count(b"\n") + 1
         raise QuestionError(
             f"{path}, line {line}: byte {problem.start} is not UTF-8. Save the file as UTF-8."
         ) from None
-    except (OSError, EOFError, zlib.error) as problem:
-        raise QuestionError(f"{path} cannot be read: {problem}.") from problem
 
 
 def _parse_tsv(path: Path, text: str) -> Iterator[Question]:
@@ -228,14 +242,12 @@ def question_id(path: Path, where: str, value: Any) -> str:
 
 def _json(path: Path, text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as problem:
         at = where or f"line {problem.lineno}, column {problem.colno}"
         raise QuestionError(f"{path}, {at}: not JSON ({problem.msg}).") from None
-    except ValueError as problem:
-        raise QuestionError(f"{path}, {where or 'a number'}: {problem}.") from None
-    except RecursionError:
-        raise QuestionError(f"{path}: nested too deeply to be a question file.") from None
+    except MalformedError as problem:
+        raise QuestionError(f"{path}{', ' * bool(where)}{where}: {problem}. Correct the file.") from None
 
 
 def check_ids(path: Path, ids: Iterable[str]) -> None:

@@ -12,6 +12,8 @@ from bioqa.errors import SourceError
 
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK_BYTES = 1 << 18
+MAX_BYTES = 1 << 30
+"""Of a file that is in memory as a whole, decompressed."""
 
 
 def read_chunks(path: Path, size: int = CHUNK_BYTES) -> Iterator[bytes]:
@@ -78,6 +80,22 @@ def read_head(path: Path, size: int = 1 << 16) -> bytes:
     return next(read_chunks(path, size))
 
 
+def read_whole(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """The content of ``path``, decompressed if it is gzip.
+
+    Raises:
+        SourceError: as for ``read_chunks``, or the content has more than ``limit`` bytes.
+    """
+    content = bytearray()
+    for chunk in read_chunks(path):
+        content += chunk
+        if len(content) > limit:
+            raise SourceError(
+                f"{path} has more than {limit:,} bytes of text. Check that it is the right file, or split it."
+            )
+    return bytes(content)
+
+
 def empty_error(path: Path) -> SourceError:
     """The error for a file without content."""
     return SourceError(f"{path} is empty. Fetch or write the file again.")
@@ -109,7 +127,10 @@ def source_errors(path: Path) -> Iterator[ReadPosition]:
 
 
 def _open(path: Path) -> BinaryIO:
-    file = path.open("rb")
+    try:
+        file = path.open("rb")
+    except ValueError:
+        raise OSError(None, "its name has a null character") from None
     try:
         zipped = file.peek(2)[:2] == GZIP_MAGIC
     except BaseException:

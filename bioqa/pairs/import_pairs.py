@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +45,8 @@ def import_pairs(path: Path, columns: Sequence[str] | None = None) -> Iterator[t
     if columns is not None and len(set(columns)) != 3:
         raise UsageError("Name three columns: question, passage, label.")
     with _pairs_errors():
-        if path.is_dir() or (path.suffix == ".tsv" and path.parent.name == "qrels"):
+        # os.path.isdir is False for impossible names, for which Path.is_dir raises an error.
+        if os.path.isdir(path) or (path.suffix == ".tsv" and path.parent.name == "qrels"):  # noqa: PTH112
             yield from _beir(path)
         else:
             yield from _pairs(path, _rows(path, columns), columns)
@@ -101,8 +103,8 @@ def _pairs(path: Path, rows: Iterator[Row], columns: Sequence[str] | None) -> It
                 question,
                 passage,
                 _label(place, names[2], values.get(names[2])),
-                str(values.get("question_id") or text_id(question)),
-                str(values.get("document_id") or ""),
+                _encodable(place, str(values.get("question_id") or text_id(question))),
+                _encodable(place, str(values.get("document_id") or "")),
             ),
         )
 
@@ -130,7 +132,16 @@ def _text(place: str, values: Mapping[str, Any], name: str) -> str:
     value = values.get(name)
     if not isinstance(value, str) or not value.strip():
         raise PairsError(f"{place}: {name!r} is {'empty' if value in (None, '') else 'not text'}. Correct it.")
-    return value.strip()
+    return _encodable(place, value.strip())
+
+
+def _encodable(place: str, text: str) -> str:
+    """The text, which JSON can write such that it cannot be stored."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PairsError(f"{place}: a text has half a character (a lone surrogate). Remove it.") from None
+    return text
 
 
 def _is_number(value: object) -> bool:
@@ -160,12 +171,12 @@ def _lists(values: Mapping[str, Any]) -> tuple[Any, Any, Any] | None:
 def _list_pairs(place: str, query: Any, positive: Any, negative: Any) -> Iterator[tuple[str, Pair]]:
     if not isinstance(query, str) or not query.strip():
         raise PairsError(f"{place}: no query.")
-    query = query.strip()
+    query = _encodable(place, query.strip())
     for texts, label in ((positive, 1.0), (negative, 0.0)):
         for text in texts if isinstance(texts, list) else [texts]:
             if not isinstance(text, str) or not text.strip():
                 raise PairsError(f"{place}: pos and neg must be texts or lists of texts.")
-            yield place, Pair(query, text.strip(), label, text_id(query))
+            yield place, Pair(query, _encodable(place, text.strip()), label, text_id(query))
 
 
 def _beir(path: Path) -> Iterator[tuple[str, Pair]]:

@@ -1,6 +1,6 @@
 """Questions with their gold passages, read from question files, pairs, PubMedQA or MedQuAD."""
 
-import json
+import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,8 @@ from typing import NamedTuple, TypeVar
 
 from bioqa.corpus.questions import read_questions
 from bioqa.errors import PairsError
-from bioqa.io.text_files import read_chunks, read_head, source_errors
+from bioqa.io.json_text import parse_json
+from bioqa.io.text_files import read_head, read_whole, source_errors
 from bioqa.pairs.contradictions import check_labels
 from bioqa.pairs.duplicates import connected_sets, normalize
 from bioqa.pairs.read_pairs import column_values, read_pairs
@@ -70,7 +71,8 @@ def _read(path: Path) -> list[QuestionGroup]:
     if name.endswith((".tar.gz", ".tgz")):
         return list(_read_medquad(path))
     if name.removesuffix(".gz").endswith(".json"):
-        if path.is_file() and path.stat().st_size and b'"QUESTION"' in read_head(path, 1 << 12):
+        known = os.path.isfile(path) and path.stat().st_size  # noqa: PTH113 - False for impossible names
+        if known and b'"QUESTION"' in read_head(path, 1 << 12):
             return list(_read_pubmedqa(path))
         return [_bioasq_group(question) for question in read_questions(path)]
     return list(_read_pair_groups(path))
@@ -110,10 +112,11 @@ def _read_pair_groups(path: Path) -> Iterator[QuestionGroup]:
 def _read_pubmedqa(path: Path) -> Iterator[QuestionGroup]:
     """PubMedQA's labeled questions: {PMID: {QUESTION, CONTEXTS, …}}, https://pubmedqa.github.io. The abstract is gold."""
     try:
-        records = json.loads(b"".join(read_chunks(path)))
+        records = parse_json(read_whole(path).decode())
         for pmid, record in records.items():
-            gold = Passage(" ".join(record["CONTEXTS"]).strip(), pmid)
-            yield QuestionGroup(pmid, record["QUESTION"].strip(), (gold,), documents=(pmid,))
+            question, text = record["QUESTION"].strip(), " ".join(record["CONTEXTS"]).strip()
+            (pmid + question + text).encode()  # fails for half a character, which JSON can write
+            yield QuestionGroup(pmid, question, (Passage(text, pmid),), documents=(pmid,))
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise PairsError(f"{path} is not PubMedQA's JSON ({type(problem).__name__}: {problem}).") from None
 

@@ -1,7 +1,6 @@
 """From the last stage's model to the finished model folder: weights, bioqa.json with what is chosen on dev, plots, model card."""
 
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from bioqa.io.output import new_folder
 from bioqa.pairs.read_pairs import column_values
 from bioqa.rerank.model_folder.settings import SETTINGS_FILE, Calibration
 from bioqa.train.dev_weight import DevWeight, choose_dev_weight
@@ -32,27 +32,26 @@ def export_model(
     """Write the model of a run whose stages are all finished. ``train`` and ``dev`` are the pairs of the last stage."""
     last = len(recipe.stages)
     stages = [folder.stage_summary(number) or {} for number in range(1, last + 1)]
-    part = folder.checkpoints / ".finished"
-    shutil.rmtree(part, ignore_errors=True)
-    model = _export_weights(folder.stage_model(last), part, recipe.export)
-    evaluation = None if dev is None else _evaluate_on_dev(model, dev, recipe, progress=progress)
-    weight = choose_dev_weight(
-        dev,
-        stages[0].get("base_first_stage_weight", 0.0),
-        lambda pairs: _logits(model, pairs, recipe, progress=progress),
-    )
-    (part / SETTINGS_FILE).write_text(
-        json.dumps(_reranker_settings(recipe, evaluation, weight), indent=1) + "\n", encoding="utf-8"
-    )
-    (part / RECIPE_FILE).write_text(recipe.to_toml(), encoding="utf-8")
-    (part / "training.json").write_text(json.dumps(stages, indent=1) + "\n", encoding="utf-8")
-    save_curves(part / "curves.png", stages)
-    if evaluation is not None:
-        save_reliability(part / "reliability.png", evaluation)
-    write_card(
-        part / "README.md", TrainingResult(recipe, folder.path.name, model, stages, evaluation, weight, train, dev)
-    )
-    folder.publish(part, keep_checkpoints=recipe.stages[-1].training.keep_checkpoints > 0)
+    with new_folder(folder.checkpoints / "finished") as part:
+        model = _export_weights(folder.stage_model(last), part, recipe.export)
+        evaluation = None if dev is None else _evaluate_on_dev(model, dev, recipe, progress=progress)
+        weight = choose_dev_weight(
+            dev,
+            stages[0].get("base_first_stage_weight", 0.0),
+            lambda pairs: _logits(model, pairs, recipe, progress=progress),
+        )
+        (part / SETTINGS_FILE).write_text(
+            json.dumps(_reranker_settings(recipe, evaluation, weight), indent=1) + "\n", encoding="utf-8"
+        )
+        (part / RECIPE_FILE).write_text(recipe.to_toml(), encoding="utf-8")
+        (part / "training.json").write_text(json.dumps(stages, indent=1) + "\n", encoding="utf-8")
+        save_curves(part / "curves.png", stages)
+        if evaluation is not None:
+            save_reliability(part / "reliability.png", evaluation)
+        write_card(
+            part / "README.md", TrainingResult(recipe, folder.path.name, model, stages, evaluation, weight, train, dev)
+        )
+        folder.publish(part, keep_checkpoints=recipe.stages[-1].training.keep_checkpoints > 0)
 
 
 def _export_weights(source: Path, target: Path, settings: ExportSettings) -> "CrossEncoder":

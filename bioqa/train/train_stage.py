@@ -10,6 +10,7 @@ from sentence_transformers.cross_encoder import CrossEncoder
 from transformers import set_seed
 
 from bioqa.errors import UsageError
+from bioqa.io.output import new_folder
 from bioqa.train.base_model import base_weight, load_base_model
 from bioqa.train.callbacks import TrainingTimer
 from bioqa.train.pair_trainer import PairTrainer, make_trainer, quiet_training
@@ -104,9 +105,8 @@ def _summary(trainer: PairTrainer, stage: Stage, train_pairs: int, dev_pairs: in
 
 def _write_model(model: CrossEncoder, target: Path, summary: dict[str, Any]) -> None:
     """Write the model and the summary of a stage; the folder appears whole or not at all."""
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(str(part), create_model_card=False)
-    (part / SUMMARY_FILE).write_text(json.dumps(summary, indent=1, default=str) + "\n", encoding="utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    part.replace(target)
+    with new_folder(target) as part:
+        model.save_pretrained(str(part), create_model_card=False)
+        (part / SUMMARY_FILE).write_text(json.dumps(summary, indent=1, default=str) + "\n", encoding="utf-8")
+        shutil.rmtree(target, ignore_errors=True)
+        part.replace(target)

@@ -60,7 +60,7 @@ def read_settings(folder: Path) -> RerankerSettings:
         )
     except FileNotFoundError:
         return DEFAULTS
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"{path} is damaged ({error}): it should contain a threshold and a calibration. Train the model again, or delete "
             "the file to use neither."
