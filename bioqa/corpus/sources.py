@@ -74,16 +74,16 @@ def expand_sources(sources: Sequence[str | Path]) -> list[Source]:
     """
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
-    sources = [check_path("A source", named) for named in check_items("sources", sources, str, os.PathLike)]
-    if not sources:
+    paths = [check_path("A source", named) for named in check_items("sources", sources, str, os.PathLike)]
+    if not paths:
         raise UsageError("No corpus was given. Name a file, a folder or a glob.")
     found: dict[Path, Source] = {}
-    for named in sources:
+    for named in paths:
         for path in _matches(named):
             for source in _expand_path(path):
                 found.setdefault(source.path.resolve(), source)
     if not found:
-        raise SourceError(f"No corpus files among {', '.join(map(str, sources))}: only checksum files. {FORMAT_HELP}.")
+        raise SourceError(f"No corpus files among {', '.join(map(str, paths))}: only checksum files. {FORMAT_HELP}.")
     return list(found.values())
 
 
