@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, overload
 
+from bioqa.arguments import check_fields, check_type
+
 BIOASQ_URL = "http://www.ncbi.nlm.nih.gov/pubmed/"
 """BioASQ's URL of a document, without the PMID."""
 
@@ -26,6 +28,9 @@ class Section:
     begin: int
     text_begin: int
     end: int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,9 @@ class Article:
     print_date: str = ""
     electronic_date: str = ""
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def default_text(self) -> str:
         """Title and abstract as one text to index or score, with each part of a structured abstract on its own line.
 
@@ -87,11 +95,15 @@ class Deletion:
 
     id: str
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
     """A passage of an article: ``text`` equals ``article.<section>[begin:end]``; ``section`` is "title" or "abstract".
 
+    In a question file, sections can have other names, and a snippet can lack its place: the section is "", the offsets are 0.
     ``probability`` is the reranker's for (question, text), None if no reranker scored it.
     """
 
@@ -101,6 +113,9 @@ class Snippet:
     end: int
     text: str
     probability: float | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The snippet in BioASQ's JSON format, with the reranker's probability if there is one."""
@@ -117,13 +132,16 @@ class Snippet:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question with its BioASQ type ("factoid", "list", "yesno", "summary"), gold PMIDs and gold snippets, if known."""
+    """A question with its type (in BioASQ "factoid", "list", "yesno" or "summary"), gold PMIDs and gold snippets, if known."""
 
     id: str
     body: str
     type: str = ""
     documents: tuple[str, ...] = ()
     snippets: tuple[Snippet, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class Candidate(NamedTuple):
@@ -144,6 +162,15 @@ class Candidates(Sequence[Candidate]):
     ids: list[str]
     scores: "array[float]"
     keys: "array[int]"
+    origin: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Candidates, (self.ids, self.scores, self.keys)
+
+    def __post_init__(self) -> None:
+        check_type("Candidates.ids", self.ids, list)
+        check_type("Candidates.scores", self.scores, array)
+        check_type("Candidates.keys", self.keys, array)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -157,7 +184,7 @@ class Candidates(Sequence[Candidate]):
     def __getitem__(self, at: slice) -> "Candidates": ...
     def __getitem__(self, at: int | slice) -> "Candidate | Candidates":
         if isinstance(at, slice):
-            return Candidates(self.ids[at], self.scores[at], self.keys[at])
+            return Candidates(self.ids[at], self.scores[at], self.keys[at], self.origin)
         return Candidate(self.ids[at], self.scores[at], self.keys[at])
 
     def __eq__(self, other: object) -> bool:
@@ -188,6 +215,9 @@ class Hit:
     probability: float | None = None
     snippets: tuple[Snippet, ...] = field(default=())
     explanation: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The hit as a JSON object, its snippets in BioASQ's format with their probabilities."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.support import REPOSITORY
 
 PACKAGE = REPOSITORY / "bioqa"
-FOUNDATION = ("errors", "types")
+FOUNDATION = ("errors", "arguments", "types")
 """Files that every room may import."""
 ROOMS = (
     "io",

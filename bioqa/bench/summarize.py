@@ -1,6 +1,5 @@
 """Runs on a collection → measures, significance, cost, classification and examples."""
 
-import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -20,7 +19,7 @@ from bioqa.bench.run_collection import CollectionRuns, RerankRun
 from bioqa.bench.suite import Suite, System
 from bioqa.evaluate.classification import classification_measures, published_measures
 from bioqa.evaluate.measures import measure_runs
-from bioqa.evaluate.ranking import means
+from bioqa.evaluate.ranking import mean, means
 from bioqa.evaluate.significance import correct_p_values, paired_test
 from bioqa.io.trec import RunScores
 from bioqa.types import Article
@@ -76,7 +75,7 @@ def _comparisons(suite: Suite, values: SystemValues) -> dict[str, dict[str, Base
     corrected = p_values if suite.correction == "none" else correct_p_values(p_values, suite.correction)
     found: dict[str, dict[str, BaselineComparison]] = {}
     for (name, measure), p, q in zip(pairs, p_values, corrected, strict=True):
-        difference = statistics.fmean(values[name][measure].values()) - statistics.fmean(base[measure].values())
+        difference = mean(measure, values[name][measure].values()) - mean(measure, base[measure].values())
         found.setdefault(name, {})[measure] = BaselineComparison(round(difference, 6), float(p), float(q))
     return found
 

@@ -12,7 +12,8 @@ from bioqa.bioasq.phase_a_file import PhaseAAnswer, Span
 from bioqa.corpus.questions import document_id
 from bioqa.errors import QuestionError, UsageError
 
-EDITIONS = (5, 8)
+EDITIONS = range(1, 15)
+"""The editions of BioASQ."""
 LIMIT = 10
 """The maximum number of documents, and of snippets, per question in a submission."""
 EPSILON = 1e-5
@@ -22,7 +23,7 @@ EPSILON = 1e-5
 class AnswerScores:
     """The measures of one question's documents or snippets, each 0 to 1.
 
-    ``average_precision`` is NaN where it would be 0 / 0: in edition 8, without gold snippets.
+    ``average_precision`` is NaN where it would be 0 / 0: without gold snippets, but for editions 3 to 7.
     """
 
     precision: float = 0.0
@@ -42,7 +43,10 @@ class QuestionScores:
 
 @dataclass(frozen=True, slots=True)
 class MeanScores:
-    """Means over questions of precision, recall, F1 and average precision (MAP), and the geometric mean of the last (GMAP)."""
+    """Means over questions of precision, recall, F1 and average precision (MAP), and the geometric mean of the last (GMAP).
+
+    The means over no question are NaN.
+    """
 
     precision: float
     recall: float
@@ -57,6 +61,8 @@ class PhaseAScores:
 
     ``questions`` has the values of each question that is both in the gold file and in the submission. ``unanswered`` are the ids
     of the gold questions missing from the submission, ``unknown`` those of the questions that are not gold; both are ignored.
+    ``without_documents`` and ``without_snippets`` are the ids of the questions that were left out of the means of documents, or
+    of snippets, because the gold file has none for them.
     """
 
     edition: int
@@ -65,22 +71,29 @@ class PhaseAScores:
     questions: tuple[QuestionScores, ...]
     unanswered: tuple[str, ...]
     unknown: tuple[str, ...]
+    without_documents: tuple[str, ...] = ()
+    without_snippets: tuple[str, ...] = ()
 
 
-def score_phase_a(gold: Iterable[PhaseAAnswer], system: Iterable[PhaseAAnswer], edition: int = 8) -> PhaseAScores:
-    """Score a system's answers by the rules of an edition of BioASQ.
+def score_phase_a(
+    gold: Iterable[PhaseAAnswer], system: Iterable[PhaseAAnswer], edition: int = EDITIONS[-1]
+) -> PhaseAScores:
+    """Score a system's answers by the rules of an edition of BioASQ, 1 to 14.
 
-    Average precision is the sum of the precision at each relevant answer, divided by 10 (``edition`` 5, for BioASQ 3 to 7) or by
-    the number of gold answers, 10 at most (``edition`` 8, since BioASQ 8). GMAP is exp(mean(ln(AP + 1e-5))). Snippets are compared
-    by characters: overlapping snippets of a list are merged first, and precision and recall are shares of characters. All
-    answers count, including those after the tenth.
+    Average precision is the sum of the precision at each relevant answer, divided by the number of gold answers (``edition`` 1 and
+    2), by 10 (3 to 7) or by the number of gold answers, 10 at most (since 8). GMAP is exp(mean(ln(AP + 1e-5))). Snippets are
+    compared by characters: overlapping snippets of a list are merged first, and precision and recall are shares of characters. All
+    answers count, including those after the tenth. Since edition 9, questions without gold documents are left out of the means of
+    documents, and questions without gold snippets out of those of snippets.
+
+    A snippet whose place is unknown counts as one character that no other snippet shares.
 
     Raises:
         UsageError: there is no such edition.
         QuestionError: none of the gold questions is answered.
     """
     if edition not in EDITIONS:
-        raise UsageError(f"The edition must be 5 (BioASQ 3 to 7) or 8 (since BioASQ 8), not {edition}.")
+        raise UsageError(f"The edition of BioASQ must be {EDITIONS[0]} to {EDITIONS[-1]}, not {edition}.")
     gold, answers = list(gold), {answer.id: answer for answer in system}
     # An unanswered gold question does not count as 0: it is excluded from the means.
     pairs = [(one, answers[one.id]) for one in gold if one.id in answers]
@@ -88,13 +101,17 @@ def score_phase_a(gold: Iterable[PhaseAAnswer], system: Iterable[PhaseAAnswer], 
         raise QuestionError("No question of the gold file is answered: the files have no question id in common.")
     questions = tuple(_question_scores(one, answer, edition) for one, answer in pairs)
     known = {one.id for one in gold}
+    without_documents = {one.id for one, _ in pairs if edition >= 9 and not one.documents}
+    without_snippets = {one.id for one, _ in pairs if edition >= 9 and not one.snippets}
     return PhaseAScores(
         edition=edition,
-        documents=_means([question.documents for question in questions]),
-        snippets=_means([question.snippets for question in questions]),
+        documents=_means([question.documents for question in questions if question.id not in without_documents]),
+        snippets=_means([question.snippets for question in questions if question.id not in without_snippets]),
         questions=questions,
         unanswered=tuple(one.id for one in gold if one.id not in answers),
         unknown=tuple(id for id in answers if id not in known),
+        without_documents=tuple(one.id for one in gold if one.id in without_documents),
+        without_snippets=tuple(one.id for one in gold if one.id in without_snippets),
     )
 
 
@@ -136,13 +153,15 @@ def _snippet_average_precision(gold: Sequence[Span], found: Sequence[Span], edit
         overlap += _overlap(snippet, gold, lambda span: span.document)
         # A snippet is relevant if any gold snippet is in its document, whether they overlap or not.
         ap += _divide(overlap, _size(found[:rank])) * (snippet.document in relevant)
-    # Without gold snippets this is 0 / 10 in edition 5 and 0 / 0 in edition 8.
+    # Without gold snippets this is 0 / 10 in editions 3 to 7, else 0 / 0.
     return _divide(ap, _divisor(edition, gold))
 
 
 def _divisor(edition: int, gold: Sequence[object]) -> int:
     """What average precision is divided by."""
-    return min(LIMIT, len(gold)) if edition >= 8 else LIMIT
+    if edition >= 8:
+        return min(LIMIT, len(gold))
+    return LIMIT if edition >= 3 else len(gold)
 
 
 def _f1(precision: float, recall: float) -> float:
@@ -176,6 +195,10 @@ def _disjoint(one: Span, other: Span) -> bool:
 
 def _overlap(snippet: Span, gold: Iterable[Span], document: Callable[[Span], str]) -> int:
     """The number of characters of a system's snippet that are in gold snippets."""
+    # The evaluator reads a snippet without a place as the first character of section "". That two such snippets share it, which
+    # says nothing of their texts, is the only thing that is not followed here.
+    if not snippet.is_known:
+        return 0
     # "sections.0" in a submission matches "abstract" in a gold file, but not vice versa.
     is_first = _section(snippet.begin_section) == "0"
     return sum(
@@ -216,10 +239,12 @@ def _means(scores: Sequence[AnswerScores]) -> MeanScores:
 
 def _mean(values: Sequence[float]) -> float:
     # NaN counts as 0.
+    if not values:
+        return math.nan
     return sum(0.0 if math.isnan(value) else value for value in values) / len(values)
 
 
 def _gmap(values: Sequence[float]) -> float:
-    # NaN counts as 1 here; if all are NaN, the result is 0.
+    # NaN counts as 1 here; if all are NaN, or there are none, the result is 0.
     total = sum(math.log(value + EPSILON) for value in values if not math.isnan(value))
     return math.exp(total / len(values)) if total else 0.0

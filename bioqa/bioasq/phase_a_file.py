@@ -11,7 +11,8 @@ from bioqa.errors import QuestionError
 class Span(NamedTuple):
     """The place of a snippet: the document's URL, the sections in which it begins and ends, and its offsets there.
 
-    ``end`` is ``begin - 1`` or more; most files mean it as exclusive, the official measures as inclusive.
+    ``end`` is ``begin - 1`` or more; most files mean it as exclusive, the official measures as inclusive. Where a file does not
+    give all of them, the sections are "" and the offsets 0, and the place is unknown.
     """
 
     document: str
@@ -19,6 +20,11 @@ class Span(NamedTuple):
     end_section: str
     begin: int
     end: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the file gives the place."""
+        return bool(self.begin_section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,9 @@ class PhaseAAnswer:
 
 
 def read_phase_a(path: str | Path) -> list[PhaseAAnswer]:
-    """The answers in a submission or a gold file, plain or gzipped, in the file's order; bodies and types can be missing.
+    """The answers in a submission or a gold file, plain or gzipped, in the file's order.
+
+    Bodies and types can be missing, and so can the sections and offsets of snippets, whose place is then unknown.
 
     Raises:
         QuestionError: the file cannot be read, is not in BioASQ's format, or two questions have the same id.
@@ -50,19 +58,24 @@ def _answer(path: Path, where: str, record: dict[str, Any]) -> PhaseAAnswer:
     return PhaseAAnswer(id, tuple(record["documents"]), tuple(snippets))
 
 
+_PLACE = {
+    "document": str,
+    "beginSection": str,
+    "endSection": str,
+    "offsetInBeginSection": int,
+    "offsetInEndSection": int,
+}
+
+
 def _span(where: str, record: dict[str, Any]) -> Span:
-    names = {
-        "document": str,
-        "beginSection": str,
-        "endSection": str,
-        "offsetInBeginSection": int,
-        "offsetInEndSection": int,
-    }
-    for name, kind in names.items():
-        if not isinstance(record.get(name), kind) or isinstance(record[name], bool):
+    for name, kind in _PLACE.items():
+        value = record.get(name)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
             what = "text" if kind is str else "an integer"
             raise QuestionError(f"{where}: {name} must be {what}. `bioqa bioasq validate` lists all problems.")
-    span = Span(*(record[name] for name in names))
-    if span.end < span.begin - 1:
-        raise QuestionError(f"{where}: its end, {span.end}, is before its beginning, {span.begin}.")
-    return span
+    document, begin_section, end_section, begin, end = (record.get(name) for name in _PLACE)
+    if not (document and begin_section and end_section) or begin is None or end is None:
+        return Span(document or "", "", "", 0, 0)
+    if end < begin - 1:
+        raise QuestionError(f"{where}: its end, {end}, is before its beginning, {begin}.")
+    return Span(document, begin_section, end_section, begin, end)

@@ -37,8 +37,9 @@ def write_submission(
     """
     for question in questions:
         if question.type not in TYPES:
+            has = f"the type {question.type!r}" if question.type else "no type"
             raise QuestionError(
-                f"Question {question.id} has no type. A submission needs one of {', '.join(TYPES)}: use a question file in "
+                f"Question {question.id} has {has}. A submission needs one of {', '.join(TYPES)}: use a question file in "
                 "BioASQ's JSON format."
             )
     empty = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bioqa.cli.commands import Group
-from bioqa.cli.output import note, progress_bar
+from bioqa.cli.output import echo, note, print_json, progress_bar
 
 if TYPE_CHECKING:
     from bioqa.bench.compare import ResultComparison
@@ -24,8 +24,7 @@ def command() -> None:
 
 @contextmanager
 def _progress(label: str, total: int) -> Iterator[Callable[[], object]]:
-    with progress_bar("questions", total) as bar:
-        bar.set_description(label)
+    with progress_bar("questions", total, label=label) as bar:
         yield bar.update
 
 
@@ -75,22 +74,22 @@ def run(
     chosen = read_suite(suite, overrides)
     result = run_suite(without_rerankers(chosen) if no_rerank else chosen, out, options)
     if as_json:
-        click.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+        print_json(result.to_dict())
         return
     _print(result)
-    click.echo(f"Wrote {out / 'report.html'}.")
+    echo(f"Wrote {out / 'report.html'}.")
 
 
 def _print(result: "SuiteResult") -> None:
     for collection in result.collections:
         measures = list(collection.systems[0].measures)
-        click.echo(f"{collection.name}: {collection.questions:,} questions, {collection.passages:,} passages")
+        echo(f"{collection.name}: {collection.questions:,} questions, {collection.passages:,} passages")
         width = max(len(system.name) for system in collection.systems)
-        click.echo("  " + " " * width + "".join(f"{name:>15}" for name in measures))
+        echo("  " + " " * width + "".join(f"{name:>15}" for name in measures))
         for system in collection.systems:
-            click.echo(f"  {system.name:<{width}}" + "".join(f"{system.measures[name]:>15.4f}" for name in measures))
+            echo(f"  {system.name:<{width}}" + "".join(f"{system.measures[name]:>15.4f}" for name in measures))
             if system.name != result.baseline and system.comparisons:
-                click.echo("  " + " " * width + "".join(_comparison(system, name) for name in measures))
+                echo("  " + " " * width + "".join(_comparison(system, name) for name in measures))
 
 
 def _comparison(system: "SystemResult", measure: str) -> str:
@@ -107,13 +106,14 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
     """Compare two results of `bioqa bench run`.
 
     A and B are folders or report.json files.
-    Systems are matched by collection and name, and tested over the same questions. Settings that differ are listed.
+    Systems are matched by collection and name, and compared over the questions that both results have. Settings that differ are
+    listed.
     """
     from bioqa.bench.compare import compare_results
 
     found = compare_results(first, second)
     if as_json:
-        click.echo(json.dumps(asdict(found), ensure_ascii=False))
+        print_json(asdict(found))
         return
     _print_differences(found)
 
@@ -125,17 +125,27 @@ def _print_differences(found: "ResultComparison") -> None:
     for change in found.changes:
         if (change.collection, change.system) != group:
             group = change.collection, change.system
-            asked = f" ({change.questions:,} questions)" if change.questions is not None else ""
-            click.echo(f"{change.collection}: {change.system}{asked}")
-        p = format_p_value(change.corrected) if change.corrected is not None else "not tested: measures.json is missing"
+            echo(f"{change.collection}: {change.system}{_asked(change.questions)}")
+        if change.corrected is not None:
+            p = format_p_value(change.corrected)
+        elif change.questions is not None:
+            p = "not tested: a test needs two questions or more"
+        else:
+            p = "not tested: measures.json is missing"
         figures = f"{change.first:.4f} → {change.second:.4f}  {change.difference:+.4f}"
-        click.echo(f"  {change.measure:<16} {figures}  {p}")
+        echo(f"  {change.measure:<16} {figures}  {p}")
     for line in found.unpaired:
-        click.echo(f"Not compared: {line}.")
+        echo(f"Not compared: {line}.")
     for name, first, second in found.settings:
-        click.echo(f"Setting {name}: {_value(first)} → {_value(second)}")
+        echo(f"Setting {name}: {_value(first)} → {_value(second)}")
     if not found.settings:
-        click.echo("The settings are the same.")
+        echo("The settings are the same.")
+
+
+def _asked(questions: int | None) -> str:
+    if questions is None:
+        return ""
+    return f" ({questions:,} questions)" if questions != 1 else " (only 1 question in common)"
 
 
 def _value(value: object) -> str:

@@ -1,6 +1,5 @@
 """``bioqa bioasq``: submit, validate and eval."""
 
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.commands import Group
-from bioqa.cli.output import first_few, note, progress_bar
+from bioqa.cli.commands import Group, complete_file
+from bioqa.cli.output import echo, first_few, note, print_json, progress_bar
 from bioqa.cli.rerank_options import RerankOptions, open_pipeline, report_coverage, rerank_options
 from bioqa.cli.search_options import report_filters, search_options, take_search_options
 from bioqa.errors import QuestionError
@@ -30,7 +29,13 @@ def command() -> None:
 )
 @click.argument("index", type=click.Path(path_type=Path))
 @click.argument("questions", type=click.Path(path_type=Path))
-@click.option("--out", required=True, metavar="FILE", help="Submission to write (- for standard output).")
+@click.option(
+    "--out",
+    required=True,
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="Submission to write (- for standard output).",
+)
 @rerank_options
 @search_options
 def submit(index: Path, questions: Path, out: str, **given: Any) -> None:
@@ -81,12 +86,12 @@ def validate(file: Path, gold: bool, index: Path | None, as_json: bool) -> None:
     count, kind = len(report.problems), "gold file" if gold else "submission"
     contents = f"{report.questions:,} questions, {report.documents:,} documents, {report.snippets:,} snippets"
     if as_json:
-        click.echo(json.dumps({"file": str(file), "valid": not count, **asdict(report)}, ensure_ascii=False))
+        print_json({"file": str(file), "valid": not count, **asdict(report)})
     else:
         for problem in report.problems:
-            click.echo(f"{problem.where}: {problem.what}")
+            echo(f"{problem.where}: {problem.what}")
         result = f"{count:,} problem{'s' * (count > 1)}" if count else f"a valid {kind}"
-        click.echo(f"{file}: {result} ({contents})")
+        echo(f"{file}: {result} ({contents})")
     if count:
         raise QuestionError(f"{file} is not a valid {kind}.")
 
@@ -96,11 +101,11 @@ def validate(file: Path, gold: bool, index: Path | None, as_json: bool) -> None:
 @click.argument("system", type=click.Path(path_type=Path))
 @click.option(
     "--edition",
-    metavar="5|8",
+    metavar="N",
     type=int,
-    default=8,
+    default=14,
     show_default=True,
-    help="Rules: 5 for BioASQ 3 to 7, 8 for BioASQ 8 and later.",
+    help="Score by the rules of this edition of BioASQ, 1 to 14.",
 )
 @click.option("--per-question", is_flag=True, help="Also show the values of each question.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -108,34 +113,40 @@ def evaluate(gold: Path, system: Path, edition: int, per_question: bool, as_json
     """Score SYSTEM against GOLD with the official measures.
 
     Both are phase A files; documents and snippets are scored. The values equal those of the organisers' evaluator, which also
-    ignores questions of GOLD that SYSTEM does not answer. BioASQ ranks systems by the MAP of documents and, since BioASQ 9, by the
-    F1 of snippets.
+    ignores questions of GOLD that SYSTEM does not answer. The rules changed with editions 3, 8 and 9. BioASQ ranks systems by the
+    MAP of documents and, since BioASQ 9, by the F1 of snippets. A snippet without sections or offsets scores 0.
     """
     from bioqa.bioasq.official_measures import LIMIT, score_phase_a
     from bioqa.bioasq.phase_a_file import read_phase_a
 
-    answers = read_phase_a(system)
-    found = score_phase_a(read_phase_a(gold), answers, edition)
+    golden, answers = read_phase_a(gold), read_phase_a(system)
+    found = score_phase_a(golden, answers, edition)
     if as_json:
-        click.echo(json.dumps(_as_json(found, per_question), ensure_ascii=False, allow_nan=False))
+        print_json(_as_json(found, per_question), allow_nan=False)
     else:
         _print_scores(found, per_question)
     long = [one.id for one in answers if max(len(one.documents), len(one.snippets)) > LIMIT]
     for text, ids in (
         ("Gold questions without an answer, excluded from the means", found.unanswered),
         ("Answers to questions that are not in the gold file, ignored", found.unknown),
+        ("Questions without gold documents, excluded from the means of documents", found.without_documents),
+        ("Questions without gold snippets, excluded from the means of snippets", found.without_snippets),
         (f"Answers with more than {LIMIT} documents or snippets, all of which count", long),
     ):
         if ids:
             note(f"{text}: {len(ids):,} ({first_few(ids)}).")
+    for path, file in {gold: golden, system: answers}.items():
+        snippets = [snippet for one in file for snippet in one.snippets]
+        if unknown := sum(not snippet.is_known for snippet in snippets):
+            note(f"Snippets of {path} without section or offsets, which score 0: {unknown:,} of {len(snippets):,}.")
 
 
 def _as_json(found: "PhaseAScores", per_question: bool) -> dict[str, Any]:
     """The measures as a JSON object, with null for NaN."""
     record = asdict(found)
-    for question in record["questions"]:
+    for one in (record, *record["questions"]):
         for part in ("documents", "snippets"):
-            question[part] = {name: value if math.isfinite(value) else None for name, value in question[part].items()}
+            one[part] = {name: value if math.isfinite(value) else None for name, value in one[part].items()}
     questions = record.pop("questions")
     return {**record, "questions": len(questions), **({"per_question": questions} if per_question else {})}
 
@@ -143,16 +154,16 @@ def _as_json(found: "PhaseAScores", per_question: bool) -> dict[str, Any]:
 def _print_scores(found: "PhaseAScores", per_question: bool) -> None:
     if per_question:
         width = max(len("question"), *(len(question.id) for question in found.questions))
-        click.echo(f"{'':<{width}}  {'documents':<31}  snippets")
-        click.echo(f"{'question':<{width}}  " + "  ".join([f"{name:>6}" for name in ("P", "R", "F1", "AP")] * 2))
+        echo(f"{'':<{width}}  {'documents':<31}  snippets")
+        echo(f"{'question':<{width}}  " + "  ".join([f"{name:>6}" for name in ("P", "R", "F1", "AP")] * 2))
         for question in found.questions:
             cells = (*_cells(question.documents), *_cells(question.snippets))
-            click.echo(f"{question.id:<{width}}  {'  '.join(cells)}")
-        click.echo()
-    click.echo(f"BioASQ task B phase A, rules of edition {found.edition}, {len(found.questions):,} questions")
-    click.echo(f"{'':<9}  " + "  ".join(f"{name:>9}" for name in ("precision", "recall", "F1", "MAP", "GMAP")))
+            echo(f"{question.id:<{width}}  {'  '.join(cells)}")
+        echo()
+    echo(f"BioASQ task B phase A, rules of edition {found.edition}, {len(found.questions):,} questions")
+    echo(f"{'':<9}  " + "  ".join(f"{name:>9}" for name in ("precision", "recall", "F1", "MAP", "GMAP")))
     for name in ("documents", "snippets"):
-        click.echo(f"{name:<9}  " + "  ".join(f"{cell:>9}" for cell in _cells(getattr(found, name))))
+        echo(f"{name:<9}  " + "  ".join(f"{cell:>9}" for cell in _cells(getattr(found, name))))
 
 
 def _cells(scores: Any) -> list[str]:

@@ -1,19 +1,36 @@
 """What commands are built from: classes whose help ends with an example, and sets of options that several commands share."""
 
+import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
-class Command(click.Command):
-    """A command whose help ends with an ``example``, and lists options under the headings that they name."""
+class _WithExample(click.Command):
+    """A command whose help ends with an ``example``."""
 
     def __init__(self, *args: Any, example: str, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.example = example
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The help, without characters that standard output cannot show; click writes UTF-8 where the encoding is ASCII."""
+        encoding = sys.stdout.encoding or "utf-8"
+        return super().get_help(ctx).encode(encoding, "replace").decode(encoding)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example."""
+        write_example(formatter, self.example)
+
+
+class Command(_WithExample):
+    """A command whose help ends with an ``example``, and lists options under the headings that they name."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a list of options for each heading."""
@@ -26,23 +43,11 @@ class Command(click.Command):
             with formatter.section(heading):
                 formatter.write_dl(records)
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the example."""
-        write_example(formatter, self.example)
 
-
-class Group(click.Group):
+class Group(_WithExample, click.Group):
     """A group of commands whose help ends with an ``example``."""
 
     command_class = Command
-
-    def __init__(self, *args: Any, example: str, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.example = example
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the example."""
-        write_example(formatter, self.example)
 
 
 def write_example(formatter: click.HelpFormatter, example: str) -> None:
@@ -50,6 +55,18 @@ def write_example(formatter: click.HelpFormatter, example: str) -> None:
     with formatter.section("Example"):
         for line in example.splitlines():
             formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+def complete_file(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> "list[CompletionItem[Any]]":
+    """For shells to complete the name of a file or folder; click does so by itself for values of type ``click.Path``."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_from(*words: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """For shells to complete one of the words; other values are possible."""
+    return lambda ctx, parameter, incomplete: [word for word in words if word.startswith(incomplete)]
 
 
 class FirstStageOption(click.Option):

@@ -1,6 +1,5 @@
 """``bioqa doctor``: check this machine, and suggest fixes."""
 
-import json
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from bioqa.cli.commands import Command
-from bioqa.cli.output import console
+from bioqa.cli.commands import Command, complete_file
+from bioqa.cli.output import console, print_json, styled
 from bioqa.errors import BioqaError, SetupError
 
 PACKAGES = (
@@ -105,7 +104,14 @@ def _checked(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
 
 @click.command(name="doctor", cls=Command, example="bioqa doctor indexes/demo")
 @click.argument("index", type=click.Path(path_type=Path), required=False)
-@click.option("--reranker", metavar="MODEL", default="default", show_default=True, help="Reranker to check.")
+@click.option(
+    "--reranker",
+    metavar="MODEL",
+    shell_complete=complete_file,
+    default="default",
+    show_default=True,
+    help="Reranker to check.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(index: Path | None, reranker: str, as_json: bool) -> None:
     """Check Python, packages, devices, Java, a reranker and INDEX.
@@ -119,7 +125,7 @@ def command(index: Path | None, reranker: str, as_json: bool) -> None:
     if index is not None:
         checks += _checked("Index", lambda: _index(index))
     if as_json:
-        click.echo(json.dumps([asdict(check) for check in checks], ensure_ascii=False, indent=1))
+        print_json([asdict(check) for check in checks], indent=1)
     else:
         _print(checks)
     problems = sum(not check.ok for check in checks)
@@ -128,11 +134,9 @@ def command(index: Path | None, reranker: str, as_json: bool) -> None:
 
 
 def _print(checks: list[Check]) -> None:
-    from rich.text import Text
-
     out = console()
     for check in checks:
         mark = ("ok   ", "green") if check.ok else ("FAIL ", "bold red")
-        out.print(Text.assemble(mark, (f"{check.name:<22}", "bold"), check.found), soft_wrap=True)
+        out.print(styled(mark, (f"{check.name:<22}", "bold"), check.found), soft_wrap=True)
         if not check.ok and check.fix:
-            out.print(Text.assemble("     ", (f"{'Suggested fix':<22}", "dim"), check.fix), soft_wrap=True)
+            out.print(styled("     ", (f"{'Suggested fix':<22}", "dim"), check.fix), soft_wrap=True)

@@ -56,8 +56,8 @@ def command(
     """Measure the ranking of RUN, a TREC run file, against the relevance judgements in QRELS.
 
     QRELS is a TREC or BEIR file, or a BioASQ question file. A measure can have its name in trec_eval, ir-measures or ranx
-    (ndcg_cut_10, nDCG@10, ndcg@10); the default is nDCG@10, RR@10, AP and R@100. Values equal those of `trec_eval -c`: ties are
-    broken by document id, and queries without results count 0.
+    (ndcg_cut_10, nDCG@10, ndcg@10), or be bioasq-map@10; the default is nDCG@10, RR@10, AP and R@100. Values equal those of
+    `trec_eval -c`: ties are broken by document id, and queries without results count 0.
     """
     from bioqa.evaluate.measures import COMPILING
     from bioqa.evaluate.ranking import DEFAULT_MEASURES, notify_compilation

@@ -1,7 +1,5 @@
 """``bioqa fetch``: download PubMed's files from NLM's server."""
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bioqa.cli.commands import Group
-from bioqa.cli.output import human_bytes, note, progress_bar
+from bioqa.cli.output import echo, human_bytes, note, note_above, print_json, progress_bar
 
 if TYPE_CHECKING:
     from bioqa.fetch.pubmed import FetchProgress, FetchReport
@@ -85,7 +83,7 @@ def pubmed(
             retries=retries,
             timeout=timeout,
             progress=progress,
-            note=lambda text: bar.write(text, file=sys.stderr),
+            note=lambda text: note_above(bar, text),
         )
     _print_report(report, as_json)
     if report.failed:
@@ -95,10 +93,10 @@ def pubmed(
 def _print_report(report: "FetchReport", as_json: bool) -> None:
     """Print the result to standard output, and a warning about stray files to standard error."""
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        print_json(asdict(report))
     else:
         date = f" of {report.snapshot_date}" if report.snapshot_date else ""
-        click.echo(
+        echo(
             f"{report.into}: {_files(report.fetched)} downloaded ({human_bytes(report.bytes)}), {report.skipped:,} skipped "
             f"(already there) in {report.seconds:.1f} s; snapshot {report.snapshot}{date}"
         )

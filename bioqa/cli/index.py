@@ -1,14 +1,13 @@
 """``bioqa index``: build, update, verify, info and tune."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bioqa.cli.commands import Group
-from bioqa.cli.output import human_bytes, note, progress_bar
+from bioqa.cli.commands import Group, complete_file
+from bioqa.cli.output import echo, human_bytes, note, print_json, progress_bar
 from bioqa.errors import IndexStateError, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def _megabytes(context: click.Context, parameter: click.Parameter, value: str | 
 
 @command.command(example="bioqa index build indexes/pubmed pubmed/baseline --workers 8 --memory 16g")
 @click.argument("index", type=click.Path(path_type=Path))
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, shell_complete=complete_file)
 @click.option("--overwrite", is_flag=True, help="Replace an existing index.")
 @click.option("--skip-bad", is_flag=True, help="Skip, report and count malformed records instead of aborting.")
 @click.option("--workers", metavar="N", type=int, help="Worker processes.  [default: one per core]")
@@ -83,26 +82,47 @@ def build(
             progress=progress,
         )
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        print_json(asdict(report))
         return
     deleted = f", {report.deletions:,} deletions" if report.deletions else ""
     skipped = f", {report.skipped:,} malformed skipped" if skip_bad else ""
     resumed = f" (resumed after {report.resumed:,} sources)" if report.resumed else ""
-    click.echo(
+    echo(
         f"{index}: {report.documents:,} articles ({report.articles:,} read{deleted}{skipped}) in {report.seconds:.1f} s{resumed}"
     )
 
 
+def _share(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    """A share such as 10% or 0.1, as a number from 0 to 1."""
+    text = value.strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"{parameter.opts[0]} must be a share between 0% and 100%, not {value!r}.")
+    return share
+
+
 @command.command(example="bioqa index update indexes/pubmed pubmed/updatefiles")
 @click.argument("index", type=click.Path(path_type=Path))
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, shell_complete=complete_file)
 @click.option("--skip-bad", is_flag=True, help="Skip, report and count malformed records instead of aborting.")
+@click.option(
+    "--compact-above",
+    callback=_share,
+    default="10%",
+    show_default=True,
+    metavar="SHARE",
+    help="Merge deleted documents away if their share is larger; 0 for always, 100% for never.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def update(index: Path, files: tuple[str, ...], skip_bad: bool, as_json: bool) -> None:
+def update(index: Path, files: tuple[str, ...], skip_bad: bool, compact_above: float, as_json: bool) -> None:
     """Add update FILEs to INDEX.
 
     Revisions replace citations, DeleteCitation deletes them, and files that are already in the index are skipped. All changes
-    are committed together at the end; until then, searches see the old index.
+    are committed together at the end; until then, searches see the old index. Replaced and deleted documents count in BM25's
+    statistics until they are merged away.
     """
     from bioqa.index.update import update_index
 
@@ -111,15 +131,34 @@ def update(index: Path, files: tuple[str, ...], skip_bad: bool, as_json: bool) -
         def progress(count: int) -> None:
             bar.update(count)
 
-        report = update_index(index, files, skip_bad=skip_bad, note=note, progress=progress)
+        report = update_index(
+            index, files, skip_bad=skip_bad, compact_above=compact_above, note=note, progress=progress
+        )
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        print_json(asdict(report))
         return
     known = f", {report.files_known:,} already in the index" if report.files_known else ""
-    click.echo(
+    echo(
         f"{index}: {report.documents:,} articles ({report.documents_before:,} before) after {report.files:,} files{known}: "
         f"{report.articles:,} records, {report.deletions:,} deletions, {report.skipped:,} skipped, in {report.seconds:.1f} s"
     )
+
+
+@command.command(example="bioqa index compact indexes/pubmed")
+@click.argument("index", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def compact(index: Path, as_json: bool) -> None:
+    """Merge the deleted documents of INDEX away.
+
+    Scores then equal those of an index built anew from the same articles. Searches see the old index until the end.
+    """
+    from bioqa.index.update import compact_index
+
+    report = compact_index(index)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        echo(f"{index}: {report.documents:,} articles, {report.deleted:,} deleted documents merged away.")
 
 
 @command.command(example="bioqa index verify indexes/demo")
@@ -134,14 +173,14 @@ def verify(index: Path, as_json: bool) -> None:
 
     report = verify_index(index)
     if as_json:
-        click.echo(json.dumps(asdict(report), ensure_ascii=False))
+        print_json(asdict(report))
     else:
         for warning in report.warnings:
-            click.echo(f"Warning: {warning}")
+            echo(f"Warning: {warning}")
         for error in report.errors:
-            click.echo(f"Error: {error}")
+            echo(f"Error: {error}")
         if not report.errors:
-            click.echo(f"{index}: intact, {report.documents:,} articles")
+            echo(f"{index}: intact, {report.documents:,} articles")
     if report.errors:
         raise IndexStateError(f"{index} is damaged. Build it again with --overwrite, or restore a copy.")
 
@@ -156,11 +195,12 @@ def info(index: Path, as_json: bool) -> None:
     with Index(index) as opened:
         facts = opened.info()
     if as_json:
-        click.echo(json.dumps(asdict(facts), ensure_ascii=False, indent=1))
+        print_json(asdict(facts), indent=1)
         return
     rows = {
         "Index": facts.path,
         "Documents": f"{facts.documents:,}",
+        "Deleted": f"{facts.deleted:,} ({facts.deleted / max(facts.documents + facts.deleted, 1):.1%} of all, until compacted)",
         "Fields": ", ".join(facts.fields),
         "Snapshot": f"{facts.snapshot or 'unknown'} (latest revision date of a citation)",
         "Built": f"{facts.created} by bioqa {facts.version}, index format {facts.format}",
@@ -168,11 +208,11 @@ def info(index: Path, as_json: bool) -> None:
         "Sources": f"{len(facts.sources):,}",
     }
     for name, value in rows.items():
-        click.echo(f"{name:<10} {value}")
+        echo(f"{name:<10} {value}")
     for entry in facts.sources:
         deletions = f", {entry.deletions:,} deletions" if entry.deletions else ""
         skipped = f", {entry.skipped:,} skipped" if entry.skipped else ""
-        click.echo(
+        echo(
             f"  {entry.path}  {entry.articles:,} articles{deletions}{skipped}, {human_bytes(entry.size)}, md5 {entry.md5}"
         )
 
@@ -269,7 +309,7 @@ def tune(
             advance=bar.update,
         )
     if as_json:
-        click.echo(json.dumps(asdict(found), ensure_ascii=False))
+        print_json(asdict(found))
     else:
         _print_tuning(found)
 
@@ -279,25 +319,25 @@ def _print_tuning(found: "Tuning") -> None:
 
     bs = sorted({point.b for point in found.grid})
     scores = {(point.k1, point.b): point.mean for point in found.grid}
-    click.echo(f"{found.measure}, mean over {found.questions:,} questions:")
-    click.echo("  k1 \\ b " + "".join(f"{b:>9g}" for b in bs))
+    echo(f"{found.measure}, mean over {found.questions:,} questions:")
+    echo("  k1 \\ b " + "".join(f"{b:>9g}" for b in bs))
     for k1 in sorted({point.k1 for point in found.grid}):
-        click.echo(f"  {k1:<7g}" + "".join(f"{scores[k1, b]:>9.4f}" for b in bs))
-    click.echo("Chosen on the other folds and measured on the held-out fold, compared with the default:")
+        echo(f"  {k1:<7g}" + "".join(f"{scores[k1, b]:>9.4f}" for b in bs))
+    echo("Chosen on the other folds and measured on the held-out fold, compared with the default:")
     for number, fold in enumerate(found.folds, start=1):
         values = f"k1 {fold.k1:g}, b {fold.b:g}"
-        click.echo(
+        echo(
             f"  fold {number}: {values:<16} {fold.held_out:.4f}, default {fold.default:.4f} ({fold.questions:,} questions)"
         )
-    click.echo(
+    echo(
         f"Held out: {found.held_out:.4f}; default (k1 {found.default_k1:g}, b {found.default_b:g}): {found.default:.4f}; "
         f"{format_p_value(found.p)} (paired t-test)."
     )
     if found.held_out <= found.default:
-        click.echo("On unseen questions the tuned values are no better: keep the default.")
+        echo("On unseen questions the tuned values are no better: keep the default.")
     elif found.p > 0.05:
-        click.echo("The gain is not statistically significant.")
-    click.echo(
+        echo("The gain is not statistically significant.")
+    echo(
         f"Best on all questions: --k1 {found.best.k1:g} --b {found.best.b:g} ({found.best.mean:.4f}, optimistic: tuned on the "
         "same questions)."
     )

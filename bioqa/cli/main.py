@@ -1,15 +1,27 @@
 """The command line. The module of a command is imported when the command is called."""
 
+import errno
+import io
+import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bioqa.cli.commands import Group
-from bioqa.errors import BioqaError
+from bioqa.cli.output import note
+from bioqa.errors import BioqaError, OutputError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+# Set by the completion script of a shell.
+_COMPLETE = "_BIOQA_COMPLETE"
 
 # Command → its module and its line in `bioqa --help`, which therefore imports none of the modules.
 COMMANDS = {
@@ -47,6 +59,15 @@ class LazyGroup(Group):
         command: click.Command = import_module(COMMANDS[cmd_name][0]).command
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[Any]]":
+        """The names of commands and options that begin with ``incomplete``."""
+        from click.shell_completion import CompletionItem
+
+        names = [
+            CompletionItem(name, help=summary) for name, (_, summary) in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from ``COMMANDS``."""
         with formatter.section("Commands"):
@@ -68,38 +89,82 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: see ``bioqa.errors``; 70 for an internal error, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments[:1] or os.environ.get("BIOQA_DEBUG", "") not in ("", "0")
+    _prepare_streams()
+    logging.getLogger("bioqa").handlers = [_Notes(logging.WARNING)]
+    try:
+        return _run(arguments)
+    except Exception as problem:
+        code, message = _failure(problem)
+        if message:
+            note(
+                traceback.format_exc().rstrip() if debug and not isinstance(problem, click.ClickException) else message
+            )
+        return code
+    except KeyboardInterrupt:
+        note("Interrupted.")
+        return 130
+    finally:
+        _flush_standard_output()
+
+
+class _Notes(logging.Handler):
+    """Writes log messages as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(self.format(record))
+
+
+def _run(arguments: list[str]) -> int:
+    instruction = os.environ.get(_COMPLETE)
+    if instruction:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, "bioqa", _COMPLETE, instruction)
     try:
         # Not cli.main(), which exits the process on a broken pipe.
         with cli.make_context("bioqa", arguments) as context:
             cli.invoke(context)
-        sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
-    except (BrokenPipeError, KeyboardInterrupt, click.Abort) as problem:
-        return _interrupted(problem)
-    except click.ClickException as problem:
-        problem.show()
-        return problem.exit_code
-    except BioqaError as problem:
-        if debug:
-            raise
-        click.echo(f"Error: {problem}", err=True)
-        return problem.exit_code
-    except Exception as problem:
-        if debug:
-            raise
-        click.echo(
-            f"Internal error: {type(problem).__name__}: {problem}. Run `bioqa --debug …` and report the traceback.",
-            err=True,
-        )
-        return 70
+    sys.stdout.flush()
     return 0
 
 
-def _interrupted(problem: BaseException) -> int:
+def _failure(problem: Exception) -> tuple[int, str]:
+    """The exit code and the message of an error; there is none if the reader of standard output has closed it."""
     if isinstance(problem, BrokenPipeError):
-        # The reader closed the pipe (| head): there is nobody to write to, and nothing must be flushed at exit.
+        return 141, ""
+    if isinstance(problem, click.Abort):
+        return 130, "Interrupted."
+    if isinstance(problem, click.ClickException):
+        message = io.StringIO()
+        problem.show(message)
+        return problem.exit_code, message.getvalue().rstrip("\n")
+    if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        problem = OutputError(f"The output cannot be written: {problem.strerror}.")
+    if isinstance(problem, BioqaError):
+        return problem.exit_code, f"Error: {problem}"
+    return 70, (f"Internal error: {type(problem).__name__}: {problem}. Run `bioqa --debug …` and report the traceback.")
+
+
+def _prepare_streams() -> None:
+    """Replace what the encoding of standard output does not hold, and open closed standard streams."""
+    if sys.stdout is None:  # closed by >&-: the same as a pipe whose reader is gone
+        reader, writer = os.pipe()
+        os.close(reader)
+        if writer != 1:
+            os.dup2(writer, 1)
+            os.close(writer)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _flush_standard_output() -> None:
+    """Drop output that cannot be written; Python would complain about it at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    click.echo("Interrupted.", err=True)
-    return 130

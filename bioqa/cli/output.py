@@ -1,11 +1,13 @@
 """Output for people: results on standard output, everything else on standard error."""
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-import click
-
+from bioqa.io.output import STANDARD_OUTPUT, output_errors
+from bioqa.io.terminal import printable, printable_json
 from bioqa.types import Article, Hit, Question, Snippet
 
 if TYPE_CHECKING:
@@ -26,10 +28,39 @@ _FIELDS = {
     "language": "language",
 }
 
+_UNLIMITED = 1_000_000
+"""A width in characters that no table has."""
+
+
+def echo(text: str = "") -> None:
+    """Write a line to standard output.
+
+    Raises:
+        OutputError: it cannot be written.
+        BrokenPipeError: its reader closed it.
+    """
+    with output_errors(STANDARD_OUTPUT):
+        sys.stdout.write(f"{printable(text)}\n")
+        sys.stdout.flush()
+
+
+def print_json(value: Any, **settings: Any) -> None:
+    """Write JSON to standard output. Raises what ``echo`` raises."""
+    text = printable_json(value, **settings)
+    echo(text if _can_show(sys.stdout, text) else json.dumps(value, **settings))
+
 
 def note(text: str) -> None:
-    """Write a line to standard error."""
-    click.echo(text, err=True)
+    """Write a line to standard error, if that can be written: there is no other place to say so."""
+    with suppress(OSError):
+        sys.stderr.write(f"{printable(text)}\n")
+        sys.stderr.flush()
+
+
+def note_above(bar: "tqdm[Any]", text: str) -> None:
+    """Write a line to standard error, above a progress bar."""
+    with bar.external_write_mode(file=sys.stderr):
+        note(text)
 
 
 def coverage_text(coverage: "Coverage", max_length: int | None) -> str:
@@ -62,24 +93,56 @@ def report_missing_fields(
         note(f"{count:,} {articles} {have} no {_FIELDS[field]} and {were} excluded by {options}{remark}.")
 
 
-def progress_bar(unit: str, total: int | None, done: int = 0) -> "tqdm[Any]":
+def progress_bar(unit: str, total: int | None, done: int = 0, label: str = "") -> "tqdm[Any]":
     """A tqdm bar on standard error, hidden if that is not a terminal; ``done`` units were done before."""
     from tqdm import tqdm
 
     return tqdm(
-        total=total, initial=done, unit=f" {unit}", file=sys.stderr, disable=None, leave=False, dynamic_ncols=True
+        desc=printable(label) or None,
+        total=total,
+        initial=done,
+        unit=f" {unit}",
+        file=sys.stderr,
+        disable=None,
+        leave=False,
+        dynamic_ncols=True,
     )
 
 
 def console(file: TextIO | None = None) -> "Console":
-    """A rich console on ``file`` (None: standard output) without automatic highlighting. Broken pipes raise BrokenPipeError."""
+    """A rich console on ``file`` (None: standard output) that wraps lines only on a terminal.
+
+    Its ``print`` raises OutputError and BrokenPipeError. Print text of others as ``styled``.
+    """
     from rich.console import Console
 
     class PipeConsole(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            with output_errors(STANDARD_OUTPUT):
+                super().print(*objects, **options)
+
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    return PipeConsole(file=file, highlight=False, soft_wrap=False, emoji=False, markup=False)
+    wrap = (file or sys.stdout).isatty()
+    return PipeConsole(file=file, highlight=False, soft_wrap=not wrap, emoji=False, markup=False)
+
+
+def styled(*parts: "str | tuple[str, str]", style: str = "") -> "Text":
+    """Text for a console from parts, each a text or (text, its style), without characters that control a terminal."""
+    from rich.text import Text
+
+    pairs = [(part, "") if isinstance(part, str) else part for part in parts]
+    return Text.assemble(*((printable(text), own) for text, own in pairs), style=style)
+
+
+def _can_show(file: Any, text: str) -> bool:
+    """Whether the encoding of a file or console holds the text."""
+    try:
+        text.encode(file.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def first_few(names: Sequence[str]) -> str:
@@ -97,22 +160,14 @@ def human_bytes(size: int) -> str:
     return f"{value:.1f} TB"
 
 
-def _facts(article: Article) -> str:
-    """Journal, year and link of an article, on one line."""
-    return " · ".join(
-        part for part in (article.journal.rstrip("."), article.date[:4], article.url or article.id) if part
-    )
-
-
 def _print_indented(out: "Console", text: "Text", indent: int = 4, first: str = "") -> None:
-    """Print the text wrapped to the screen and indented; ``first`` goes into the indent of the first line."""
-    from rich.text import Text
-
-    margin = Text(first.rjust(indent), style="bold cyan")
-    for line in text.wrap(out, max(20, out.width - indent)):
+    """Print the text indented, wrapped to a terminal; ``first`` goes into the indent of the first line."""
+    lines = text.split(allow_blank=True) if out.soft_wrap else text.wrap(out, max(20, out.width - indent))
+    margin = styled((first.rjust(indent), "bold cyan"))
+    for line in lines:
         line.rstrip()
         out.print(margin + line, soft_wrap=True)
-        margin = Text(" " * indent)
+        margin = styled(" " * indent)
 
 
 def print_hits(
@@ -122,57 +177,75 @@ def print_hits(
 
     ``selective``: filters or the query's syntax can exclude articles that have a word of the question.
     """
-    from rich.text import Text
-
-    out.print(Text(question.body, style="bold"), soft_wrap=True)
+    out.print(styled(question.body, style="bold"), soft_wrap=True)
     if not hits:
         reason = "matches the query and the filters" if selective else "contains a search term of the question"
         out.print(f"No article {reason}.")
+    separator = " · " if _can_show(out, "·") else " - "
     for hit in hits:
+        article = hit.article
         confidence = (
             f"probability {hit.probability:.2f}" if hit.probability is not None else f"BM25 {hit.first_stage_score:.2f}"
         )
+        facts = (article.journal.rstrip("."), article.date[:4], article.url or article.id)
         out.print()
         _print_indented(
-            out,
-            Text(hit.article.title or hit.article.vernacular_title or "(no title)", style="bold"),
-            first=f"{hit.rank}. ",
+            out, styled(article.title or article.vernacular_title or "(no title)", style="bold"), first=f"{hit.rank}. "
         )
-        _print_indented(out, Text.assemble((f"{_facts(hit.article)} · ", "dim"), (confidence, "magenta")))
+        source = "".join(f"{fact}{separator}" for fact in facts if fact)
+        _print_indented(out, styled((source, "dim"), (confidence, "magenta")))
         if abstracts:
-            _print_indented(out, highlighted_abstract(hit.article, hit.snippets))
+            _print_indented(out, highlighted_abstract(out, article, hit.snippets))
         else:
             for snippet in hit.snippets:
                 if snippet.section == "abstract":
-                    _print_indented(out, Text(snippet.text, style="green"), indent=6, first="» ")
+                    sign, sentence = ("» ", snippet.text) if _can_show(out, "»") else ("", f"[{snippet.text}]")
+                    _print_indented(out, styled(sentence, style="green"), indent=6, first=sign)
         for line in hit.explanation.splitlines():
-            out.print(Text(f"    {line}", style="dim"), soft_wrap=True)
+            out.print(styled(f"    {line}", style="dim"), soft_wrap=True)
 
 
-def highlighted_abstract(article: Article, snippets: Sequence[Snippet] = ()) -> "Text":
-    """The abstract with the snippets marked, and each labelled section on a line of its own."""
-    from rich.text import Text
+def highlighted_abstract(out: "Console", article: Article, snippets: Sequence[Snippet] = ()) -> "Text":
+    """The abstract with the snippets marked, and each labelled section on a line of its own.
 
-    text = Text(article.abstract)
-    for snippet in snippets:
-        if snippet.section == "abstract":
-            text.stylize("bold green", snippet.begin, snippet.end)
+    On a terminal the snippets are green, elsewhere between marks.
+    """
+    text = styled(article.abstract)
+    shown = [snippet for snippet in snippets if snippet.section == "abstract"]
+    for snippet in shown:
+        text.stylize("bold green", snippet.begin, snippet.end)
     for section in article.sections:
         text.stylize("bold", section.begin, section.text_begin)
-    borders = [section.begin for section in article.sections if section.begin]
-    return Text("\n").join(text.divide(borders)) if borders else text
+    # Offset → what is inserted there: ends of snippets, then borders of sections, then begins of snippets.
+    inserted: dict[int, list[str]] = {}
+    begin, end = ("", "") if out.color_system else ("»", "«") if _can_show(out, "»«") else ("[", "]")
+    for snippet in shown:
+        inserted.setdefault(snippet.end, []).append(end)
+    for section in article.sections:
+        if section.begin:
+            inserted.setdefault(section.begin, []).append("\n")
+    for snippet in shown:
+        inserted.setdefault(snippet.begin, []).append(begin)
+    marked = styled()
+    last = 0
+    for offset, marks in sorted(inserted.items()):
+        marked.append_text(text[last:offset]).append("".join(marks))
+        last = offset
+    return marked.append_text(text[last:])
 
 
-def print_table(out: "Console", table: "Table", title: str = "") -> None:
-    """Print a table of results."""
+def print_table(out: "Console", table: "Table") -> None:
+    """Print a table of results, on a terminal fitted to its width."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
 
-    shown = RichTable(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    shown = RichTable(box=SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(table.columns):
         width = max((len(column.text(row[number])) for row in table.rows), default=0) if column.numeric else None
         justify: Literal["left", "right"] = "right" if column.numeric else "left"
-        shown.add_column(column.name, justify=justify, overflow="fold", min_width=width)
+        shown.add_column(styled(column.name), justify=justify, overflow="fold", min_width=width)
     for row in table.texts():
-        shown.add_row(*row)
+        shown.add_row(*map(styled, row))
+    if out.soft_wrap:
+        out.width = max(out.width, out.measure(shown, options=out.options.update(width=_UNLIMITED)).maximum)
     out.print(shown)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.commands import Group, add_options
-from bioqa.cli.output import note, progress_bar
+from bioqa.cli.commands import Group, add_options, complete_file
+from bioqa.cli.output import echo, note, print_json, progress_bar
 from bioqa.errors import LeakError, UsageError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ _mining_options = add_options(
     click.option(
         "--mine-with",
         metavar="MODEL",
+        shell_complete=complete_file,
         help="Mine hard negatives: take the bm25 candidates that this reranker scores highest, not random ones.",
     ),
     click.option(
@@ -142,7 +143,7 @@ def build(sources: tuple[Path, ...], out: Path, index: Path | None, **given: Any
     example="bioqa pairs titles pubmed/baseline --index indexes/pubmed --limit 10000 \\\n"
     "    --negatives bm25:4 --out pairs.parquet"
 )
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, shell_complete=complete_file)
 @click.option("--index", type=_PATH, required=True, help="Index of the articles to sample negatives from.")
 @_out_option
 @click.option("--limit", type=int, metavar="N", help="Use only the first N articles.")
@@ -247,7 +248,7 @@ def stats(file: Path, columns: str | None, as_json: bool) -> None:
         found = describe_pairs(_counted(read_batches(file, columns.split(",") if columns else None), bar.update))
     if as_json:
         more = {"positive_share": found.positive_share, "provenance": read_provenance(file)}
-        click.echo(json.dumps(asdict(found) | more, ensure_ascii=False))
+        print_json(asdict(found) | more)
     else:
         _print_statistics(file, found)
 
@@ -276,7 +277,7 @@ def check(
             files, passages=not questions_only, first_only=first_only, jaccard=jaccard, progress=bar.update
         )
     if as_json:
-        click.echo(json.dumps([asdict(leak) for leak in leaks], ensure_ascii=False, default=str))
+        print_json([asdict(leak) for leak in leaks], default=str)
     else:
         _print_leaks(leaks)
     if leaks:
@@ -286,7 +287,7 @@ def check(
     if not as_json:
         what = "question" if questions_only else "question or passage"
         where = f"in {files[0]} and another file" if first_only else f"in two of {len(files)} files"
-        click.echo(f"No {what} is {where} (near-duplicates: Jaccard {jaccard:g} or more).")
+        echo(f"No {what} is {where} (near-duplicates: Jaccard {jaccard:g} or more).")
 
 
 def _negatives(texts: Sequence[str]) -> "tuple[NegativeSpec, ...]":
@@ -362,12 +363,12 @@ def _print_report(
             }
             for one in report.files
         ]
-        click.echo(json.dumps({"files": files} | {name: getattr(report, name) for name in dropped}))
+        print_json({"files": files} | {name: getattr(report, name) for name in dropped})
         return
     for one in report.files:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(one.kinds.items()))
         share = f", {one.positives / one.rows:.1%} positive" if one.rows else ""
-        click.echo(f"{one.path}: {one.rows:,} pairs of {one.questions:,} questions{share} ({kinds})")
+        echo(f"{one.path}: {one.rows:,} pairs of {one.questions:,} questions{share} ({kinds})")
     for count, what in (
         (report.excluded_questions, "questions were dropped: they or near-duplicates are in --exclude"),
         (report.excluded_passages, "passages were dropped: they are in --exclude"),
@@ -387,22 +388,22 @@ def _short(text: str) -> str:
 
 
 def _print_statistics(file: Path, found: "PairStatistics") -> None:
-    click.echo(f"{file}: {found.rows:,} pairs of {found.questions:,} questions")
-    click.echo(f"positive  {found.positives:,} ({found.positive_share:.1%})")
-    click.echo("kinds     " + ", ".join(f"{count:,} {kind}" for kind, count in found.kinds.items()))
-    click.echo(f"\n{'characters':<10} {'min':>8} {'mean':>10} {'max':>8}")
+    echo(f"{file}: {found.rows:,} pairs of {found.questions:,} questions")
+    echo(f"positive  {found.positives:,} ({found.positive_share:.1%})")
+    echo("kinds     " + ", ".join(f"{count:,} {kind}" for kind, count in found.kinds.items()))
+    echo(f"\n{'characters':<10} {'min':>8} {'mean':>10} {'max':>8}")
     for name, lengths in (("question", found.question), ("passage", found.passage)):
-        click.echo(f"{name:<10} {lengths.min:>8,} {lengths.mean:>10,.2f} {lengths.max:>8,}")
-    click.echo("\nsamples")
+        echo(f"{name:<10} {lengths.min:>8,} {lengths.mean:>10,.2f} {lengths.max:>8,}")
+    echo("\nsamples")
     for sample in found.samples:
-        click.echo(f"  {sample.label:g}  {_short(sample.question)}\n     {_short(sample.passage)}")
+        echo(f"  {sample.label:g}  {_short(sample.question)}\n     {_short(sample.passage)}")
 
 
 def _print_leaks(leaks: "Sequence[Leak]") -> None:
     for leak in leaks:
         plural = "" if leak.count == 1 else "s"
-        click.echo(f"{leak.first} and {leak.second} share {leak.count:,} {leak.kind}{plural}:")
+        echo(f"{leak.first} and {leak.second} share {leak.count:,} {leak.kind}{plural}:")
         for first, second in leak.samples:
-            click.echo(f"  {_short(first)}")
+            echo(f"  {_short(first)}")
             if first != second:
-                click.echo(f"  ~ {_short(second)}")
+                echo(f"  ~ {_short(second)}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.commands import Command
+from bioqa.cli.commands import Command, complete_file
 from bioqa.cli.output import coverage_text, first_few, note, progress_bar
 from bioqa.cli.rerank_options import RerankerOptions, reranker_options
 from bioqa.cli.search_options import open_retriever
@@ -45,7 +45,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Read the articles from this corpus file instead of an index.",
 )
-@click.option("--out", required=True, metavar="FILE", help="TREC run to write (- for standard output).")
+@click.option(
+    "--out",
+    required=True,
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="TREC run to write (- for standard output).",
+)
 @click.option(
     "--rerank-depth",
     "depth",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.commands import add_options
+from bioqa.cli.commands import add_options, complete_file, complete_from
 from bioqa.cli.output import coverage_text, note
 from bioqa.cli.search_options import open_retriever
 from bioqa.pipeline.options import AGGREGATIONS, PipelineOptions
@@ -23,15 +23,21 @@ reranker_options = add_options(
     click.option(
         "--reranker",
         metavar="MODEL",
+        shell_complete=complete_file,
         default="default",
         show_default=True,
         help="Cross-encoder: a Hugging Face name or a local folder.",
     ),
     click.option(
-        "--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps, or several GPUs: cuda:0,cuda:1."
+        "--device",
+        shell_complete=complete_from("auto", "cpu", "cuda", "mps"),
+        default="auto",
+        show_default=True,
+        help="cpu, cuda, cuda:N, mps, or several GPUs: cuda:0,cuda:1.",
     ),
     click.option(
         "--engine",
+        shell_complete=complete_from("auto", "exact", "cpu-int8", "gpu"),
         default="auto",
         show_default=True,
         help="exact (fp32), cpu-int8 or gpu; auto: the fastest that supports the model.",

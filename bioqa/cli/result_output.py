@@ -1,14 +1,14 @@
 """Tables of results in a format of the user's choice: what ``bioqa eval`` and ``bioqa classify`` write."""
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.output import console, print_table
+from bioqa.cli.commands import complete_file
+from bioqa.cli.output import console, print_json, print_table
 
 if TYPE_CHECKING:
     from bioqa.evaluate.tables import Table
@@ -24,7 +24,11 @@ RESULT_OPTIONS = (
     ),
     click.option("--json", "as_json", is_flag=True, help="Same as --format json."),
     click.option(
-        "--out", metavar="FILE", default="-", help="Write the result to this file.  [default: standard output]"
+        "--out",
+        metavar="FILE",
+        shell_complete=complete_file,
+        default="-",
+        help="Write the result to this file.  [default: standard output]",
     ),
 )
 
@@ -39,13 +43,17 @@ def write_result(
     """
     from bioqa.evaluate.tables import as_csv, as_latex, as_markdown
     from bioqa.io.output import open_output
+    from bioqa.io.terminal import printable_json
 
-    if table_format == "table" and out == "-":
+    if out == "-" and table_format == "table":
         for table in tables:
             print_table(console(), table)
         return
+    if out == "-" and table_format == "json":
+        print_json(record)
+        return
     if table_format == "json":
-        text = f"{json.dumps(record, ensure_ascii=False)}\n"
+        text = f"{printable_json(record)}\n"
     else:
         write = {"csv": as_csv, "latex": as_latex, "markdown": as_markdown, "table": _plain_text}[table_format]
         text = "\n".join(write(table) for table in tables)

@@ -1,6 +1,5 @@
 """``bioqa search``: questions → ranked articles with answer sentences, or a TREC run."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.commands import Command
-from bioqa.cli.output import console, first_few, note, print_hits, progress_bar, report_missing_fields
+from bioqa.cli.commands import Command, complete_file
+from bioqa.cli.output import console, first_few, note, print_hits, print_json, progress_bar, report_missing_fields
 from bioqa.cli.rerank_options import RerankOptions, open_pipeline, report_coverage, rerank_options
 from bioqa.cli.search_options import report_filters, search_options, take_search_options
 from bioqa.errors import UsageError
@@ -17,6 +16,8 @@ from bioqa.retrieve.options import SearchOptions
 from bioqa.types import Question
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from bioqa.pipeline.answer import Coverage
     from bioqa.pipeline.pipeline import Pipeline
 
@@ -33,13 +34,20 @@ class _Options:
     explain: bool
 
 
+def _complete_index(context: click.Context, parameter: click.Parameter, incomplete: str) -> "list[CompletionItem[Any]]":
+    """A file name for the first argument; the others are words of the question."""
+    if context.params.get("words") or context.params.get("corpus"):
+        return []
+    return complete_file(context, parameter, incomplete)
+
+
 @click.command(
     name="search",
     cls=Command,
     example='bioqa search indexes/demo "Which gene is mutated in Marfan syndrome?" --top 3\n'
     "bioqa search indexes/demo --questions questions.json --top 1000 --run out.run",
 )
-@click.argument("words", metavar="[INDEX] [QUESTION]", nargs=-1)
+@click.argument("words", metavar="[INDEX] [QUESTION]", nargs=-1, shell_complete=_complete_index)
 @click.option(
     "--corpus",
     metavar="FILE",
@@ -52,7 +60,12 @@ class _Options:
     type=click.Path(path_type=Path),
     help="Answer every question of this file: BioASQ JSON, TSV or BEIR.",
 )
-@click.option("--run", metavar="FILE", help="With --questions: write a TREC run (- for standard output).")
+@click.option(
+    "--run",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="With --questions: write a TREC run (- for standard output).",
+)
 @click.option(
     "--top", metavar="N", type=click.IntRange(min=1), default=10, show_default=True, help="Results per question."
 )
@@ -148,7 +161,7 @@ def _print_answers(pipeline: "Pipeline", questions: list[Question], options: _Op
         answer = pipeline.answer(question)
         coverage += answer.coverage
         if options.as_json:
-            click.echo(json.dumps(answer.to_dict(), ensure_ascii=False))
+            print_json(answer.to_dict())
         else:
             if number:
                 out.rule()

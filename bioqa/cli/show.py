@@ -1,13 +1,12 @@
 """``bioqa show``: one article."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from bioqa.cli.commands import Command
-from bioqa.cli.output import console, highlighted_abstract
+from bioqa.cli.output import console, highlighted_abstract, print_json, styled
 from bioqa.errors import UsageError
 
 
@@ -24,12 +23,10 @@ def command(index: Path, pmid: str, as_json: bool) -> None:
     if article is None:
         raise UsageError(f"{index} has no article {pmid}.")
     if as_json:
-        click.echo(json.dumps(asdict(article), ensure_ascii=False))
+        print_json(asdict(article))
         return
-    from rich.text import Text
-
     out = console()
-    out.print(Text(article.title or article.vernacular_title or "(no title)", style="bold"))
+    out.print(styled(article.title or article.vernacular_title or "(no title)", style="bold"))
     rows = {
         "Original title": article.vernacular_title if article.title else "",
         "Journal": article.journal,
@@ -47,7 +44,7 @@ def command(index: Path, pmid: str, as_json: bool) -> None:
     }
     for name, value in rows.items():
         if value:
-            out.print(Text.assemble((f"{name}: ", "dim"), value))
+            out.print(styled((f"{name}: ", "dim"), value))
     if article.abstract:
         out.print()
-        out.print(highlighted_abstract(article))
+        out.print(highlighted_abstract(out, article))

@@ -10,16 +10,19 @@ from bioqa.io.tabular import column_names, read_rows
 from bioqa.types import Article
 
 
-def read_parquet(path: Path, on_bad: BadRecordHandler | None = None) -> Iterator[Article]:
+def read_parquet(
+    path: Path, on_bad: BadRecordHandler | None = None, span: tuple[int, int] | None = None
+) -> Iterator[Article]:
     """Yield the article of each row of a Parquet file, read in batches.
 
-    The columns are the fields of ``rows.row_to_article``; only those are read.
+    The columns are the fields of ``rows.row_to_article``; only those are read. ``span`` are the row groups to read,
+    None for all.
 
     Raises:
         SourceError: the file is missing, not Parquet or corrupt, or has no column for an id or for a text.
         RecordError: a row is not a valid record, if ``on_bad`` is None.
     """
-    for row in read_rows(path, "parquet", columns=_columns(path)):
+    for row in read_rows(path, "parquet", columns=_columns(path), span=span):
         try:
             article = row_to_article(row.values)
         except MalformedError as error:

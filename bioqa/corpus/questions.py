@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bioqa.arguments import check_path, check_type
 from bioqa.errors import QuestionError, SourceError
 from bioqa.io.text_files import read_bytes
 from bioqa.types import BIOASQ_URL, Question, Snippet
@@ -21,7 +22,9 @@ def check_question(text: str) -> str:
     Raises:
         QuestionError: it is empty, cannot be encoded as UTF-8, or has more than ``MAX_WORDS`` words (Lucene allows 1,024 clauses
             per query).
+        UsageError: it is no text.
     """
+    check_type("The question", text, str)
     text = text.strip()
     if not text:
         raise QuestionError("The question is empty. Ask in a sentence or a few keywords.")
@@ -56,8 +59,9 @@ def read_questions(path: str | Path) -> list[Question]:
     Raises:
         QuestionError: the file is missing, empty or in none of the formats, or a question is malformed; the message names the file
             and the question or line.
+        UsageError: ``path`` is no path.
     """
-    path = Path(path)
+    path = check_path("path", path)
     if path.is_dir():
         path = next((path / name for name in ("queries.jsonl", "queries.jsonl.gz") if (path / name).is_file()), path)
     text = _read(path)
@@ -156,19 +160,13 @@ def _parse_bioasq(path: Path, text: str) -> Iterator[Question]:
             where,
             record.get("id"),
             record.get("body"),
-            type=_type(path, where, record.get("type")),
+            type=record["type"] if isinstance(record.get("type"), str) else "",
             documents=tuple(document_id(url) for url in record["documents"]),
             snippets=tuple(
                 _snippet(path, f"{where} ({record.get('id')}), snippet {number}", snippet)
                 for number, snippet in enumerate(record["snippets"], start=1)
             ),
         )
-
-
-def _type(path: Path, where: str, value: Any) -> str:
-    if value in (None, "", *TYPES):
-        return value or ""
-    raise QuestionError(f"{path}, {where}: the type {value!r} is not one of {', '.join(TYPES)}.")
 
 
 def _all_of(values: Any, kind: type) -> bool:
@@ -186,17 +184,19 @@ _SNIPPET = {
 
 def _snippet(path: Path, where: str, record: dict[str, Any]) -> Snippet:
     for name, kind in _SNIPPET.items():
-        if not isinstance(record.get(name), kind) or isinstance(record[name], bool):
+        value = record.get(name)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
             wanted = "text" if kind is str else "a whole number"
-            found = f"is {record[name]!r}, not {wanted}" if record.get(name) is not None else "is missing"
             raise QuestionError(
-                f"{path}, {where}: {name} {found}. `bioqa bioasq validate --gold` lists all such problems."
+                f"{path}, {where}: {name} is {value!r}, not {wanted}. `bioqa bioasq validate --gold` lists all such problems."
             )
-    document, text, section, begin, end = (record[name] for name in _SNIPPET)
+    document, text, section, begin, end = (record.get(name) for name in _SNIPPET)
+    if not section or begin is None or end is None:
+        section, begin, end = "", 0, 0
     # In BioASQ's own files some titles begin at -1, and some snippets end just before their beginning.
     if begin < -1 or end < begin - 1:
         raise QuestionError(f"{path}, {where}: the offsets {begin} to {end} are not a range of text. Correct them.")
-    return Snippet(document_id(document), section, begin, end, text)
+    return Snippet(document_id(document or ""), section, begin, end, text or "")
 
 
 def _question(path: Path, where: str, id: Any, body: Any, **more: Any) -> Question:

@@ -3,15 +3,19 @@
 import glob
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from bioqa.arguments import check_items, check_path
 from bioqa.corpus.beir import BEIR_CORPUS_FILES, beir_corpus_file
 from bioqa.corpus.rows import ID_FIELDS
 from bioqa.errors import SourceError, UsageError
-from bioqa.io.text_files import empty_error, missing_error, read_head, source_errors
+from bioqa.io.tabular import row_group_sizes
+from bioqa.io.text_files import GZIP_MAGIC, empty_error, missing_error, read_head, read_start, source_errors
 
 Format = Literal["pubmed", "jsonl", "beir", "parquet"]
 
@@ -29,11 +33,25 @@ _FORMAT_OF_SUFFIX: dict[str, Format] = {
 _PUBMED = re.compile(r"pubmed(\d\d)n(\d{4})\.xml")
 
 
+PART_BYTES = 32_000_000
+"""About what a part of a large file has."""
+
+
+class Part(NamedTuple):
+    """A part of a large file: its number from 0, and its bytes (JSON lines) or row groups (Parquet) from ``begin`` to ``end``."""
+
+    number: int
+    begin: int
+    end: int
+    bytes: int
+
+
 class Source(NamedTuple):
-    """A corpus file or a BEIR folder, and its format."""
+    """A corpus file or a BEIR folder, its format, and which part of it is meant (None: all)."""
 
     path: Path
     format: Format
+    part: Part | None = None
 
     @property
     def file(self) -> Path:
@@ -52,10 +70,11 @@ def expand_sources(sources: Sequence[str | Path]) -> list[Source]:
     Raises:
         SourceError: a path or the target of a link does not exist, a glob matches nothing, a folder has no corpus files, a file is
             empty, or neither name nor content says its format.
-        UsageError: no source is given.
+        UsageError: no source is given, or one is no path.
     """
-    if isinstance(sources, str | Path):
+    if isinstance(sources, str | os.PathLike):
         sources = [sources]
+    sources = [check_path("A source", named) for named in check_items("sources", sources, str, os.PathLike)]
     if not sources:
         raise UsageError("No corpus was given. Name a file, a folder or a glob.")
     found: dict[Path, Source] = {}
@@ -68,14 +87,48 @@ def expand_sources(sources: Sequence[str | Path]) -> list[Source]:
     return list(found.values())
 
 
+def split_source(source: Source) -> list[Source]:
+    """The parts of a large file that can be read from the middle, JSON lines or Parquet; any other source by itself.
+
+    The parts depend on the file alone, so that a build that resumes finds the same ones.
+    """
+    file = source.file
+    if source.format in ("jsonl", "beir") and read_start(file, 2) != GZIP_MAGIC:
+        size = file.stat().st_size
+        borders = [*range(0, size, PART_BYTES), size]
+        if len(borders) > 2 and borders[-1] - borders[-2] < PART_BYTES // 2:
+            del borders[-2]
+        spans = [(begin, end, end - begin) for begin, end in pairwise(borders)]
+    elif source.format == "parquet":
+        spans = _row_group_spans(file)
+    else:
+        return [source]
+    if len(spans) < 2:
+        return [source]
+    return [source._replace(part=Part(number, *span)) for number, span in enumerate(spans)]
+
+
+def _row_group_spans(file: Path) -> list[tuple[int, int, int]]:
+    """Runs of row groups of ``PART_BYTES`` or more, and their bytes."""
+    spans: list[tuple[int, int, int]] = []
+    begin = size = 0
+    groups = row_group_sizes(file)
+    for number, more in enumerate(groups, start=1):
+        size += more
+        if size >= PART_BYTES or number == len(groups):
+            spans.append((begin, number, size))
+            begin, size = number, 0
+    return spans
+
+
 def natural_key(path: Path) -> list[tuple[int, int | str]]:
     """A sort key that compares numbers in a path as numbers: n2 before n10."""
     parts = re.split(r"(\d+)", str(path))
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
 
-def _matches(named: str | Path) -> list[Path]:
-    path = Path(named).expanduser()
+def _matches(named: Path) -> list[Path]:
+    path = named.expanduser()
     if path.exists() or not glob.has_magic(str(path)):
         return [path]
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=natural_key)  # noqa: PTH207

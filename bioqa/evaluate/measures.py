@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bioqa.bioasq.official_measures import LIMIT, score_phase_a
 from bioqa.bioasq.phase_a_file import PhaseAAnswer
+from bioqa.errors import UsageError
 from bioqa.evaluate import ranking
 from bioqa.io.trec import Qrels, RunScores
 
@@ -16,21 +17,27 @@ COMPILING = "Compiling the measures (once per installation, about half a minute)
 def check_measures(names: Sequence[str]) -> None:
     """Raise UsageError for a name that is not a measure."""
     for name in names:
-        if name != BIOASQ_MAP:
-            ranking.parse_measure(name)
+        if _is_bioasq(name):
+            continue
+        if name.lower().startswith("bioasq"):
+            raise UsageError(f"Unknown measure {name!r}. BioASQ's measure is {BIOASQ_MAP}.")
+        ranking.parse_measure(name)
 
 
 def measure_runs(qrels: Qrels, run: RunScores, measures: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Measure → question id → value, for every question in the qrels; a question without results counts 0.
+    """Measure → question id → value as in ``ranking.evaluate_run``, for every question in the qrels.
 
     Raises:
         UsageError: an unknown measure.
         QuestionError: as for ``ranking.evaluate_run``.
     """
-    found = ranking.evaluate_run(qrels, run, [name for name in measures if name != BIOASQ_MAP] or ["AP"])
-    if BIOASQ_MAP in measures:
-        found[BIOASQ_MAP] = _bioasq(qrels, run)
-    return {name: found[name] for name in measures}
+    check_measures(measures)
+    found = ranking.evaluate_run(qrels, run, [name for name in measures if not _is_bioasq(name)])
+    return {name: _bioasq(qrels, run) if _is_bioasq(name) else found[name] for name in measures}
+
+
+def _is_bioasq(name: str) -> bool:
+    return name.strip().lower() == BIOASQ_MAP
 
 
 def _bioasq(qrels: Qrels, run: RunScores) -> dict[str, float]:

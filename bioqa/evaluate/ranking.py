@@ -6,8 +6,9 @@ avoid its hashing of ids and its typed lists, slower than the measures themselve
 trec_eval's, ``_values`` says how it is made equal.
 """
 
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -50,56 +51,75 @@ _KINDS = {
     "Hits": _Kind("hits", ("hits", "num_rel_ret")),
     "Rprec": _Kind("r_precision", ("rprec", "r-precision"), cutoff=False),
     "Bpref": _Kind("bpref", ("bpref",), cutoff=False),
+    "RBP": _Kind("rank_biased_precision", ("rbp",)),
+    "gm_map": _Kind("average_precision", ("gm_map",), cutoff=False),
     "DCG": _Kind("dcg", ("dcg",), graded=True),
     "nDCG_Burges": _Kind("ndcg_burges", ("ndcg_burges",), graded=True),
     "DCG_Burges": _Kind("dcg_burges", ("dcg_burges",), graded=True),
 }
 _BY_NAME = {name: kind for kind, family in _KINDS.items() for name in family.names}
 _EXAMPLES = {"ndcg_cut": "ndcg_cut_10", "map_cut": "map_cut_100"}
+_PARAMETER = r"(?:p=0?\.\d{1,9}|rel=\d{1,9})"
 _PATTERN = re.compile(
-    r"(?P<name>[a-z][a-z0-9_-]*?)(?:\(rel=(?P<rel>\d{1,9})\))?(?:[@_.](?P<cutoff>\d{1,9}))?(?:-l(?P<level>\d{1,9}))?",
+    rf"(?P<name>[a-z][a-z0-9_-]*?)(?:\((?P<given>{_PARAMETER}(?:, ?{_PARAMETER})?)\))?(?:[@_.](?P<cutoff>\d{{1,9}}))?"
+    r"(?:-l(?P<level>\d{1,9}))?",
     re.IGNORECASE,
 )
+MIN_GEOMETRIC = 1e-5
+"""What a lower average precision of a query counts as in gm_map, as in trec_eval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A measure: its family (``kind``), its cut-off (0: none), and the minimum relevance that counts as relevant."""
+    """A measure: its family (``kind``), its cut-off (0: none), and the minimum relevance that counts as relevant.
+
+    ``persistence`` is RBP's, the probability of going on to the next result; 0 for all other measures.
+    """
 
     kind: str
     cutoff: int = 0
     relevance: int = 1
+    persistence: float = 0.0
 
     def __str__(self) -> str:
         """Its name in ir-measures."""
-        level = f"(rel={self.relevance})" if self.relevance != 1 else ""
-        return f"{self.kind}{level}" + (f"@{self.cutoff}" if self.cutoff else "")
+        given = [f"p={self.persistence:g}"] if self.persistence else []
+        given += [f"rel={self.relevance}"] if self.relevance != 1 else []
+        return self.kind + (f"({','.join(given)})" if given else "") + (f"@{self.cutoff}" if self.cutoff else "")
 
 
 def parse_measure(name: str) -> Measure:
     """The measure of that name, which may be that of trec_eval, ir-measures or ranx, in upper or lower case.
 
     So ``ndcg_cut_10``, ``nDCG@10`` and ``ndcg@10`` are the same measure, and so are ``recip_rank``, ``RR`` and ``mrr``. A minimum
-    relevance other than 1 is written as in ir-measures (``AP(rel=2)@100``) or ranx (``map@100-l2``).
+    relevance other than 1 is written as in ir-measures (``AP(rel=2)@100``) or ranx (``map@100-l2``), RBP's persistence as in ranx
+    (``rbp.95``) or ir-measures (``RBP(p=0.95)@10``).
 
     Raises:
-        UsageError: no such measure, a cut-off of 0 or for a measure without one, or a missing cut-off.
+        UsageError: no such measure, a cut-off of 0 or for a measure without one, or a missing cut-off or persistence.
     """
     match = _PATTERN.fullmatch(name.strip())
     kind = _BY_NAME.get(match["name"].lower()) if match else None
     if match is None or kind is None:
         raise UsageError(f"Unknown measure {name!r}.{_nearest(name)}")
-    family, written = _KINDS[kind], match["name"].lower()
-    if match["cutoff"] is None and written in _EXAMPLES:
+    family, written, cutoff = _KINDS[kind], match["name"].lower(), match["cutoff"]
+    given = dict(part.strip().split("=") for part in (match["given"] or "").lower().split(",") if part)
+    persistence = given.get("p")
+    if kind == "RBP" and persistence is None:  # ranx: the decimals of the persistence in the place of a cut-off
+        persistence, cutoff = f".{cutoff}" if cutoff else None, None
+    if (kind == "RBP") != (float(persistence or 0) > 0):
+        reason = "needs a persistence, such as rbp.95 or RBP(p=0.95)" if kind == "RBP" else "has no persistence"
+        raise UsageError(f"Invalid measure {name!r}: {kind} {reason}.")
+    if cutoff is None and written in _EXAMPLES:
         raise UsageError(f"Measure {name!r} needs a cut-off, such as {_EXAMPLES[written]}.")
-    if match["cutoff"] is not None and (not family.cutoff or int(match["cutoff"]) < 1):
+    if cutoff is not None and (not family.cutoff or int(cutoff) < 1):
         reason = "a cut-off must be 1 or more" if family.cutoff else f"{kind} has no cut-off"
         raise UsageError(f"Invalid measure {name!r}: {reason}.")
-    relevance = match["rel"] or match["level"]
+    relevance = given.get("rel") or match["level"]
     if relevance is not None and (family.graded or int(relevance) < 1):
         reason = f"{kind} uses every grade" if family.graded else "the minimum relevance must be 1 or more"
         raise UsageError(f"Invalid measure {name!r}: {reason}.")
-    return Measure(kind, int(match["cutoff"] or 0), int(relevance or 1))
+    return Measure(kind, int(cutoff or 0), int(relevance or 1), float(persistence or 0))
 
 
 def _nearest(name: str) -> str:
@@ -116,7 +136,8 @@ def evaluate_run(qrels: Qrels, run: RunScores, measures: Sequence[str]) -> dict[
 
     As ``trec_eval -c``: queries without results or without a relevant document count 0 and stay in the mean; queries of the run
     that are not in the qrels are ignored; documents whose scores are equal in single precision are ordered by id, descending; a
-    negative relevance means not judged.
+    negative relevance means not judged. The values of gm_map are logarithms of average precision, as in trec_eval; ``mean`` gives
+    the measure.
 
     Raises:
         UsageError: an unknown measure.
@@ -124,7 +145,8 @@ def evaluate_run(qrels: Qrels, run: RunScores, measures: Sequence[str]) -> dict[
     """
     parsed = {name: parse_measure(name) for name in measures}
     _check(qrels, run)
-    values: dict[str, dict[str, float]] = {name: dict.fromkeys(qrels, 0.0) for name in parsed}
+    floors = {name: math.log(MIN_GEOMETRIC) if measure.kind == "gm_map" else 0.0 for name, measure in parsed.items()}
+    values: dict[str, dict[str, float]] = {name: dict.fromkeys(qrels, floor) for name, floor in floors.items()}
     for queries in _blocks(qrels, run):
         block = _Block.make(queries, qrels, run)
         for name, measure in parsed.items():
@@ -132,9 +154,16 @@ def evaluate_run(qrels: Qrels, run: RunScores, measures: Sequence[str]) -> dict[
     return values
 
 
+def mean(measure: str, values: Iterable[float]) -> float:
+    """The mean over queries of the values of a measure: for gm_map, the geometric mean of what the values are logarithms of."""
+    match = _PATTERN.fullmatch(measure.strip())
+    found = fmean(values)
+    return math.exp(found) if match and _BY_NAME.get(match["name"].lower()) == "gm_map" else found
+
+
 def means(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """The mean over all queries of each measure in the result of ``evaluate_run``."""
-    return {name: fmean(of.values()) for name, of in values.items()}
+    return {name: mean(name, of.values()) for name, of in values.items()}
 
 
 def _check(qrels: Qrels, run: RunScores) -> None:
@@ -226,6 +255,8 @@ _RANX = Lock()  # numba's workqueue threads abort the process when two callers u
 
 def _values(block: _Block, measure: Measure) -> "NDArray[np.float64]":
     """The measure of each query in the block."""
+    import numpy as np
+
     metrics = ranx_metrics()
     function: Callable[..., Any] = getattr(metrics, _KINDS[measure.kind].function)
     with _RANX:
@@ -233,8 +264,10 @@ def _values(block: _Block, measure: Measure) -> "NDArray[np.float64]":
             return _bpref(function, block, measure.relevance)
         if measure.kind in ("P", "F1") and not measure.cutoff:
             return _whole_list(block, measure, metrics.hits)
+        if measure.kind == "RBP":
+            return _rank_biased_precision(function, block, measure)
         result: NDArray[np.float64] = function(block.judged, block.ranked, measure.cutoff, measure.relevance)
-    return result
+    return np.log(np.maximum(result, MIN_GEOMETRIC)) if measure.kind == "gm_map" else result
 
 
 def _whole_list(block: _Block, measure: Measure, hits: Callable[..., Any]) -> "NDArray[np.float64]":
@@ -245,6 +278,18 @@ def _whole_list(block: _Block, measure: Measure, hits: Callable[..., Any]) -> "N
     relevant = (block.judged[:, :, 1] >= measure.relevance).sum(axis=1)
     whole = block.results if measure.kind == "P" else (block.results + relevant) / 2
     result: NDArray[np.float64] = found / np.maximum(whole, 1)
+    return result
+
+
+def _rank_biased_precision(function: Callable[..., Any], block: _Block, measure: Measure) -> "NDArray[np.float64]":
+    """RBP of Moffat and Zobel (ACM TOIS 2008), where a result is relevant or not: ranx would weight it by its grade."""
+    import numpy as np
+
+    judged, ranked = block.judged.copy(), block.ranked
+    judged[:, :, 1] = judged[:, :, 1] >= measure.relevance
+    if measure.cutoff:
+        ranked = np.ascontiguousarray(ranked[:, : measure.cutoff])
+    result: NDArray[np.float64] = function(judged, ranked, measure.persistence, 1)
     return result
 
 

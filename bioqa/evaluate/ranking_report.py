@@ -7,7 +7,8 @@ from typing import Any
 
 from bioqa.corpus.qrels import read_qrels
 from bioqa.errors import QuestionError, UsageError
-from bioqa.evaluate.ranking import evaluate_run, means, parse_measure
+from bioqa.evaluate.measures import check_measures, measure_runs
+from bioqa.evaluate.ranking import means
 from bioqa.evaluate.significance import MeasureValues, RunDifference, compare_runs
 from bioqa.evaluate.tables import Cell, Column, Table
 from bioqa.io.trec import Qrels, RunScores, read_run
@@ -47,8 +48,7 @@ def evaluate_run_files(
         UsageError: an unknown measure, test or correction, or a duplicate run or measure.
         QuestionError: a file cannot be read, or no query of a run is in the qrels.
     """
-    for name in measures:
-        parse_measure(name)
+    check_measures(measures)
     if len(set(measures)) < len(measures):
         raise UsageError("Duplicate measure. Name each measure once.")
     names = _names([Path(path) for path in run_paths])
@@ -68,7 +68,7 @@ def evaluate_run_files(
 
 def _evaluate(path: Path, qrels: Qrels, run: RunScores, measures: Sequence[str]) -> MeasureValues:
     try:
-        return evaluate_run(qrels, run, measures)
+        return measure_runs(qrels, run, measures)
     except QuestionError as problem:
         raise QuestionError(f"{path}: {problem}") from None
 

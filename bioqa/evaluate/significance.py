@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bioqa.errors import UsageError
+from bioqa.evaluate.ranking import mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +53,7 @@ def compare_runs(
         changes = [others[run][measure][query] - value for query, value in baseline[measure].items()]
         better, worse = sum(one > 0 for one in changes), sum(one < 0 for one in changes)
         equal = len(changes) - better - worse
-        difference = sum(changes) / len(changes)
+        difference = mean(measure, others[run][measure].values()) - mean(measure, baseline[measure].values())
         differences.append(RunDifference(run, measure, difference, p, corrected, better, equal, worse))
     return differences
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "−": "$-$",
 }  # fmt: skip
+
+
+_FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "\n")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +55,22 @@ class Table:
 
 
 def as_csv(table: Table) -> str:
-    """CSV with a header; numbers in full precision."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([column.name for column in table.columns])
-    writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
-    return out.getvalue()
+    """CSV with a header; numbers in full precision. Text that a spreadsheet would run as a formula begins with "'"."""
+    rows = [[column.name for column in table.columns], *table.rows]
+    return "".join(_csv_line([_neutral(cell) for cell in row]) for row in rows)
+
+
+def _csv_line(cells: Sequence[Cell]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)  # with "\n", a "\r" in a cell would not be quoted
+    return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _neutral(cell: Cell) -> Cell:
+    """The cell, not run as a formula in a spreadsheet (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    if isinstance(cell, str) and cell.startswith(_FORMULA_START) and not _NUMBER.fullmatch(cell):
+        return f"'{cell}"
+    return "" if cell is None else cell
 
 
 def as_markdown(table: Table) -> str:

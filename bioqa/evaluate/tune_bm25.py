@@ -13,6 +13,7 @@ from itertools import product
 
 from bioqa.errors import QuestionError, UsageError
 from bioqa.evaluate.measures import check_measures, measure_runs
+from bioqa.evaluate.ranking import mean
 from bioqa.evaluate.significance import paired_test
 from bioqa.io.trec import Qrels
 from bioqa.retrieve.options import K1, B, SearchOptions
@@ -95,13 +96,13 @@ def tune_bm25(
         advance()
     default = values[K1, B]
     pairs = list(product(k1s, bs))
-    grid = [GridPoint(k1, b, statistics.fmean(values[k1, b].values())) for k1, b in pairs]
+    grid = [GridPoint(k1, b, mean(measure, values[k1, b].values())) for k1, b in pairs]
     held_out: dict[str, float] = {}
     found = []
     for part in _split([one.id for one in asked], folds, seed):
         k1, b = _best(pairs, values, [id for id in judged if id not in set(part)])
         held_out |= {id: values[k1, b][id] for id in part}
-        means = [statistics.fmean(of[id] for id in part) for of in (values[k1, b], default)]
+        means = [mean(measure, (of[id] for id in part)) for of in (values[k1, b], default)]
         found.append(TuningFold(len(part), k1, b, *means))
     best = _best(pairs, values, list(judged))
     return Tuning(
@@ -112,8 +113,8 @@ def tune_bm25(
         grid=grid,
         folds=found,
         best=next(point for point in grid if (point.k1, point.b) == best),
-        held_out=statistics.fmean(held_out.values()),
-        default=statistics.fmean(default.values()),
+        held_out=mean(measure, held_out.values()),
+        default=mean(measure, default.values()),
         p=float(paired_test(default, {id: held_out[id] for id in default})),
         default_k1=K1,
         default_b=B,

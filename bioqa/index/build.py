@@ -5,27 +5,39 @@ at most once every ``COMMIT_SECONDS``. Commits are marked "building" until the l
 and is marked "complete". Readers open the last complete commit, so they see the index as it was before the build, or none.
 """
 
-import multiprocessing
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bioqa.corpus.sources import Source, expand_sources, gaps
-from bioqa.errors import IndexStateError, SetupError, SourceError, UsageError
+from bioqa.corpus.sources import Source, expand_sources, gaps, split_source
+from bioqa.errors import BioqaError, IndexStateError, SourceError, UsageError
+from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import limit_memory
 from bioqa.index.manifest import Manifest
-from bioqa.index.shard import ShardReport, build_shard, checksum, index_source, start_worker
-from bioqa.index.writer import add_shard, has_commit, keep_latest_records, latest_manifest, open_writer
+from bioqa.index.shard import ShardReport, build_shard, checksum, index_source, open_directory
+from bioqa.index.worker_pool import WorkerPool
+from bioqa.index.writer import (
+    OWN_FILES,
+    add_shard,
+    has_commit,
+    is_readable,
+    keep_latest_records,
+    latest_manifest,
+    open_writer,
+    remove_damaged,
+)
 
 COMMIT_SECONDS = 60.0
 SMALL_BYTES = 32_000_000
 """Sources of fewer bytes in total are read in this process: workers take a second to start."""
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Where Linux keeps the limit of memory in bytes, in its control groups' second and first version."""
 SHARDS = "shards"
 """The folder inside an index that contains the shards of a running build."""
 
@@ -62,8 +74,9 @@ def check_target(path: Path) -> None:
         raise IndexStateError(f"{path} is a file, but an index is a folder. Choose another path.")
     if not path.is_dir():
         return
-    own = ("_", "segments", "pending_segments")
-    others = [p.name for p in path.iterdir() if not p.name.startswith(own) and p.name not in ("write.lock", SHARDS)]
+    others = [
+        p.name for p in path.iterdir() if not p.name.startswith(OWN_FILES) and p.name not in ("write.lock", SHARDS)
+    ]
     if others:
         raise IndexStateError(
             f"{path} contains files that are not part of an index ({others[0]}). Choose an empty or a new folder."
@@ -138,21 +151,25 @@ def build_index(
     workers, memory_mb = _resources(workers, memory_mb)
     check_target(path)
     note = note or (lambda text: None)
-    found = expand_sources(sources)
+    found = [part for source in expand_sources(sources) for part in split_source(source)]
     for name in gaps([source.path for source in found]):
         note(f"Gap in the files: {name} is missing.")
     fresh = not path.exists()
     limit_memory(memory_mb // (workers + 1))
+    if overwrite and path.is_dir() and has_commit(path) and not is_readable(path):
+        remove_damaged(path)
     manifest = _resume(path, found, overwrite)
-    try:
-        with open_writer(path, create=not manifest.sources, ram_mb=_ram(memory_mb, workers)) as writer:
+    with open_writer(path, create=not manifest.sources, ram_mb=_ram(memory_mb, workers)) as writer:
+        try:
             build = _Build(writer, manifest, progress)
             _index_sources(build, found, path, workers, memory_mb, skip_bad=skip_bad, note=note)
             documents = build.finish()
-    finally:
-        shutil.rmtree(path / SHARDS, ignore_errors=True)
-        if fresh and path.is_dir() and not has_commit(path):
-            _remove_empty(path)
+        finally:  # while the lock is held: what another process builds here must not be touched
+            shutil.rmtree(path / SHARDS, ignore_errors=True)
+            failed = fresh and not has_commit(path)
+            if failed:
+                writer.rollback()
+                _remove_empty(path)
     entries = build.manifest.sources
     return BuildReport(
         documents=documents,
@@ -169,11 +186,20 @@ def _resources(workers: int | None, memory_mb: int | None) -> tuple[int, int]:
     if workers < 1:
         raise UsageError(f"The number of workers must be at least 1, not {workers}.")
     if memory_mb is None:
-        memory_mb = max(1024, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20 // 4)
+        memory_mb = max(1024, available_memory() // 2**20 // 4)
     least = 256 * (workers + 1)
     if memory_mb < least:
         raise UsageError(f"{workers} workers need at least {least} MiB of memory, not {memory_mb}. Use fewer workers.")
     return workers, memory_mb
+
+
+def available_memory() -> int:
+    """The bytes of memory that this process may use: the machine's, or its control group's where that is less."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # "max", or no such file
+            memory = min(memory, int(limit.read_text()))
+    return memory
 
 
 def _ram(memory_mb: int, workers: int) -> float:
@@ -183,7 +209,7 @@ def _ram(memory_mb: int, workers: int) -> float:
 
 def _resume(path: Path, sources: Sequence[Source], overwrite: bool) -> Manifest:
     """The manifest to start from: that of an interrupted build of the same sources, or an empty one."""
-    plan = tuple(str(source.path.resolve()) for source in sources)
+    plan = tuple(f"{source.path.resolve()}{f'#{source.part.number}' if source.part else ''}" for source in sources)
     from bioqa import __version__
 
     empty = Manifest(version=__version__, plan=plan)
@@ -229,7 +255,9 @@ def _index_sources(
 ) -> None:
     """Index every source that is not in the manifest yet."""
     build.sources = list(sources)
-    build.sizes = {order: source.file.stat().st_size for order, source in enumerate(sources)}
+    build.sizes = {
+        order: source.part.bytes if source.part else source.file.stat().st_size for order, source in enumerate(sources)
+    }
     done = {entry.order for entry in build.manifest.sources}
     pending = [(order, source) for order, source in enumerate(sources) if order not in done]
     build.report_progress(0)
@@ -264,8 +292,7 @@ def _from_workers(
     share = memory_mb // (workers + 1)
     queue = list(reversed(pending))
     running: dict[Future[ShardReport], Path] = {}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, start_worker, (share, os.getpid())) as pool:
+    with WorkerPool(workers, share) as pool:
         while queue or running:
             while queue and len(running) < workers + 1:
                 order, source = queue.pop()
@@ -273,13 +300,7 @@ def _from_workers(
                 running[pool.submit(build_shard, source, order, shard, share / 3, skip_bad)] = shard
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 shard = running.pop(future)
-                try:
-                    report = future.result()
-                except BrokenProcessPool:
-                    raise SetupError(
-                        "A worker process was killed, probably because memory ran out. Use fewer --workers; the same command "
-                        "resumes the build."
-                    ) from None
+                report = future.result()
                 add_shard(build.writer, shard)
                 shutil.rmtree(shard)
                 build.articles += report.entry.articles
@@ -287,6 +308,18 @@ def _from_workers(
 
 
 def _remove_empty(path: Path) -> None:
-    (path / "write.lock").unlink(missing_ok=True)
-    if not any(path.iterdir()):
-        path.rmdir()
+    """Remove a folder that a failed build left empty, unless another process has begun to build there."""
+    directory = open_directory(path)
+    try:
+        with java_errors(path, writing=True):
+            lock = directory.obtainLock("write.lock")
+        try:
+            (path / "write.lock").unlink()
+            if not any(path.iterdir()):
+                path.rmdir()
+        finally:
+            lock.close()
+    except (BioqaError, OSError):
+        pass
+    finally:
+        directory.close()

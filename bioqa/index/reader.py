@@ -2,7 +2,9 @@
 
 import os
 import random
+import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ from typing import Any
 from bioqa.errors import IndexStateError, UsageError
 from bioqa.index.document import ID, RAW, from_json
 from bioqa.index.filters import any_of, term_query
-from bioqa.index.jvm import cast, java, java_exception, java_lock
+from bioqa.index.java_errors import java_errors
+from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.manifest import FORMAT, Manifest, SourceEntry, read_format, read_manifest, user_data
 from bioqa.index.shard import open_directory
 from bioqa.index.writer import has_commit
@@ -22,10 +25,14 @@ BATCH_IDS = 1000
 
 @dataclass(frozen=True, slots=True)
 class IndexInfo:
-    """Metadata of an index: ``size`` in bytes, ``snapshot`` the latest revision date in it, ``created`` in UTC (both ISO 8601)."""
+    """Metadata of an index: ``size`` in bytes, ``snapshot`` the latest revision date in it, ``created`` in UTC (both ISO 8601).
+
+    ``deleted`` documents count in BM25's statistics until a merge drops them.
+    """
 
     path: str
     documents: int
+    deleted: int
     fields: tuple[str, ...]
     sources: tuple[SourceEntry, ...]
     snapshot: str
@@ -40,38 +47,82 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class OpenCommit:
+    """One commit, open until nothing refers to it any more, so that searches that are running can finish."""
+
+    def __init__(self, path: Path) -> None:
+        with java_lock:
+            self.reader, self.manifest = _open(path)
+            self.generation = int(self.reader.getIndexCommit().getGeneration())
+            self.searcher = java("bioqa.Searcher").open(cast("org.apache.lucene.index.IndexReader", self.reader), None)
+        self.close = weakref.finalize(self, java("bioqa.CompleteCommits").close, self.reader)
+        self.close.atexit = False
+
+
 class Index:
     """A Lucene index opened for reading, at its last complete commit.
 
     Search it with a ``BM25Retriever``, which uses up to ``threads`` threads (all cores by default): over the segments of a large
-    index for one question, and over the questions of ``search_many``. Safe to use from several threads.
+    index for one question, and over the questions of ``search_many``. ``refresh`` moves on to a newer commit. Safe to use from
+    several threads, and beside a process that builds or updates the index. Unpickling opens the index anew.
 
     Raises:
         IndexStateError: ``path`` is missing, not an index, unfinished, damaged or of another format.
-        UsageError: ``threads`` is less than 1.
+        UsageError: ``threads`` is less than 1, or ``path`` is not a path.
     """
 
     def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
+        if not isinstance(path, str | Path):
+            raise UsageError(f"An index is opened by the path of its folder, not by a {type(path).__name__}.")
         if threads is not None and threads < 1:
             raise UsageError(f"The number of threads must be at least 1, not {threads}.")
         self.path = Path(path)
         self.threads = threads or cores()
-        with java_lock:
-            self.reader, self.manifest = _open(self.path)
-            self._pool = java("bioqa.Searcher").pool(self.threads) if self.threads > 1 else None
-            self._searcher = self.searcher(1.0, 0.0)
+        self._commit: OpenCommit | None = OpenCommit(self.path)
+        self._pool = java("bioqa.Searcher").pool(self.threads) if self.threads > 1 else None
 
-    def searcher(self, k1: float, b: float, *, one_thread: bool = False) -> Any:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.path, self.threads)
+
+    @property
+    def commit(self) -> OpenCommit:
+        """The commit that is open; whoever keeps a reference to it keeps it open, also after a refresh.
+
+        Raises:
+            UsageError: the index was closed.
+        """
+        commit = self._commit
+        if commit is None:
+            raise UsageError(f"{self.path} was closed, so it cannot be read. Open it again.")
+        return commit
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the open commit."""
+        return self.commit.manifest
+
+    def refresh(self) -> bool:
+        """Move on to the latest complete commit, and return whether it is a newer one. Running searches finish on the old one.
+
+        Raises:
+            IndexStateError: the newer commit cannot be opened; the index stays at the old one.
+        """
+        if latest_generation(self.path) == self.commit.generation:
+            return False
+        self._commit = OpenCommit(self.path)
+        return True
+
+    def searcher(self, commit: OpenCommit, k1: float, b: float, *, one_thread: bool = False) -> Any:
         """A Lucene IndexSearcher that scores by BM25, on all of the index's threads or only on the calling one."""
         pool = None if one_thread else self._pool
         with java_lock:
-            searcher = java("bioqa.Searcher").open(cast("org.apache.lucene.index.IndexReader", self.reader), pool)
+            searcher = java("bioqa.Searcher").open(cast("org.apache.lucene.index.IndexReader", commit.reader), pool)
             searcher.setSimilarity(java("org.apache.lucene.search.similarities.BM25Similarity")(k1, b))
             return searcher
 
     def __len__(self) -> int:
         with java_lock:
-            return int(self.reader.numDocs())
+            return int(self.commit.reader.numDocs())
 
     def __enter__(self) -> "Index":
         return self
@@ -81,19 +132,28 @@ class Index:
 
     def close(self) -> None:
         """Close the index; it cannot be read afterwards."""
-        with java_lock:
-            if self._pool is not None:
+        commit, self._commit = self._commit, None
+        if commit is None:
+            return
+        if self._pool is not None:
+            with java_lock:
                 self._pool.shutdown()
-            self.reader.close()
+        commit.close()
 
     def has_term(self, field: str, value: str) -> bool:
         """Whether any article, including deleted ones, has that exact value in the field."""
         with java_lock:
-            return bool(self.reader.docFreq(java("org.apache.lucene.index.Term")(field, value)))
+            return bool(self.commit.reader.docFreq(java("org.apache.lucene.index.Term")(field, value)))
 
     def articles(self, keys: Sequence[int]) -> list[Article]:
         """The stored articles with these Lucene document numbers."""
-        return [from_json(text) for text in java("bioqa.StoredArticles").raw(self._searcher, list(keys))]
+        return self.articles_of(self.commit, keys)
+
+    def articles_of(self, commit: OpenCommit, keys: Sequence[int]) -> list[Article]:
+        """The stored articles of a commit with these Lucene document numbers."""
+        with java_errors(self.path):
+            stored = java("bioqa.StoredArticles").raw(commit.searcher, list(keys))
+        return [from_json(text) for text in stored]
 
     def get(self, id: str) -> Article | None:
         """The article with that id, or None."""
@@ -101,45 +161,70 @@ class Index:
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
         """What ``get`` returns for each id."""
+        commit = self.commit
         found: dict[str, Article] = {}
         for start in range(0, len(ids), BATCH_IDS):
             wanted = ids[start : start + BATCH_IDS]
-            with java_lock:
-                hits = self._searcher.search(any_of([term_query(ID, id) for id in wanted]), len(wanted)).scoreDocs
+            with java_lock, java_errors(self.path):
+                hits = commit.searcher.search(any_of([term_query(ID, id) for id in wanted]), len(wanted)).scoreDocs
                 keys = [int(hit.doc) for hit in hits]
-            found.update((article.id, article) for article in self.articles(keys))
+            found.update((article.id, article) for article in self.articles_of(commit, keys))
         return [found.get(id) for id in ids]
 
     def sample(self, count: int, rng: random.Random) -> list[Article]:
         """``count`` distinct articles at random, or all of them if there are fewer."""
+        commit = self.commit
         keys: list[int] = []
         tried: set[int] = set()
         with java_lock:
-            live = java("org.apache.lucene.index.MultiBits").getLiveDocs(self.reader)  # None if nothing was deleted
-            while len(keys) < min(count, len(self)):
-                key = rng.randrange(int(self.reader.maxDoc()))
+            live = java("org.apache.lucene.index.MultiBits").getLiveDocs(commit.reader)  # None if nothing was deleted
+            while len(keys) < min(count, int(commit.reader.numDocs())):
+                key = rng.randrange(int(commit.reader.maxDoc()))
                 if key not in tried and (live is None or live.get(key)):
                     keys.append(key)
                 tried.add(key)
-        return self.articles(keys)
+        return self.articles_of(commit, keys)
 
     def info(self) -> IndexInfo:
         """Metadata of this commit: documents, fields, sources, dates and size."""
+        commit = self.commit
         with java_lock:
-            fields = java("org.apache.lucene.index.FieldInfos").getIndexedFields(self.reader)
+            fields = java("org.apache.lucene.index.FieldInfos").getIndexedFields(commit.reader)
             names = {str(name) for name in fields.toArray()}
-        manifest = self.manifest
+            documents, deleted = int(commit.reader.numDocs()), int(commit.reader.numDeletedDocs())
+        manifest = commit.manifest
         return IndexInfo(
             path=str(self.path),
-            documents=len(self),
+            documents=documents,
+            deleted=deleted,
             fields=tuple(sorted(names | {RAW})),
             sources=manifest.sources,
             snapshot=manifest.snapshot,
             created=manifest.created,
-            size=sum(file.stat().st_size for file in self.path.iterdir() if file.is_file()),
+            size=_size(self.path),
             format=manifest.format,
             version=manifest.version,
         )
+
+
+def _reopen(path: Path, threads: int) -> Index:
+    return Index(path, threads=threads)
+
+
+def _size(path: Path) -> int:
+    """The bytes of the files in a folder, some of which a writer may delete meanwhile."""
+    total = 0
+    for file in path.iterdir():
+        with suppress(FileNotFoundError):
+            total += file.stat().st_size if file.is_file() else 0
+    return total
+
+
+def latest_generation(path: Path) -> int:
+    """The generation of the latest complete commit; -1 if there is none."""
+    with java_lock, java_errors(path):
+        commit = java("bioqa.CompleteCommits").latest(open_directory(path), True)
+        return int(commit.getGeneration()) if commit else -1
 
 
 def _open(path: Path) -> tuple[Any, Manifest]:
@@ -149,18 +234,13 @@ def _open(path: Path) -> tuple[Any, Manifest]:
         if path.is_dir() and (any(path.glob("_*")) or (path / "write.lock").exists()):
             raise _unfinished(path)
         raise IndexStateError(f"{path} is not an index. Build one with `bioqa index build INDEX SOURCE…`.")
-    failure = java_exception()
-    try:
-        commit = java("bioqa.CompleteCommits").latest(open_directory(path), False)
-        data = user_data(commit.getUserData())
-        _check_format(path, data)
-        complete = java("bioqa.CompleteCommits").latest(open_directory(path), True)
-        if complete is None:
+    with java_lock, java_errors(path):
+        directory = open_directory(path)
+        _check_format(path, user_data(java("bioqa.CompleteCommits").latest(directory, False).getUserData()))
+        reader = java("bioqa.CompleteCommits").open(directory)
+        if reader is None:
             raise _unfinished(path)
-        reader = java("org.apache.lucene.index.DirectoryReader").open(complete)
-        return reader, read_manifest(user_data(complete.getUserData()))
-    except failure as problem:
-        raise _explain(path, problem) from problem
+        return reader, read_manifest(user_data(reader.getIndexCommit().getUserData()))
 
 
 def _unfinished(path: Path) -> IndexStateError:
@@ -181,11 +261,3 @@ def _check_format(path: Path, data: dict[str, str]) -> None:
         raise IndexStateError(
             f"{path} has the older index format {found} (written by bioqa {writer}). Rebuild it with --overwrite."
         )
-
-
-def _explain(path: Path, problem: Any) -> IndexStateError:
-    name = str(getattr(problem, "classname", "")).rpartition(".")[2]
-    if name == "IndexFormatTooNewException":
-        return IndexStateError(f"{path} was written by a newer Lucene. Upgrade bioqa and pyserini.")
-    message = str(getattr(problem, "innermessage", "") or problem)
-    return IndexStateError(f"{path} is damaged and cannot be opened ({name}: {message}). Rebuild it with --overwrite.")

@@ -1,14 +1,11 @@
 """One corpus file → documents in a Lucene writer: in this process, or in a worker process that builds a shard of its own."""
 
 import hashlib
-import os
 import re
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,8 @@ from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import Source
 from bioqa.errors import RecordError, SourceError
 from bioqa.index.document import analyzer, to_row
-from bioqa.index.jvm import java, limit_memory
+from bioqa.index.java_errors import java_errors
+from bioqa.index.jvm import java
 from bioqa.index.manifest import SourceEntry
 from bioqa.types import Article, Deletion
 
@@ -55,8 +53,15 @@ class _SkippedRecords:
 
 def checksum(path: Path) -> tuple[int, str]:
     """Size in bytes and md5 in hex of a file."""
+    stat = path.stat()
+    return stat.st_size, _md5(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _md5(path: Path, size: int, time_ns: int) -> str:
+    """The md5 of a file, computed once for all parts of one that has not changed."""
     with path.open("rb") as file:
-        return path.stat().st_size, hashlib.file_digest(file, "md5").hexdigest()
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def _verified_checksum(path: Path) -> tuple[int, str]:
@@ -130,22 +135,12 @@ def index_source(
     return ShardReport(entry, snapshot, tuple(deletions), tuple(skipped.messages))
 
 
-def open_directory(path: Path) -> Any:
-    """The Lucene directory of a folder."""
-    return java("org.apache.lucene.store.FSDirectory").open(java("java.nio.file.Paths").get(str(path.absolute())))
-
-
-def start_worker(memory_mb: int, parent: int) -> None:
-    """Prepare a worker of the process ``parent``: limit its memory to ``memory_mb`` MiB, and end it when its parent ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    limit_memory(memory_mb)
-
-    def watch() -> None:  # the parent may have been killed before this started
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def open_directory(path: Path, locks: Any = None) -> Any:
+    """The Lucene directory of a folder, with the operating system's locks unless ``locks`` is another LockFactory."""
+    with java_errors(path):
+        folder = java("java.nio.file.Paths").get(str(path.absolute()))
+        directories = java("org.apache.lucene.store.FSDirectory")
+        return directories.open(folder, locks) if locks is not None else directories.open(folder)
 
 
 def build_shard(source: Source, order: int, folder: Path, ram_mb: float, skip_bad: bool) -> ShardReport:

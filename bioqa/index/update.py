@@ -6,11 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bioqa.corpus.sources import Source, expand_sources, gaps, pubmed_number
-from bioqa.errors import IndexStateError, SourceError, UsageError
+from bioqa.errors import SourceError, UsageError
 from bioqa.index.manifest import Manifest
 from bioqa.index.reader import Index
 from bioqa.index.shard import ShardReport, checksum, index_source
-from bioqa.index.writer import RAM_BUFFER_MB, keep_latest_records, latest_manifest, open_writer
+from bioqa.index.writer import (
+    RAM_BUFFER_MB,
+    compact,
+    complete_manifest,
+    deleted_share,
+    keep_latest_records,
+    open_writer,
+)
+
+COMPACT_ABOVE = 0.1
+"""The share of deleted documents above which an update merges them away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +46,15 @@ def update_index(
     sources: Sequence[str | Path],
     *,
     skip_bad: bool = False,
+    compact_above: float = COMPACT_ABOVE,
     note: Callable[[str], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> UpdateReport:
     """Add update files to the index at ``path``: revisions replace, DeleteCitation deletes, older versions are ignored.
 
     Files that are already indexed are skipped. The others appear in one commit; until then, and if the call fails, searches see
-    the index as it was. ``note`` is called with a message for each skipped record and each gap in PubMed's file sequence,
+    the index as it was. Deleted documents still count in BM25's statistics; if their share is above ``compact_above`` (0 to 1),
+    they are merged away. ``note`` is called with a message for each skipped record and each gap in PubMed's file sequence,
     ``progress`` with the number of articles in each batch.
 
     Raises:
@@ -52,21 +64,22 @@ def update_index(
     """
     started = time.monotonic()
     path, note = Path(path), note or (lambda text: None)
-    with Index(path) as index:
-        before, manifest = len(index), index.manifest
-    latest = latest_manifest(path)
-    if latest is not None and latest.state != "complete":
-        raise IndexStateError(f"{path} is being rebuilt. Finish that build first: run its command again.")
     found = expand_sources(sources)
-    new = _new_sources(manifest, found)
-    for name in gaps([*(entry.path for entry in manifest.sources), *(source.path for source in new)]):
-        note(f"Gap in the files: {name} is missing. Its records are not in the index.")
-    if not new:
-        return UpdateReport(before, before, 0, 0, 0, 0, 0, len(found), time.monotonic() - started)
+    with Index(path) as index:
+        if not _new_sources(index.manifest, found):
+            size = len(index)
+            return UpdateReport(size, size, 0, 0, 0, 0, 0, len(found), time.monotonic() - started)
     ids: list[str] = []
-    first = max((entry.order for entry in manifest.sources), default=-1) + 1
     reports: list[ShardReport] = []
     with open_writer(path, create=False, ram_mb=RAM_BUFFER_MB) as writer:
+        manifest = complete_manifest(
+            path
+        )  # under the lock: another update may have committed since the index was opened
+        before = manifest.documents
+        new = _new_sources(manifest, found)
+        for name in gaps([*(entry.path for entry in manifest.sources), *(source.path for source in new)]):
+            note(f"Gap in the files: {name} is missing. Its records are not in the index.")
+        first = max((entry.order for entry in manifest.sources), default=-1) + 1
         for order, source in enumerate(new, start=first):
             report = index_source(writer, source, order, skip_bad=skip_bad, progress=progress, ids=ids)
             reports.append(report)
@@ -74,6 +87,8 @@ def update_index(
             for message in report.messages:
                 note(f"Skipped: {message}")
         replaced = keep_latest_records(writer, ids, manifest.deletions)
+        if deleted_share(writer) > compact_above:
+            compact(writer)
         documents = int(writer.getDocStats().numDocs)
         writer.setLiveCommitData(manifest.completed(documents).to_user_data())
         writer.commit()
@@ -90,22 +105,58 @@ def update_index(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """The result of a compaction: deleted documents that were merged away, and articles in the index."""
+
+    deleted: int
+    documents: int
+
+
+def compact_index(path: str | Path) -> CompactReport:
+    """Merge the deleted documents of an index away.
+
+    Afterwards scores are those of an index that was built anew from the same articles.
+
+    Raises:
+        IndexStateError: there is no finished index, or another program is writing it.
+        OutputError: the index cannot be written.
+    """
+    path = Path(path)
+    with Index(path) as index:
+        deleted, documents = index.info().deleted, len(index)
+    if deleted:
+        with open_writer(path, create=False, ram_mb=RAM_BUFFER_MB) as writer:
+            manifest = complete_manifest(path)
+            compact(writer)
+            writer.setLiveCommitData(manifest.to_user_data())
+            writer.commit()
+    return CompactReport(deleted, documents)
+
+
 def _new_sources(manifest: Manifest, sources: Sequence[Source]) -> list[Source]:
-    """The sources that are not yet indexed, in PubMed's order."""
-    known = {Path(entry.path).name: entry for entry in manifest.sources}
-    numbers = [number for number in (pubmed_number(entry.path) for entry in manifest.sources) if number]
-    last = max(numbers, default=(0, 0))
+    """The sources that are not yet indexed, in PubMed's order.
+
+    PubMed's files are known by their names, which are unique; others by path and content.
+    """
+    names = {Path(entry.path).name: entry for entry in manifest.sources if pubmed_number(entry.path)}
+    others = {(Path(entry.path).resolve(), entry.md5) for entry in manifest.sources}
+    last = max((number for entry in manifest.sources if (number := pubmed_number(entry.path))), default=(0, 0))
     new = []
     for source in sources:
-        entry = known.get(source.path.name)
         number = pubmed_number(source.path)
+        if number is None:
+            if (source.path.resolve(), checksum(source.file)[1]) not in others:
+                new.append(source)
+            continue
+        entry = names.get(source.path.name)
         if entry is not None and checksum(source.file) == (entry.size, entry.md5):
             continue
         if entry is not None:
             raise SourceError(
                 f"{source.path} differs from the indexed file of the same name. Fetch it again, or rebuild the index."
             )
-        if number and number < last:
+        if number < last:
             raise UsageError(
                 f"{source.path} comes before pubmed{last[0]:02}n{last[1]:04}, which is already indexed and may have replaced its "
                 "records. Rebuild the index to include it."

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bioqa.corpus.sources import gaps
+from bioqa.errors import IndexStateError
+from bioqa.index.java_errors import is_damage, translated
 from bioqa.index.jvm import java, java_exception
-from bioqa.index.reader import Index
+from bioqa.index.reader import Index, latest_generation
 from bioqa.index.shard import open_directory
 
 
@@ -21,8 +23,10 @@ class VerifyReport:
 def verify_index(path: str | Path) -> VerifyReport:
     """Check an index: Lucene's CheckIndex on every segment, document counts against the manifest, gaps in PubMed's files.
 
+    Nothing is written, so that an index on a read-only disk can be checked.
+
     Raises:
-        IndexStateError: ``path`` is missing or not an index.
+        IndexStateError: ``path`` is missing or not an index, cannot be read, or is being written by another program.
     """
     path = Path(path)
     with Index(path) as index:
@@ -35,17 +39,28 @@ def verify_index(path: str | Path) -> VerifyReport:
 
 
 def _lucene_errors(path: Path) -> list[str]:
+    before = latest_generation(path)
     failure = java_exception()
+    locks = java("org.apache.lucene.store.NoLockFactory").INSTANCE
+    directory = open_directory(path, locks)
     checker = None
     try:
-        checker = java("org.apache.lucene.index.CheckIndex")(open_directory(path))
+        checker = java("org.apache.lucene.index.CheckIndex")(directory)
         status = checker.checkIndex()
         if status.clean:
             return []
         damaged = f"{status.numBadSegments} segments are" if status.numBadSegments else "the list of segments is"
-        return [f"Lucene reports that {damaged} damaged ({status.totLoseDocCount:,} articles lost)."]
+        errors = [f"Lucene reports that {damaged} damaged ({status.totLoseDocCount:,} articles lost)."]
     except failure as problem:
-        return [f"Lucene cannot read the index: {getattr(problem, 'innermessage', '') or problem}"]
+        if not is_damage(problem):
+            raise translated(problem, path) from problem
+        errors = [f"Lucene cannot read the index: {getattr(problem, 'innermessage', '') or problem}"]
     finally:
         if checker is not None:
             checker.close()
+        directory.close()
+    if latest_generation(path) != before:
+        raise IndexStateError(
+            f"{path} was changed by another program during the check. Check it again when that has finished."
+        )
+    return errors

@@ -1,14 +1,19 @@
 """Output files that appear complete or not at all."""
 
+import io
 import os
 import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from bioqa.errors import OutputError
+from bioqa.io.terminal import printable
+
+STANDARD_OUTPUT = "Standard output"
+"""What messages call it."""
 
 RESUME_HINT = "Free some space or choose another folder; the same command then resumes where it stopped."
 
@@ -73,17 +78,34 @@ def replacing(target: str | Path) -> Iterator[Path]:
             part.unlink()
 
 
+class _Terminal(io.TextIOBase):
+    """Writes text to the terminal that standard output is."""
+
+    def write(self, text: str, /) -> int:
+        return sys.stdout.write(printable(text))
+
+
+def _standard_output() -> TextIO:
+    if sys.stdout.isatty():
+        return cast(TextIO, _Terminal())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    return sys.stdout
+
+
 @contextmanager
 def open_output(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[TextIO]:
     """A text file that appears at ``path`` at the end of the block, complete, or not at all; "-" is standard output.
 
-    Devices and pipes are written to directly.
+    Devices and pipes are written to directly. Standard output gets the same UTF-8 as a file, unless it is a terminal.
 
     Raises:
         OutputError: the file cannot be written, or is one of ``inputs``; both are checked before the block runs.
     """
     if str(path) == "-":
-        yield sys.stdout
+        with output_errors(STANDARD_OUTPUT):
+            yield _standard_output()
+            sys.stdout.flush()
         return
     check_not_input(path, inputs)
     if is_stream(path):

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from bioqa.errors import SourceError
 from bioqa.io.bad_records import BadRecordHandler, MalformedError, skip_or_raise
-from bioqa.io.text_files import read_head, read_lines, source_errors
+from bioqa.io.text_files import read_head, read_line_span, read_lines, source_errors
 
 TableFormat = Literal["csv", "tsv", "jsonl", "parquet"]
 
@@ -65,12 +65,14 @@ def read_rows(
     quotes: bool = True,
     on_bad: BadRecordHandler | None = None,
     hint: str = "Correct the line.",
+    span: tuple[int, int] | None = None,
 ) -> Iterator[Row]:
     """Yield the rows of a table in the file's order; blank lines are skipped, and memory does not grow with the file.
 
     Values in CSV and TSV are text. ``columns`` are those to read of a Parquet file, None for all. ``header`` names the columns of
     CSV or TSV without a header line. Without ``quotes``, quotation marks are ordinary text. ``on_bad`` is called with the
-    RecordError of each line that is not a JSON object, which is then skipped; ``hint`` ends the message of that error.
+    RecordError of each line that is not a JSON object, which is then skipped; ``hint`` ends the message of that error. ``span``
+    limits JSON lines that are not gzipped to those that begin within these bytes, and Parquet to these row groups.
 
     Raises:
         SourceError: the file is missing, empty, truncated, or not in the format; a line has another number of columns than the
@@ -78,9 +80,9 @@ def read_rows(
         RecordError: a line of JSON lines is not a JSON object, if ``on_bad`` is None.
     """
     if table_format == "parquet":
-        return _parquet_rows(path, columns)
+        return _parquet_rows(path, columns, span)
     if table_format == "jsonl":
-        return _json_rows(path, on_bad, hint)
+        return _json_rows(path, on_bad, hint, span)
     return _delimited_rows(path, table_format, header, quotes)
 
 
@@ -107,13 +109,16 @@ def parse_json_object(line: bytes, *, first: bool = False) -> dict[str, Any]:
 # reader names no line for a quoted field with line ends before it, guesses types, and takes empty text for missing.
 
 
-def _json_rows(path: Path, on_bad: BadRecordHandler | None, hint: str) -> Iterator[Row]:
-    for number, line in read_lines(path):
+def _json_rows(
+    path: Path, on_bad: BadRecordHandler | None, hint: str, span: tuple[int, int] | None = None
+) -> Iterator[Row]:
+    where = "line" if span is None else "line at byte"
+    for number, line in read_lines(path) if span is None else read_line_span(path, *span):
         if not line.strip():
             continue
-        place = f"{path}, line {number}"
+        place = f"{path}, {where} {number}"
         try:
-            record = parse_json_object(line, first=number == 1)
+            record = parse_json_object(line, first=number <= 1)
         except MalformedError as error:
             skip_or_raise(f"{place}: {error}. {hint}", on_bad)
         else:
@@ -163,10 +168,21 @@ def _text_lines(path: Path) -> Iterator[str]:
             ) from None
 
 
-def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
-    number = 0
+def row_group_sizes(path: Path) -> list[int]:
+    """The bytes of each row group of a Parquet file, before compression.
+
+    Raises:
+        SourceError: the file is missing or not Parquet.
+    """
     with _parquet_errors(path), closing(_open_parquet(path)) as file:
-        for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
+        return [file.metadata.row_group(number).total_byte_size for number in range(file.metadata.num_row_groups)]
+
+
+def _parquet_rows(path: Path, columns: Sequence[str] | None, span: tuple[int, int] | None = None) -> Iterator[Row]:
+    with _parquet_errors(path), closing(_open_parquet(path)) as file:
+        groups = None if span is None else list(range(*span))
+        number = sum(file.metadata.row_group(group).num_rows for group in range(span[0] if span else 0))
+        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns, use_threads=False):
             for number, values in enumerate(_batch_rows(path, batch, number), start=number + 1):  # noqa: B020
                 yield Row(f"{path}, row {number}", values)
 

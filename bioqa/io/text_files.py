@@ -48,19 +48,51 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     number = done = 0
     with source_errors(path) as position, _open(path) as file:
         limit = _expansion_limit(path, file)
-        while read := file.readline(MAX_LINE_BYTES + 2):  # with its line end
+        while line := _read_line(file, f"{path}, line {number + 1}"):
             number += 1
-            done += len(read)
-            line = read.rstrip(b"\r\n")
-            if len(line) > MAX_LINE_BYTES:
-                size = f"{MAX_LINE_BYTES >> 20} MiB"
-                raise SourceError(f"{path}, line {number}: longer than {size}, the limit. Write a record on each line.")
+            done += len(line)
             if done > limit:
                 raise _expansion_error(path)
             position.text = f"after line {number:,}"
-            yield number, line
+            yield number, line.rstrip(b"\r\n")
     if not number:
         raise empty_error(path)
+
+
+def _read_line(file: BinaryIO, place: str) -> bytes:
+    """The next line with its line end, b"" at the end of the file."""
+    line = file.readline(MAX_LINE_BYTES + 2)
+    if len(line) > MAX_LINE_BYTES and len(line.rstrip(b"\r\n")) > MAX_LINE_BYTES:
+        raise SourceError(f"{place}: longer than {MAX_LINE_BYTES >> 20} MiB, the limit. Write a record on each line.")
+    return line
+
+
+def read_line_span(path: Path, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (first byte, line without its line end) for every line of ``path`` that begins in bytes ``begin`` to ``end``.
+
+    The file must not be gzipped.
+
+    Raises:
+        SourceError: missing, a folder, or not readable, or a line has more than ``MAX_LINE_BYTES``.
+    """
+    with source_errors(path) as position, path.open("rb") as file:
+        if begin:  # a line that begins before belongs to the span before
+            file.seek(begin - 1)
+            begin += len(_read_line(file, f"{path}, line at byte {begin}")) - 1
+        while begin < end and (line := _read_line(file, f"{path}, line at byte {begin}")):
+            position.text = f"after {begin:,} bytes"
+            yield begin, line.rstrip(b"\r\n")
+            begin += len(line)
+
+
+def read_start(path: Path, size: int) -> bytes:
+    """Return the first ``size`` bytes of ``path`` as they are, gzipped or not.
+
+    Raises:
+        SourceError: missing, a folder, or not readable.
+    """
+    with source_errors(path), path.open("rb") as file:
+        return file.read(size)
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

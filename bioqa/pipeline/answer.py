@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
+from bioqa.arguments import check_fields
 from bioqa.pipeline.options import PipelineOptions
 from bioqa.retrieve.retriever import MissingField, Snapshot
 from bioqa.types import Hit, Question
@@ -81,6 +82,9 @@ class Answer:
     unknown_filter_values: tuple[tuple[str, str], ...]
     options: PipelineOptions
     index: Snapshot
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def first_stage_weight(self) -> float | None:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bioqa.arguments import check_fields, check_type
 from bioqa.errors import UsageError
 from bioqa.retrieve.options import SearchOptions
 
@@ -27,7 +28,7 @@ class PipelineOptions:
     ``explain``: whether each hit explains its first-stage score. ``search``: the options of the first stage.
 
     Raises:
-        UsageError: a value is out of range.
+        UsageError: a value is out of range or of the wrong type.
     """
 
     top: int = 10
@@ -40,6 +41,7 @@ class PipelineOptions:
     search: SearchOptions = field(default_factory=SearchOptions)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.top < 1:
             raise UsageError(f"The number of results must be at least 1, not {self.top}.")
         if self.rerank_depth is not None:
@@ -57,12 +59,15 @@ class PipelineOptions:
 
 def check_rerank_depth(depth: int) -> None:
     """Raise UsageError if ``depth`` is less than 1."""
+    check_type("The rerank depth", depth, int)
     if depth < 1:
         raise UsageError(f"The rerank depth must be at least 1, not {depth}.")
 
 
 def check_windows(aggregation: str, overlap: int) -> None:
     """Raise UsageError if there is no such aggregation, or ``overlap`` is less than 0."""
+    check_type("The aggregation", aggregation, str)
+    check_type("The overlap", overlap, int)
     if aggregation not in AGGREGATIONS:
         raise UsageError(f"Unknown aggregation {aggregation!r}. Choose from {', '.join(AGGREGATIONS)}.")
     if overlap < 0:

@@ -3,9 +3,11 @@
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
+from types import NoneType
 from typing import TYPE_CHECKING
 
+from bioqa.arguments import check_items, check_type, shown
 from bioqa.corpus.questions import check_question
 from bioqa.errors import QuestionError, UsageError
 from bioqa.pipeline.answer import Answer, Ranked
@@ -34,13 +36,25 @@ class Pipeline:
 
     ``options`` apply to every call that does not pass its own.
 
+    Every method raises UsageError for an argument of the wrong type.
+
     Raises:
-        UsageError: the retriever does not support an option.
+        UsageError: the retriever does not support an option, or an argument is of the wrong type.
     """
 
     def __init__(
         self, retriever: Retriever, reranker: "Reranker | None" = None, options: PipelineOptions | None = None
     ) -> None:
+        if isinstance(retriever, type) or not isinstance(retriever, Retriever):
+            raise UsageError(
+                "retriever must be a BM25Retriever, a MemoryRetriever or another Retriever, not "
+                f"{shown(retriever)}. To search an Index, wrap it in a BM25Retriever."
+            )
+        if isinstance(reranker, type) or not (reranker is None or hasattr(reranker, "score_pairs")):
+            raise UsageError(
+                f"reranker must be a Reranker or None, not {shown(reranker)}. Load one with Reranker(NAME)."
+            )
+        check_type("options", options, PipelineOptions, NoneType)
         self.retriever = retriever
         self.reranker = reranker
         self.options = options or PipelineOptions()
@@ -55,6 +69,7 @@ class Pipeline:
             UsageError: the retriever does not support an option.
             ModelError: the reranker failed.
         """
+        check_type("question", question, str, Question)
         asked = question if isinstance(question, Question) else Question("question", question)
         options = self.resolve_options(options)
         body = check_question(asked.body)
@@ -62,7 +77,9 @@ class Pipeline:
         best = ranked.candidates[: options.top]
         started = time.perf_counter()
         unread = [one.position for one in best if one.position not in articles]
-        articles.update(zip(unread, self.retriever.articles([candidates[at] for at in unread]), strict=True))
+        if unread:  # a slice, as the retriever may keep with it what its candidates were found in
+            rest = self.retriever.articles(candidates[min(unread) : max(unread) + 1])
+            articles.update(enumerate(rest, start=min(unread)))
         found = [articles[one.position] for one in best]
         snippets = best_sentences(self.reranker, body, found, per_article=options.sentences)
         hits = [
@@ -90,6 +107,7 @@ class Pipeline:
 
         Raises what ``answer`` raises.
         """
+        check_type("question", question, Question)
         return self._rank(question, check_question(question.body), self.resolve_options(options))[0]
 
     def run(self, questions: Iterable[Question], options: PipelineOptions | None = None) -> Iterator[Ranked]:
@@ -98,12 +116,10 @@ class Pipeline:
         Raises what ``answer`` raises.
         """
         options = self.resolve_options(options)
+        checked = _each_question(questions)
         if self.reranker is None:
-            yield from self._run_first_stage(iter(questions), options)
-            return
-        for question in questions:
-            ranked, _, _ = self._rank(question, check_question(question.body), options)
-            yield replace(ranked, candidates=ranked.candidates[: options.top])
+            return self._run_first_stage(checked, options)
+        return self._run_reranked(checked, options)
 
     def rerank(
         self, plan: RunPlan, done: Collection[str] = (), options: PipelineOptions | None = None
@@ -118,13 +134,15 @@ class Pipeline:
             UsageError: there is no reranker.
             ModelError: the reranker failed.
         """
+        check_type("plan", plan, RunPlan)
+        done = frozenset(check_items("done", done, str))
         options = self.resolve_options(options)
         if self.reranker is None:
             raise UsageError("Reranking a run needs a reranker.")
         self._check_lengths(plan.questions.items())
         pairs = self.reranker.batch_size * (PACKED if self.reranker.engine == "gpu" else 1)
-        for group in question_groups(plan, GROUP * pairs, done):
-            yield from self._rerank_group(plan, group, options)
+        groups = question_groups(plan, GROUP * pairs, done)
+        return chain.from_iterable(self._rerank_group(plan, group, options) for group in groups)
 
     def check_questions(self, questions: Sequence[Question], options: PipelineOptions | None = None) -> None:
         """Check that every question can be answered, without searching.
@@ -132,6 +150,7 @@ class Pipeline:
         Raises:
             QuestionError: a question cannot be answered; the message names its id.
         """
+        questions = check_items("questions", questions, Question)
         search = self.resolve_options(options).search
         for question in questions:
             try:
@@ -148,6 +167,7 @@ class Pipeline:
         Raises:
             UsageError: the retriever does not support an option.
         """
+        check_type("options", options, PipelineOptions, NoneType)
         if options is None:
             options = self.options
         else:
@@ -196,6 +216,12 @@ class Pipeline:
             for question, candidates in zip(batch, found, strict=True):
                 yield Ranked(question, rank(_scored(candidates)))
 
+    def _run_reranked(self, questions: Iterator[Question], options: PipelineOptions) -> Iterator[Ranked]:
+        """``run`` with a reranker."""
+        for question in questions:
+            ranked, _, _ = self._rank(question, check_question(question.body), options)
+            yield replace(ranked, candidates=ranked.candidates[: options.top])
+
     def _rerank_group(
         self, plan: RunPlan, group: list[tuple[str, list[tuple[str, float]]]], options: PipelineOptions
     ) -> Iterator[Ranked]:
@@ -231,6 +257,18 @@ class Pipeline:
         weight = options.first_stage_weight or 0.0
         ordered = rank(candidates, scores.logits.tolist(), scores.probabilities.tolist(), weight)
         return Ranked(question, ordered, scores.coverage, windows=int(scores.windows.sum()))
+
+
+def _each_question(questions: Iterable[Question]) -> Iterator[Question]:
+    """The questions one by one; raises UsageError for one that is no Question when it is reached."""
+    if isinstance(questions, str | Question) or not isinstance(questions, Iterable):
+        raise UsageError(f"questions must be a list of Question, not {shown(questions)}.")
+    return map(_checked, questions)
+
+
+def _checked(question: Question) -> Question:
+    check_type("A question", question, Question)
+    return question
 
 
 def _scored(candidates: Sequence[Candidate]) -> list[tuple[str, float]]:

@@ -1,21 +1,25 @@
 """Score passages for questions with a cross-encoder, as sentence-transformers' ``CrossEncoder`` does."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TypedDict
+from types import NoneType
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bioqa.arguments import check_items, check_path, check_type, shown
 from bioqa.errors import ModelError, QuestionError, UsageError
 from bioqa.rerank.activations import SCALES, activate, probabilities
 from bioqa.rerank.batching import Batch, make_batches
 from bioqa.rerank.engines.gpu import TOKENS_PER_PAIR
 from bioqa.rerank.load_model import load_model
-from bioqa.rerank.model_folder.resolve import DEFAULT_NAME
+from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER, DEFAULT_NAME
 from bioqa.rerank.pair_tokenizer import TokenizedPair
 from bioqa.rerank.workers import Workers
 
@@ -48,7 +52,8 @@ class RankedDocument(TypedDict, total=False):
 
 
 class Reranker:
-    """A cross-encoder with one label. Safe to use from several threads at once.
+    """A cross-encoder with one label. Safe to use from several threads at once. It can be pickled: the model is loaded again, with
+    the same arguments, where it is unpickled.
 
     ``name`` is the name under which it was loaded, ``folder`` contains its files, ``max_length`` is the number of tokens that it
     reads of a pair (None: all), ``device`` is torch's name of the device (for several GPUs a comma-separated list), ``engine`` the
@@ -61,6 +66,8 @@ class Reranker:
     torch.float32}).predict`` to 1e-4. With "cpu-int8", the default on a CPU for the models that it supports, they differ by the
     rounding of weights and activations to 8 bits, but do not depend on the pairs scored with them. With "gpu", the default on
     CUDA GPUs for the same models, they differ by the rounding to 16 bits (see ``engines.gpu``), and slightly from batch to batch.
+
+    Texts may be in any iterable, such as a list or an array. Every method raises UsageError for an argument of the wrong type.
     """
 
     def __init__(
@@ -77,6 +84,13 @@ class Reranker:
         ``batch_size`` is a number of pairs; with the engine "gpu" a batch has that many times ``gpu.TOKENS_PER_PAIR`` tokens,
         of any number of pairs.
         """
+        check_type("name_or_path", name_or_path, str, os.PathLike, NoneType)
+        if name_or_path is not None:
+            check_path("name_or_path", name_or_path)
+        check_type("device", device, str)
+        check_type("max_length", max_length, int, NoneType)
+        check_type("engine", engine, str)
+        check_type("batch_size", batch_size, int)
         if batch_size < 1:
             raise UsageError(f"A batch size of {batch_size} is invalid; use 1 or more.")
         self._model = load_model(name_or_path, device, max_length, engine)
@@ -92,9 +106,17 @@ class Reranker:
         self.threshold = config.settings.threshold
         self.calibration = config.settings.calibration
         self.first_stage_weight = config.settings.first_stage_weight
+        own_folder = self.folder != DEFAULT_FOLDER and Path(self.name).expanduser().is_dir()
+        self._source = self.folder.resolve() if own_folder else self.name
+        self._arguments: dict[str, Any] = {"device": device, "max_length": max_length, "engine": engine}
         self._tokenizer = tokenizer
         self._prompt = config.prompt
         self._workers = Workers(self.name, self._model.devices, self._model.networks)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its arguments and the attributes that may have been set since; a folder by its absolute path."""
+        names = ("name", "batch_size", "threshold", "calibration", "first_stage_weight")
+        return partial(type(self), **self._arguments), (self._source,), {name: getattr(self, name) for name in names}
 
     @property
     def label(self) -> str:
@@ -108,13 +130,14 @@ class Reranker:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """The number of tokens of each text without special tokens, at most ``max_length``."""
-        return self._tokenizer.count(texts)
+        return self._tokenizer.count(check_items("texts", texts, str))
 
     def max_passage_tokens(self, question: str) -> int | None:
         """The number of tokens that are left for a passage beside the whole question; None if unlimited.
 
         Raises QuestionError if that is less than ``MIN_PASSAGE_SHARE`` of ``max_length``.
         """
+        check_type("question", question, str)
         if self.max_length is None:
             return None
         question_tokens = self.count_tokens([question])[0]
@@ -136,6 +159,8 @@ class Reranker:
         the passage only. Raises ModelError if the model fails or returns a value that is not finite, and with
         ``whole_questions`` what ``max_passage_tokens`` raises.
         """
+        check_type("whole_questions", whole_questions, bool)
+        pairs = _checked_pairs(pairs)
         for question in {question for question, _ in pairs} if whole_questions else ():
             self.max_passage_tokens(question)
         texts = [(self._prompt + question, passage) for question, passage in pairs]
@@ -172,10 +197,15 @@ class Reranker:
 
     def calibrate(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """The probabilities of logits by ``calibration``: float32, same shape."""
+        try:
+            logits = np.asarray(logits, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise UsageError(f"logits must be an array of numbers, not {shown(logits)}.") from None
         return probabilities(logits, self.calibration.a, self.calibration.b)
 
     def _score(self, question: str, passages: Sequence[str]) -> Scores:
-        return self.score_pairs([(question, passage) for passage in passages])
+        check_type("question", question, str)
+        return self.score_pairs([(question, passage) for passage in check_items("passages", passages, str)])
 
     def logits(self, question: str, passages: Sequence[str]) -> NDArray[np.float32]:
         """The model's raw output for n passages: float32 of shape (n,)."""
@@ -196,8 +226,23 @@ class Reranker:
 
         ``corpus_id`` is the index in ``documents``; ties keep their input order. ``top_k`` limits the list.
         """
+        check_type("query", query, str)
+        check_type("top_k", top_k, int, NoneType)
+        check_type("return_documents", return_documents, bool)
+        documents = check_items("documents", documents, str)
         scores = self.score(query, documents).tolist()
         order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[:top_k]
         if return_documents:
             return [{"corpus_id": i, "score": scores[i], "text": documents[i]} for i in order]
         return [{"corpus_id": i, "score": scores[i]} for i in order]
+
+
+def _checked_pairs(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pairs as a list; raises UsageError for one that is not two texts."""
+    checked = check_items("pairs", pairs, tuple, list)
+    for position, pair in enumerate(checked):
+        if len(pair) != 2:
+            raise UsageError(f"pairs[{position}] must be a question and a passage, not {len(pair)} values.")
+        check_type(f"The question of pairs[{position}]", pair[0], str)
+        check_type(f"The passage of pairs[{position}]", pair[1], str)
+    return checked

@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bioqa.arguments import check_items, check_type
 from bioqa.errors import SourceError, UsageError
 from bioqa.retrieve.options import SearchOptions
-from bioqa.retrieve.retriever import MissingField, Snapshot
+from bioqa.retrieve.retriever import MissingField, Snapshot, check_candidates, check_search, check_text
 from bioqa.types import Article, Candidate, Deletion
 
 if TYPE_CHECKING:
@@ -58,9 +59,10 @@ def latest(records: Iterable[Article | Deletion]) -> dict[str, Article]:
 
     Raises:
         SourceError: there is no article.
+        UsageError: a record is neither an article nor a deletion.
     """
     articles: dict[str, Article] = {}
-    for record in records:
+    for record in check_items("records", records, Article, Deletion):
         if isinstance(record, Deletion):
             articles.pop(record.id, None)
         elif record.id not in articles or record.version >= articles[record.id].version:
@@ -71,7 +73,8 @@ def latest(records: Iterable[Article | Deletion]) -> dict[str, Article]:
 
 
 def check_options(options: SearchOptions) -> None:
-    """Raise UsageError for an option that an in-memory search does not support."""
+    """Raise UsageError for options of the wrong type, or that an in-memory search does not support."""
+    check_type("options", options, SearchOptions)
     used = [f"--{name}" for name in FILTER_OPTIONS if getattr(options.filters, name)]
     used += [f"--{name.replace('_', '-')}" for name in INDEX_ONLY if getattr(options, name) != getattr(DEFAULTS, name)]
     if used:
@@ -85,15 +88,18 @@ class MemoryRetriever:
     """The first stage over articles in memory: bag-of-words questions only, no filters.
 
     A repeated id replaces the earlier article, as in a built index. Scores are rank-bm25's: k1 + 1 times Lucene's, except that
-    Lucene rounds document lengths. Safe to use from several threads.
+    Lucene rounds document lengths. Safe to use from several threads, and can be pickled.
 
     Raises:
         SourceError: there is no article.
+        UsageError: a record is neither an article nor a deletion.
     """
 
     def __init__(self, records: Iterable[Article | Deletion], name: str = "memory") -> None:
+        check_type("name", name, str)
         self._by_id = latest(records)
-        self._articles = list(self._by_id.values())
+        # In the order of equal scores: by id, compared as Lucene does. A lone surrogate sorts as UTF-8 would encode it.
+        self._articles = sorted(self._by_id.values(), key=lambda article: article.id.encode("utf-8", "surrogatepass"))
         self._name = name
         self._tokens = _analyzer()
         self._corpus = [self._tokens(article.searchable_text()) for article in self._articles]
@@ -102,15 +108,21 @@ class MemoryRetriever:
     def __len__(self) -> int:
         return len(self._articles)
 
+    def __reduce__(self) -> tuple[type["MemoryRetriever"], tuple[list[Article], str]]:
+        """Pickled as its articles."""
+        return MemoryRetriever, (self._articles, self._name)
+
     def search(self, question: str, k: int = 10, options: SearchOptions = DEFAULTS) -> list[Candidate]:
-        """The ``k`` articles with the highest BM25 score above 0, best first; equal scores in corpus order.
+        """The ``k`` articles with the highest BM25 score above 0, best first; equal scores in the order of their ids' bytes.
 
         Raises:
-            UsageError: an option needs an index.
+            UsageError: an option needs an index, or ``k`` is less than 1.
         """
         import numpy as np
 
+        check_search(k, options)
         check_options(options)
+        check_text(question)
         if not any(self._corpus):
             return []
         scores = self._model(options).get_scores(self._tokens(question))
@@ -127,38 +139,47 @@ class MemoryRetriever:
         self, questions: Sequence[str], k: int = 10, options: SearchOptions = DEFAULTS
     ) -> list[list[Candidate]]:
         """What ``search`` returns for each question."""
-        return [self.search(question, k, options) for question in questions]
+        check_search(k, options)
+        return [self.search(question, k, options) for question in check_items("questions", questions, str)]
 
     def check_options(self, options: SearchOptions) -> None:
         """Raise UsageError for an option that needs an index."""
         check_options(options)
 
     def check_question(self, question: str, options: SearchOptions = DEFAULTS) -> None:
-        """Does nothing: every question can be searched as a bag of words."""
+        """Raise UsageError if the question is no text; every text can be searched as a bag of words."""
+        check_text(question)
+        check_options(options)
 
     def explain(self, question: str, candidate: Candidate, options: SearchOptions = DEFAULTS) -> str:
-        """Not available in memory: raises UsageError."""
+        """Not available in memory: always raises UsageError."""
         raise UsageError("Scores of an in-memory search cannot be explained. Build an index and search it.")
 
     def missing_field_counts(self, question: str | None, options: SearchOptions = DEFAULTS) -> list[MissingField]:
         """Always empty: in-memory search has no filters."""
+        if question is not None:
+            check_text(question)
+        check_options(options)
         return []
 
     def unknown_filter_values(self, options: SearchOptions = DEFAULTS) -> list[tuple[str, str]]:
         """Always empty: in-memory search has no filters."""
+        check_options(options)
         return []
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
         """The articles of candidates that this retriever returned."""
+        check_candidates(candidates, len(self))
         return [self._articles[candidate.key] for candidate in candidates]
 
     def get(self, id: str) -> Article | None:
         """The article with that id, or None."""
+        check_type("id", id, str)
         return self._by_id.get(id)
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
         """What ``get`` returns for each id."""
-        return [self._by_id.get(id) for id in ids]
+        return [self._by_id.get(id) for id in check_items("ids", ids, str)]
 
     def snapshot(self) -> Snapshot:
         """Name and size of the corpus."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from bioqa.arguments import check_fields
 from bioqa.errors import UsageError
 from bioqa.index.filters import Filters
 
@@ -20,7 +21,7 @@ class SearchOptions:
     expands the question with terms of the top articles (Anserini's RM3).
 
     Raises:
-        UsageError: an option is out of range, or RM3 is combined with Lucene's syntax.
+        UsageError: an option is out of range or of the wrong type, or RM3 is combined with Lucene's syntax.
     """
 
     k1: float = K1
@@ -31,6 +32,7 @@ class SearchOptions:
     rm3: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.k1 < float("inf"):
             raise UsageError(f"BM25's k1 must be finite and at least 0, not {self.k1}.")
         if not 0 <= self.b <= 1:

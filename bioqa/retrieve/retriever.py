@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
+from bioqa.arguments import check_count, check_items, check_type
+from bioqa.errors import QuestionError, UsageError
 from bioqa.retrieve.options import SearchOptions
 from bioqa.types import Article, Candidate
 
@@ -27,8 +29,12 @@ class MissingField(NamedTuple):
     articles: int
 
 
+@runtime_checkable
 class Retriever(Protocol):
-    """A first stage: finds candidates for questions, and returns their articles. Safe to use from several threads."""
+    """A first stage: finds candidates for questions, and returns their articles. Safe to use from several threads.
+
+    Every method raises UsageError for an argument of the wrong type.
+    """
 
     def search(self, question: str, k: int = 10, options: SearchOptions = ...) -> Sequence[Candidate]:
         """The ``k`` best articles, best first."""
@@ -78,3 +84,24 @@ class Retriever(Protocol):
     def snapshot(self) -> Snapshot:
         """A description of the collection."""
         ...
+
+
+def check_text(question: str) -> None:
+    """Raise UsageError if the question is no text, and QuestionError if it cannot be encoded as UTF-8."""
+    check_type("question", question, str)
+    if any("\ud800" <= character <= "\udfff" for character in question):
+        raise QuestionError("The question has half a character (a lone surrogate). Remove it.")
+
+
+def check_search(k: int, options: SearchOptions) -> None:
+    """Raise UsageError if an argument of a search is of the wrong type, or ``k`` is less than 1."""
+    check_count("k", k)
+    check_type("options", options, SearchOptions)
+
+
+def check_candidates(candidates: Sequence[Candidate], articles: int | None = None) -> None:
+    """Raise UsageError unless they are candidates whose keys are numbers of articles, of which there are ``articles``."""
+    for candidate in check_items("candidates", candidates, Candidate):
+        check_type("candidate.key", candidate.key, int)
+        if candidate.key < 0 or (articles is not None and candidate.key >= articles):
+            raise UsageError(f"{candidate} is not a candidate that this retriever returned: it has no such key.")

@@ -7,6 +7,8 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from bioqa.io.terminal import printable
+
 FIRST_REPORT = 10.0
 REPORT_INTERVAL = 30.0
 """Seconds until the first line of progress, and between lines, where standard error is not a terminal."""
@@ -21,7 +23,7 @@ class TrainingProgress(TrainerCallback):
 
     def __init__(self, stage: str, metric: str, pairs_per_example: float) -> None:
         """``stage`` labels the bar and the lines, ``metric`` is the key of the logged measure to show."""
-        self._stage = stage
+        self._stage = printable(stage)
         self._metric = metric
         self._pairs_per_example = pairs_per_example
         self._bar: Any = None

@@ -57,6 +57,7 @@ def test_a_submission_is_valid_and_keeps_id_body_and_type(bioqa, demo_index: Pat
     assert score_phase_a(read_phase_a(GOLD), read_phase_a(out)).documents.map > 0.5
 
 
+@pytest.mark.slow
 def test_snippets_of_a_reranked_submission_are_the_most_probable_sentences(
     bioqa, demo_index: Path, few_questions: Path, tmp_path: Path
 ):
@@ -135,7 +136,7 @@ def test_articles_without_a_pmid_cannot_be_submitted(id: str):
             '{"questions": [{"id": "a", "body": "Why?", "type": "x"}]}',
             (),
             4,
-            "question 1: the type 'x' is not one of factoid",
+            "Question a has the type 'x'. A submission needs one of factoid",
         ),
         ('{"questions": [{"id": "a", "type": "list"}]}', (), 4, "question 1 (a): no question text"),
         (
@@ -204,7 +205,7 @@ def judged(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_eval_prints_the_measures_and_what_was_ignored(bioqa, judged):
-    done = bioqa("bioasq", "eval", *judged)
+    done = bioqa("bioasq", "eval", *judged, "--edition", 8)
     assert done.code == 0
     assert [line.split() for line in done.out.splitlines()][1:] == [
         ["precision", "recall", "F1", "MAP", "GMAP"],
@@ -230,9 +231,10 @@ def test_eval_prints_each_question_when_asked(bioqa, judged):
 def test_eval_gives_json(bioqa, judged):
     record = json.loads(bioqa("bioasq", "eval", *judged, "--json", "--per-question").out)
     found = score_phase_a(*(read_phase_a(path) for path in judged))
-    assert (record["edition"], record["questions"]) == (8, 2)
+    assert (record["edition"], record["questions"]) == (14, 2)
     assert record["documents"] == asdict(found.documents)
-    assert record["snippets"] == asdict(found.snippets)
+    assert record["snippets"] == {"precision": None, "recall": None, "f1": None, "map": None, "gmap": 0}
+    assert record["without_snippets"] == ["a", "b"]
     assert (record["unanswered"], record["unknown"]) == (["c"], ["z"])
     assert record["per_question"][0]["documents"]["average_precision"] == 1
     assert record["per_question"][0]["snippets"]["average_precision"] is None
@@ -240,6 +242,39 @@ def test_eval_gives_json(bioqa, judged):
 
 
 def test_eval_refuses_an_unknown_edition(bioqa, judged):
-    done = bioqa("bioasq", "eval", *judged, "--edition", 9)
+    done = bioqa("bioasq", "eval", *judged, "--edition", 15)
     assert (done.code, done.out) == (2, "")
-    assert "The edition must be 5 (BioASQ 3 to 7) or 8 (since BioASQ 8), not 9." in done.err
+    assert "The edition of BioASQ must be 1 to 14, not 15." in done.err
+
+
+def test_eval_takes_the_numbers_of_the_editions(bioqa, judged):
+    maps = {
+        edition: json.loads(bioqa("bioasq", "eval", *judged, "--json", "--edition", edition).out)["documents"]["map"]
+        for edition in range(1, 15)
+    }
+    assert maps == {edition: 0.05 if 3 <= edition <= 7 else 0.5 for edition in range(1, 15)}
+    assert "excluded from the means of snippets: 2 (a, b)" in bioqa("bioasq", "eval", *judged).err
+
+
+@pytest.mark.parametrize("place", [{}, dict.fromkeys(["beginSection", "endSection", "offsetInBeginSection"])])
+def test_eval_reads_snippets_without_a_place_and_says_so_once(bioqa, tmp_path: Path, place):
+    url = "http://www.ncbi.nlm.nih.gov/pubmed/1"
+    snippets = [{"document": url, "text": text, **place} for text in ("abc", "def")]
+    path, system = tmp_path / "gold.json", tmp_path / "system.json"
+    path.write_text(json.dumps({"questions": [{"id": "a", "documents": [url], "snippets": snippets}]}))
+    system.write_text(json.dumps({"questions": [{"id": "a", "documents": [url], "snippets": []}]}))
+    done = bioqa("bioasq", "eval", path, system, "--json")
+    assert done.code == 0
+    record = json.loads(done.out)
+    assert (record["documents"]["map"], record["snippets"]["f1"]) == (1, 0)
+    assert done.err == f"Snippets of {path} without section or offsets, which score 0: 2 of 2.\n"
+
+
+def test_questions_are_read_without_the_places_of_their_snippets(tmp_path: Path):
+    url = "http://www.ncbi.nlm.nih.gov/pubmed/1"
+    nowhere = [{"text": "abc", "document": url}, {"document": url, "offsetInBeginSection": None, "beginSection": ""}]
+    path = tmp_path / "questions.json"
+    path.write_text(json.dumps({"questions": [{"id": "a", "body": "Why?", "type": "other", "snippets": nowhere}]}))
+    assert read_questions(path) == [
+        Question("a", "Why?", "other", (), (Snippet("1", "", 0, 0, "abc"), Snippet("1", "", 0, 0, "")))
+    ]

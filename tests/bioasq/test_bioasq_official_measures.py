@@ -35,27 +35,32 @@ def flat(scores) -> tuple[float, float, float, float]:
 def assert_official(found: PhaseAScores, official: dict[str, float]) -> None:
     for part in ("documents", "snippets"):
         for name, attribute in NAMES.items():
-            assert getattr(getattr(found, part), attribute) == pytest.approx(official[f"{name} {part}"], abs=1e-9), name
+            expected = pytest.approx(official[f"{name} {part}"], abs=1e-9, nan_ok=True)
+            assert getattr(getattr(found, part), attribute) == expected, name
 
 
 @pytest.mark.shared_data
-@pytest.mark.parametrize("edition", [5, 8])
+@pytest.mark.parametrize(("edition", "rules"), [(3, "e5"), (7, "e5"), (8, "e8"), (11, "e8"), (14, "e8")])
 @pytest.mark.parametrize("name", RUNS)
-def test_the_measures_of_every_run_are_the_official_evaluators(shared_data: Path, name: str, edition: int):
+def test_the_measures_of_every_run_are_the_official_evaluators(shared_data: Path, name: str, edition: int, rules: str):
+    # All these questions have gold documents and snippets, so that the rules since edition 9 change nothing.
     folder = shared_data / "bioasq" / "official-measures"
     judged = {one["gold"]: one for one in json.loads((folder / "official_scores.json").read_text())}
     assert set(judged) == {f"{run}_golden.json" for run in RUNS}
     expected = judged[f"{name}_golden.json"]
     gold, system = (read_phase_a(folder / f"{expected[key]}.gz") for key in ("gold", "run"))
-    assert_official(score_phase_a(gold, system, edition), expected[f"e{edition}"])
+    assert_official(score_phase_a(gold, system, edition), expected[rules])
 
 
 @pytest.mark.shared_data
-@pytest.mark.parametrize("edition", [5, 8])
-def test_the_evaluators_own_example_gives_its_own_output(shared_data: Path, edition: int):
+@pytest.mark.parametrize(
+    ("edition", "rules"),
+    [(1, "e2"), (2, "e2"), (3, "e3"), (4, "e3"), (5, "e5"), (7, "e5"), (8, "e8"), (9, "e9"), (14, "e9")],
+)
+def test_the_evaluators_own_example_gives_its_own_output(shared_data: Path, edition: int, rules: str):
     folder = shared_data / "bioasq" / "official-measures"
     blocks = (folder / "task2b_testset1_official_output.txt").read_text().replace("\ne", "\n\ne").split("\n\n")
-    block = next(block for block in blocks if block.startswith(f"e{edition}\n"))
+    block = next(block for block in blocks if block.startswith(f"{rules}\n"))
     official = {name: float(value) for name, value in (line.split(": ") for line in block.strip().splitlines()[1:])}
     stem = "BioASQ-task2bPhaseA-testset1.docs.concepts"
     gold = read_phase_a(folder / f"{stem}.documents.gold.json")
@@ -159,10 +164,23 @@ def test_without_gold_snippets_average_precision_is_0_in_edition_5_and_nan_in_8(
     assert score_phase_a([gold], [system], 5).snippets.gmap == pytest.approx(1e-5)
     assert math.isnan(one(gold, system, 8).snippets.average_precision)
     beside = answer("1", snippets=(span("1", 0, 9),), id="r")
-    found = score_phase_a([gold, beside], [system, PhaseAAnswer("r", system.documents, system.snippets)])
+    answers = [system, PhaseAAnswer("r", system.documents, system.snippets)]
+    found = score_phase_a([gold, beside], answers, 8)
     # Not a number counts as 0 in MAP and as 1 in GMAP.
     assert found.snippets.map == pytest.approx(1 / 2)
     assert found.snippets.gmap == pytest.approx(math.sqrt(1 + 1e-5))
+    since_9 = score_phase_a([gold, beside], answers, 9)
+    assert (since_9.snippets.map, since_9.without_snippets, since_9.without_documents) == (1, ("q",), ())
+
+
+def test_questions_without_gold_documents_are_left_out_of_their_means_since_edition_9():
+    gold = [answer("1", id="a"), answer(snippets=(span("1", 0, 9),), id="b")]
+    system = [answer("1", id="a"), answer("1", snippets=(span("1", 0, 9),), id="b")]
+    assert score_phase_a(gold, system, 8).documents.map == pytest.approx(1 / 2)
+    found = score_phase_a(gold, system, 9)
+    assert (found.documents.map, found.snippets.f1) == (1, 1)
+    assert (found.without_documents, found.without_snippets) == (("b",), ("a",))
+    assert [question.id for question in found.questions] == ["a", "b"]
 
 
 def test_an_empty_answer_counts_as_0_and_a_missing_one_is_ignored():
@@ -179,9 +197,41 @@ def test_files_without_a_question_in_common_are_refused():
         score_phase_a([answer(id="a")], [answer(id="b")])
 
 
-def test_other_editions_than_5_and_8_are_refused():
-    with pytest.raises(UsageError, match="not 6"):
-        score_phase_a([answer()], [answer()], 6)
+@pytest.mark.parametrize("edition", [0, 15])
+def test_editions_that_do_not_exist_are_refused(edition: int):
+    with pytest.raises(UsageError, match=f"must be 1 to 14, not {edition}"):
+        score_phase_a([answer()], [answer()], edition)
+
+
+PLACE = {"beginSection": "abstract", "endSection": "abstract", "offsetInBeginSection": 0, "offsetInEndSection": 10}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {},
+        dict.fromkeys(PLACE),
+        {**PLACE, "offsetInBeginSection": None},
+        {**PLACE, "offsetInEndSection": None},
+        {**PLACE, "beginSection": ""},
+        {**PLACE, "endSection": None},
+    ],
+)
+def test_a_snippet_without_a_place_counts_as_one_character_that_nothing_shares(
+    tmp_path: Path, place: dict[str, object]
+):
+    unknown = {"document": URL + "1", "text": "0123456789", **place}
+    placed = unknown | PLACE
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps({"questions": [{"id": "q", "documents": [URL + "1"], "snippets": [placed, unknown]}]}))
+    (found,) = read_phase_a(path)
+    assert [snippet.is_known for snippet in found.snippets] == [True, False]
+    whole = answer("1", snippets=(span("1", 0, 10),))
+    assert flat(one(whole, found).snippets)[:2] == pytest.approx((11 / 12, 1))
+    assert flat(one(found, whole).snippets)[:2] == pytest.approx((1, 11 / 12))
+    alone = PhaseAAnswer("q", found.documents, found.snippets[1:])
+    assert flat(one(alone, alone).snippets) == (0, 0, 0, 0)
+    assert flat(one(alone, alone).documents) == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -189,8 +239,8 @@ def test_other_editions_than_5_and_8_are_refused():
     [
         ({"body": "?"}, "question 1: no id"),
         ({"id": "a", "documents": "x"}, "question 1: documents must be a list"),
-        ({"id": "a", "snippets": [{"document": "x"}]}, r"question 1 \(a\), snippet 1: beginSection must be text"),
-        ({"id": "a\u0007"}, r"question 1: the id 'a\\x07' has characters"),
+        ({"id": "a", "snippets": [{"beginSection": 1}]}, r"question 1 \(a\), snippet 1: beginSection must be text"),
+        ({"id": "a\u0007"}, r"question 1: the id 'a\\x07' has unprintable characters"),
     ],
 )
 def test_a_malformed_file_is_refused_with_the_place(tmp_path: Path, question: dict[str, object], message: str):

@@ -59,6 +59,7 @@ def test_json_has_scores_and_snippets_whose_offsets_match_the_article(bioqa, dem
                 assert snippet["document"] == f"http://www.ncbi.nlm.nih.gov/pubmed/{article.id}"
 
 
+@pytest.mark.slow
 def test_the_default_reranker_puts_an_answering_article_first_for_most_demo_questions(demo_index):
     questions = read_questions(DEMO / "questions.json")[::4]
     options = PipelineOptions(top=1, rerank_depth=10)

@@ -3,12 +3,14 @@
 import csv
 import io
 import json
+import math
 import os
 import subprocess
 import sys
 
 import pytest
 
+from bioqa.evaluate.tables import Column, Table, as_csv
 from tests.support import REPOSITORY
 
 QRELS = "q1 0 a 1\nq1 0 b 0\nq2 0 c 2\nq2 0 d 1\nq3 0 e 1\n"
@@ -100,9 +102,63 @@ def test_every_query_has_a_line_in_csv(bioqa, files):
     assert len(rows) == 1 + 2 * 3 + 2
 
 
+def test_every_measure_of_a_suite_is_known(bioqa, files):
+    names = ("ndcg@10", "bioasq-map@10", "BioASQ-MAP@10", "mrr@10", "recall@100")
+    done = bioqa("eval", files / "qrels.txt", files / "run.txt", *names, "--compare", files / "better.txt", "--json")
+    assert done.code == 0, done.err
+    run, better = json.loads(done.out)["runs"]
+    # q1: 1/2; q2: 1 of 2 found, first; q3: nothing found.
+    assert run["means"]["bioasq-map@10"] == run["means"]["BioASQ-MAP@10"] == pytest.approx((1 / 2 + 1 / 2) / 3)
+    assert better["means"]["bioasq-map@10"] == 1
+
+
+def test_gm_map_is_a_geometric_mean_and_compared_as_one(bioqa, files):
+    arguments = ("eval", files / "qrels.txt", files / "run.txt", "gm_map", "--per-query", "--json")
+    found = json.loads(bioqa(*arguments, "--compare", files / "better.txt").out)
+    (first, second) = (run["means"]["gm_map"] for run in found["runs"])
+    assert (first, second) == pytest.approx(((0.5 * 0.5 * 1e-5) ** (1 / 3), 1))
+    assert found["runs"][0]["per_query"]["gm_map"]["q1"] == pytest.approx(math.log(0.5))
+    assert found["differences"][0]["difference"] == pytest.approx(second - first)
+
+
+@pytest.mark.parametrize("id", ["=1+1", "+1+cmd", "-2-3", "@SUM(A1)", "-inf"])
+def test_csv_has_no_cell_that_a_spreadsheet_runs(bioqa, tmp_path, id):
+    (tmp_path / "qrels").write_text(f"{id} 0 a 1\n-5 0 a 1\n")
+    (tmp_path / "=run").write_text(f"{id} Q0 a 1 1.0 t\n-5 Q0 a 1 1.0 t\n")
+    (tmp_path / "other").write_text(f"{id} Q0 a 1 1.0 t\n")
+    arguments = (
+        "eval",
+        tmp_path / "qrels",
+        tmp_path / "=run",
+        "RR",
+        "--compare",
+        tmp_path / "other",
+        "--format",
+        "csv",
+    )
+    rows = list(csv.reader(io.StringIO(bioqa(*arguments, "--per-query").out)))
+    assert [row[:2] for row in rows[1:5]] == [
+        [f"'{id}", "'=run"],
+        [f"'{id}", "other"],
+        ["-5", "'=run"],
+        ["-5", "other"],
+    ]
+    means = list(csv.reader(io.StringIO(bioqa(*arguments).out)))
+    assert means[0][-1] == "'+ / = / −"
+    assert means[2][3] == "-0.5"
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_text_that_starts_like_a_formula_is_neutral_in_csv_and_numbers_stay(start):
+    table = Table([Column(f"{start}a"), Column("b", ".2f")], [[f"{start}1+1", -0.5], ["a=1", -3], ["+4.2e-7", None]])
+    rows = list(csv.reader(io.StringIO(as_csv(table), newline="")))
+    assert rows == [[f"'{start}a", "b"], [f"'{start}1+1", "-0.5"], ["a=1", "-3"], ["+4.2e-7", ""]]
+
+
 def test_gold_of_a_bioasq_file(bioqa, tmp_path):
     url = "http://www.ncbi.nlm.nih.gov/pubmed/11"
-    (tmp_path / "gold.json").write_text(json.dumps({"questions": [{"id": "q", "body": "One?", "documents": [url]}]}))
+    question = {"id": "q", "documents": [url], "snippets": [{"document": url}], "type": "unknown"}
+    (tmp_path / "gold.json").write_text(json.dumps({"questions": [question]}))
     (tmp_path / "run").write_text("q Q0 11 1 1.0 t\n")
     assert (
         bioqa("eval", tmp_path / "gold.json", tmp_path / "run", "RR", "--format", "csv").out == "Measure,Mean\nRR,1.0\n"
@@ -114,6 +170,7 @@ def test_gold_of_a_bioasq_file(bioqa, tmp_path):
     [
         (("qrels.txt", "run.txt", "nDGC@10"), 2, "Did you mean nDCG@10?"),
         (("qrels.txt", "run.txt", "RR", "RR"), 2, "Duplicate measure"),
+        (("qrels.txt", "run.txt", "bioasq-map@5"), 2, "BioASQ's measure is bioasq-map@10."),
         (("qrels.txt", "run.txt", "--compare", "run.txt"), 2, "Duplicate run"),
         (("qrels.txt", "none.txt"), 4, "none.txt does not exist"),
         (("qrels.txt", "stranger.txt"), 4, "stranger.txt: No query of the run is in the qrels"),

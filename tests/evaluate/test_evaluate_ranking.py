@@ -1,16 +1,18 @@
 """Ranking measures are trec_eval's, whatever name they are asked for by."""
 
+import math
 import random
 import subprocess
 import sys
 
 import pytest
 import pytrec_eval
+import ranx
 from numba import njit
 
 from bioqa.errors import QuestionError, UsageError
 from bioqa.evaluate import ranking
-from bioqa.evaluate.ranking import evaluate_run, means, notify_compilation, parse_measure
+from bioqa.evaluate.ranking import evaluate_run, mean, means, notify_compilation, parse_measure
 from tests.support import REPOSITORY
 
 # Our name → trec_eval's.
@@ -33,11 +35,14 @@ SAME = {
     "recall": "set_recall",
     "f1": "set_F",
     "hits": "num_rel_ret",
+    "gm_map": "gm_map",
 }
 ASKED = {
     "ndcg", "ndcg_cut.10,1000", "map", "map_cut.10", "recip_rank", "P.5,1000", "recall.5,100", "success.1,5", "Rprec",
-    "bpref", "set_P", "set_recall", "set_F", "num_rel_ret",
+    "bpref", "set_P", "set_recall", "set_F", "num_rel_ret", "gm_map",
 }  # fmt: skip
+NOTHING = {"gm_map": math.log(1e-5)}
+"""The value of a query without results, where it is not 0."""
 
 
 def random_case(seed: int):
@@ -62,8 +67,39 @@ def test_values_are_those_of_trec_eval(seed):
     theirs = pytrec_eval.RelevanceEvaluator(qrels, ASKED).evaluate(run)
     ours = evaluate_run(qrels, run, list(SAME))
     for name, trec_name in SAME.items():
-        expected = {query: theirs.get(query, {}).get(trec_name, 0.0) for query in qrels}
+        expected = {query: theirs.get(query, {}).get(trec_name, NOTHING.get(name, 0.0)) for query in qrels}
         assert ours[name] == pytest.approx(expected, abs=1e-6), name
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_gm_map_is_the_geometric_mean_of_trec_eval(seed):
+    qrels, run = random_case(seed)
+    theirs = pytrec_eval.RelevanceEvaluator(qrels, {"gm_map"}).evaluate(run)
+    logarithms = [theirs.get(query, {}).get("gm_map", math.log(1e-5)) for query in qrels]
+    expected = pytrec_eval.compute_aggregated_measure("gm_map", logarithms)
+    assert means(evaluate_run(qrels, run, ["gm_map"])) == pytest.approx({"gm_map": expected})
+    assert mean("GM_MAP(rel=2)", logarithms) == pytest.approx(expected)
+
+
+@pytest.mark.filterwarnings("ignore:unsafe cast")  # by ranx.Run
+@pytest.mark.parametrize("name", ["rbp.95", "rbp.5", "rbp.80-l2"])
+def test_rbp_is_that_of_ranx(name):
+    rng = random.Random(name)
+    documents = [f"d{number}" for number in range(40)]
+    relevance = 2 if "-l2" in name else 1
+    grades = {f"q{n}": {document: rng.choice([0, relevance]) for document in documents[:25]} for n in range(12)}
+    run = {query: dict(zip(rng.sample(documents, 30), rng.sample(range(100), 30), strict=True)) for query in grades}
+    binary = {query: {name: int(grade > 0) for name, grade in row.items()} for query, row in grades.items()}
+    ours = evaluate_run(grades, run, [name])[name]
+    theirs = ranx.evaluate(ranx.Qrels(binary), ranx.Run(run), name.partition("-")[0], return_mean=False)
+    assert [ours[query] for query in sorted(ours)] == pytest.approx(list(theirs))
+    assert evaluate_run(grades, run, [str(parse_measure(name))]).popitem()[1] == ours
+
+
+def test_rbp_takes_a_result_as_relevant_or_not_and_can_have_a_cutoff():
+    qrels, run = {"q": {"a": 3, "c": 1, "e": 1}}, {"q": {name: -ord(name) for name in "abcde"}}
+    values = evaluate_run(qrels, run, ["rbp.5", "RBP(p=0.5)@3", "RBP(p=.5,rel=2)", "RBP(rel=2, p=0.5)@1"])
+    assert [value["q"] for value in values.values()] == pytest.approx([0.5 + 0.125 + 0.03125, 0.625, 0.5, 0.5])
 
 
 @pytest.mark.parametrize("level", [2, 3])
@@ -102,7 +138,7 @@ def test_queries_without_results_or_relevant_documents_count_zero():
 def test_a_query_whose_documents_were_not_judged_counts_zero():
     qrels = {"q": {"a": -1}, "r": {"a": 1}}
     values = evaluate_run(qrels, {"q": {"a": 1.0}, "r": {"a": 1.0}}, list(SAME))
-    assert all(of["q"] == 0.0 for of in values.values())
+    assert all(of["q"] == NOTHING.get(name, 0.0) for name, of in values.items())
 
 
 @pytest.mark.parametrize(
@@ -119,6 +155,9 @@ def test_a_query_whose_documents_were_not_judged_counts_zero():
         (("Rprec", "r-precision"), "Rprec"),
         (("bpref", "Bpref"), "Bpref"),
         (("AP(rel=2)@100", "map@100-l2"), "AP(rel=2)@100"),
+        (("gm_map", "GM_MAP"), "gm_map"),
+        (("rbp.95", "rbp@95", "RBP(p=0.95)", "rbp(p=.95)", "RBP.950"), "RBP(p=0.95)"),
+        (("RBP(p=0.8,rel=2)@10", "rbp(rel=2, p=.8)@10", "RBP(p=0.8)@10-l2"), "RBP(p=0.8,rel=2)@10"),
     ],
 )
 def test_a_measure_has_many_names(names, shown):
@@ -137,6 +176,12 @@ def test_a_measure_has_many_names(names, shown):
         ("ndcg_cut", "needs a cut-off, such as ndcg_cut_10"),
         ("nDCG(rel=2)@10", "uses every grade"),
         ("AP(rel=0)", "the minimum relevance must be 1 or more"),
+        ("gm_map@10", "gm_map has no cut-off"),
+        ("rbp", "RBP needs a persistence, such as rbp.95 or RBP(p=0.95)"),
+        ("rbp.0", "RBP needs a persistence"),
+        ("RBP(p=0.8)@0", "a cut-off must be 1 or more"),
+        ("AP(p=0.5)", "AP has no persistence"),
+        ("RBP(p=1.5)", "Unknown measure"),
     ],
 )
 def test_an_invalid_measure_is_named(name, problem):

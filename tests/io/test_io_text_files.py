@@ -8,7 +8,7 @@ import pytest
 from bioqa.corpus.questions import read_questions
 from bioqa.errors import QuestionError, SourceError
 from bioqa.io import text_files
-from bioqa.io.text_files import read_bytes, read_chunks, read_lines
+from bioqa.io.text_files import read_bytes, read_chunks, read_line_span, read_lines
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
@@ -25,6 +25,15 @@ def test_a_line_has_a_limit(tmp_path: Path, name: str, monkeypatch: pytest.Monke
     write(b"one\n" + b"x" + longest)
     with pytest.raises(SourceError, match=r"a\.txt(\.gz)?, line 2: longer than 1 MiB, the limit"):
         list(read_lines(path))
+
+
+def test_a_line_of_a_part_of_a_file_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "MAX_LINE_BYTES", 1 << 20)
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"one\n" + b"x" * (1 << 22))
+    for begin in (0, 4, 9):
+        with pytest.raises(SourceError, match=r"a\.txt, line at byte [49]: longer than 1 MiB, the limit"):
+            list(read_line_span(path, begin, 1 << 22))
 
 
 def zeros(path: Path, size: int) -> Path:

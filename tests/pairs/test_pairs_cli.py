@@ -184,7 +184,7 @@ def test_errors_are_reported_in_a_sentence(bioqa, tmp_path, questions, monkeypat
     [
         ({"offsetInBeginSection": "0"}, "question 1 (q1), snippet 1: offsetInBeginSection is '0', not a whole number."),
         ({"offsetInEndSection": 0.5}, "offsetInEndSection is 0.5, not a whole number."),
-        ({"document": None}, "snippet 1: document is missing."),
+        ({"document": 1}, "snippet 1: document is 1, not text."),
         ({"text": 5}, "snippet 1: text is 5, not text."),
         ({"offsetInBeginSection": -5}, "snippet 1: the offsets -5 to 41 are not a range of text. Correct them."),
         ({"offsetInBeginSection": 60}, "snippet 1: the offsets 60 to 41 are not a range of text. Correct them."),
@@ -197,6 +197,16 @@ def test_a_malformed_snippet_is_named(bioqa, tmp_path, change, message):
     assert done.code == 4
     assert message in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["q.json"]
+
+
+def test_pairs_are_built_from_snippets_without_a_place(bioqa, tmp_path):
+    asked = made.question("q1", "What?", made.snippet("1", "Aspirin inhibits platelet cyclooxygenase."))
+    given = asked["snippets"][0]
+    asked["snippets"] = [{"text": given["text"], "document": given["document"], "beginSection": None}]
+    done = bioqa("pairs", "build", made.bioasq(tmp_path / "q.json", asked), "--out", tmp_path / "x")
+    assert done.code == 0, done.err
+    (pair,) = read_pairs(tmp_path / "x").to_pylist()
+    assert (pair["passage"], pair["document_id"]) == ("Aspirin inhibits platelet cyclooxygenase.", "1")
 
 
 def test_an_interrupted_build_leaves_nothing(bioqa, tmp_path, questions, monkeypatch):

@@ -1,7 +1,12 @@
 """Scores equal those of sentence-transformers' CrossEncoder, whatever the model, its settings and the batching."""
 
+import ast
 import json
+import os
+import pickle
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -12,7 +17,9 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 
 from bioqa.errors import ModelError, UsageError
+from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 from bioqa.rerank.reranker import Reranker as AnyReranker
+from tests.support import REPOSITORY
 from tests.tiny_models import ARCHITECTURES, build, edit_json, save_as_cross_encoder
 
 Reranker = partial(AnyReranker, engine="exact")
@@ -265,6 +272,48 @@ def test_a_tokenizer_that_does_not_match_the_weights_is_an_error_not_a_crash(tmp
     shutil.copy(other / "tokenizer.json", folder)
     with pytest.raises(ModelError, match="tokenizer may not match its weights"):
         Reranker(folder).score(question, ["aspirin"])
+
+
+_RESCORE = """
+import pickle, sys
+reranker, passages = pickle.load(sys.stdin.buffer)
+print([reranker.name, reranker.engine, reranker.max_length, reranker.batch_size, reranker.threshold])
+print(reranker.score("a gene", passages).tolist())
+"""
+
+
+def test_a_pickled_reranker_is_loaded_again_in_another_process_and_folder(
+    tiny_reranker, passages, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tiny_reranker.parent)
+    reranker = AnyReranker(tiny_reranker.name, device="cpu", batch_size=4, max_length=32, engine="exact")
+    reranker.batch_size, reranker.threshold = 2, 0.25
+    done = subprocess.run(
+        [sys.executable, "-c", _RESCORE],
+        input=pickle.dumps((reranker, passages)),
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    facts, scores = map(ast.literal_eval, done.stdout.decode().splitlines())
+    assert facts == [tiny_reranker.name, "exact", 32, 2, 0.25]
+    assert scores == pytest.approx(reranker.score("a gene", passages).tolist(), abs=1e-6)
+
+
+def test_the_pickled_default_reranker_is_that_of_the_other_side():
+    pickled = pickle.dumps(AnyReranker(device="cpu"))
+    assert str(DEFAULT_FOLDER).encode() not in pickled
+    assert pickle.loads(pickled).name == "default"
+
+
+def test_a_pickled_reranker_whose_folder_is_gone_says_so(copy):
+    folder = copy()
+    pickled = pickle.dumps(Reranker(folder, device="cpu"))
+    shutil.rmtree(folder)
+    with pytest.raises(ModelError, match="There is no folder"):
+        pickle.loads(pickled)
 
 
 def test_invalid_arguments(tiny_reranker):

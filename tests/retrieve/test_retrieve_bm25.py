@@ -38,15 +38,17 @@ def test_the_top_k_are_lucenes_own_for_every_k(demo_index, k):
         "a treatment of the disease",
     ]
     with Index(demo_index, threads=1) as index:
-        searcher = index.searcher(0.9, 0.4)
+        searcher = index.searcher(index.commit, 0.9, 0.4)
         build = QueryBuilder().build
         every = java("org.apache.lucene.search.MatchAllDocsQuery")()
         for query in (*(build(question) for question in questions), every):
             found = unpack_hits(java("bioqa.Searcher").search(searcher, query, k))
-            expected = searcher.search(cast("org.apache.lucene.search.Query", query), k).scoreDocs
-            assert list(found.keys) == [hit.doc for hit in expected]
-            assert list(found.scores) == [hit.score for hit in expected]
-            assert found.ids == [article.id for article in BM25Retriever(index).articles(found)]
+            hits = searcher.search(cast("org.apache.lucene.search.Query", query), len(index)).scoreDocs
+            ids = [article.id for article in index.articles([hit.doc for hit in hits])]
+            expected = sorted(zip(hits, ids, strict=True), key=lambda row: (-row[0].score, row[1]))[:k]
+            assert list(found.keys) == [hit.doc for hit, _ in expected]
+            assert list(found.scores) == [hit.score for hit, _ in expected]
+            assert found.ids == [id for _, id in expected]
 
 
 def test_candidates_are_a_sequence_of_their_rows(demo_index):

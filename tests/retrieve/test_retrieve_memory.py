@@ -1,8 +1,10 @@
 """BM25 in memory: ranks as Lucene does, and supports bags of words only."""
 
+import pickle
+
 import pytest
 
-from bioqa import BM25Retriever, Index, MemoryRetriever, SearchOptions, read_questions
+from bioqa import Article, BM25Retriever, Index, MemoryRetriever, SearchOptions, read_questions
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
 from bioqa.errors import SourceError, UsageError
@@ -40,6 +42,23 @@ def test_memory_returns_articles_and_needs_one(corpus):
     assert (memory.snapshot().name, memory.snapshot().documents) == ("four articles", 4)
     with pytest.raises(SourceError, match="no articles"):
         MemoryRetriever([])
+
+
+def test_equal_scores_are_in_the_order_of_the_ids_bytes():
+    ids = ["9", "10", "𝒳", "\uff61", "é", "a"]  # UTF-16 would order 𝒳 before the half-width mark
+    memory = MemoryRetriever([Article(id, "Cystic fibrosis", "") for id in ids])
+    ordered = ["10", "9", "a", "é", "\uff61", "𝒳"]
+    assert [hit.id for hit in memory.search("fibrosis")] == ordered
+    assert [hit.id for hit in memory.search("fibrosis", 2)] == ordered[:2]
+    assert [article.id for article in memory.articles(memory.search("fibrosis"))] == ordered
+
+
+def test_a_memory_retriever_can_be_pickled(corpus):
+    memory = MemoryRetriever(read_source(expand_sources([corpus])[0]), "four articles")
+    hits = memory.search("cystic fibrosis gene")
+    copy = pickle.loads(pickle.dumps(memory))
+    assert copy.search("cystic fibrosis gene") == hits
+    assert copy.snapshot() == memory.snapshot()
 
 
 def test_k1_and_b_change_the_scores_in_memory(corpus):

@@ -125,6 +125,8 @@ def test_filters_change_no_score(path):
         ({"since": "2019-3"}, "is not a date"),
         ({"since": "2020", "until": "2019-12"}, "The start date 2020 is after the end date 2019-12"),
         ({"mesh": (" ",)}, "mesh filter is empty"),
+        ({"mesh": ("\ud800",)}, "mesh filter has half a character"),
+        ({"mesh": "Asthma"}, r"mesh must be a list of values, each text, not 'Asthma' \(str\)"),
     ],
 )
 def test_invalid_filters_are_refused(filters, message):
@@ -186,11 +188,37 @@ def test_the_title_weight_adds_a_multiple_of_the_titles_score(path):
         ("asthma AND lacks:mesh", "45"),
         ("id:3", "3"),
         ("the", ""),
+        ("asthma AND (NOT treatment)", "35"),
+        ("asthma AND ((NOT treatment) AND (NOT cough))", "5"),
+        ("steroids OR (NOT asthma)", "1"),
+        ("(NOT treatment) AND (-cough)", "5"),
+        ("NOT treatment", "35"),
+        ("-treatment -cough", "5"),
+        ("NOT (NOT treatment)", "124"),
+        ("NOT date:[2019 TO 2026]", "5"),
+        ("NOT the", "12345"),
+        ("asthma AND (NOT the)", "12345"),
+        ("*:*", "12345"),
+        ("*:* AND NOT lacks:mesh", "123"),
+        ("date:2020-02-29", ""),
         ("asthma treatment", "12345"),
     ],
 )
 def test_lucenes_syntax_finds_what_it_says(path, query, ids):
     assert found(path, query, syntax="lucene") == set(ids)
+
+
+@pytest.mark.parametrize("title_weight", [0.0, 2.0])
+def test_brackets_around_a_negation_change_no_score(path, title_weight):
+    bare = search(path, "asthma -treatment", syntax="lucene", title_weight=title_weight)
+    assert search(path, "asthma AND (NOT treatment)", syntax="lucene", title_weight=title_weight) == bare
+    assert len(bare) == 2
+
+
+def test_every_article_is_a_query_of_its_own(path):
+    assert {candidate.score for candidate in search(path, "*:*", syntax="lucene")} == {1.0}
+    assert found(path, "*:*", syntax="lucene", title_weight=1.0) == set("12345")
+    assert found(path, "*:*", syntax="lucene", filters=Filters(journal=("Thorax",))) == set("234")
 
 
 def test_words_in_lucenes_syntax_score_as_words(path):
@@ -211,7 +239,19 @@ def test_words_in_lucenes_syntax_score_as_words(path):
         ("date:[2019-1 TO 2020]", 7, "2019-1 is not a date"),
         ("asthma^high", 8, "unexpected character"),
         ("asthma /[/", 8, "end-of-string"),
-        ("NOT asthma", 1, "only negative clauses"),
+        ("asthma mesh:*", 13, "cannot start with"),
+        ("*:asthma", 1, r"unknown field \*"),
+        ("asthma date:2019*", 13, r"2019\* is not a date"),
+        ("date:20?9", 6, "is not a date"),
+        ("date:*", 6, r"\* is not a date"),
+        ("date:2019~1", 6, "2019~ is not a date"),
+        ("date:/2019/", 6, "/2019/ is not a date"),
+        ("date:2019-13", 6, "2019-13 is not a date: there is no month 13"),
+        ("date:20191301", 6, "there is no month 13"),
+        ("date:[2019 TO 2019-02-29]", 15, "2019-02-29 is not a date: that month has 28 days"),
+        ("date:2019-04-00", 6, "that month has 30 days"),
+        (r"date:2019\-13", 1, "there is no month 13"),
+        ("date:[2020 TO 2019-12]", 7, "the start date 2020 is after the end date 2019-12"),
         ("(" * 20_000, 1, "nested too deeply"),
     ],
 )
@@ -282,7 +322,7 @@ def test_threads_over_many_segments_find_the_same(tmp_path):
             writer.commit()
     questions = [question.body for question in read_questions(DEMO / "questions.json")]
     with Index(tmp_path / "index", threads=1) as one, Index(tmp_path / "index", threads=3) as three:
-        assert len(three.searcher(0.9, 0.4).getSlices()) > 2
+        assert len(three.searcher(three.commit, 0.9, 0.4).getSlices()) > 2
         for k in (1, 10, 400):
             for question in questions:
                 assert BM25Retriever(three).search(question, k) == BM25Retriever(one).search(question, k)

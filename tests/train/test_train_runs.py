@@ -55,6 +55,7 @@ def test_training_learns_and_keeps_the_best_checkpoint(trained):
     assert (trained / "curves.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes(recipe, data, tmp_path, monkeypatch):
     made = recipe(training={"batch_size": 8, "epochs": 3, "eval_steps": 5, "best_checkpoint": True})  # 54 steps
     whole = train_recipe(made, tmp_path / "whole").folder
@@ -196,6 +197,7 @@ def test_early_stopping(recipe, tmp_path):
     assert facts["steps"] == facts["best_step"] + 4 < 20
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_and_workers_give_the_same_weights(recipe, tmp_path):
     settings = {"batch_size": 8, "max_grad_norm": 0.0}
     plain = weights(train_recipe(recipe(training=settings), tmp_path / "plain").folder)

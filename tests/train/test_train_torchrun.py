@@ -11,6 +11,7 @@ from bioqa.train.train_recipe import train_recipe
 from tests.support import REPOSITORY
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_batches_and_write_one_model(recipe, tmp_path):
     made = recipe(training={"batch_size": 8, "eval_steps": 5, "save_steps": 5, "best_checkpoint": True})
     (tmp_path / "recipe.toml").write_text(made.to_toml())

@@ -1,5 +1,7 @@
 package bioqa;
 
+import java.time.YearMonth;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -11,11 +13,20 @@ import org.apache.lucene.queryparser.classic.MultiFieldQueryParser;
 import org.apache.lucene.queryparser.classic.ParseException;
 import org.apache.lucene.queryparser.classic.Token;
 import org.apache.lucene.queryparser.classic.TokenMgrError;
+import org.apache.lucene.search.BooleanClause;
+import org.apache.lucene.search.MatchAllDocsQuery;
+import org.apache.lucene.search.MatchNoDocsQuery;
 import org.apache.lucene.search.Query;
 
-/** Lucene's classic query parser, with date ranges, an error for unknown fields, and the position of every error. */
+/**
+ * Lucene's classic query parser, with date ranges, negation of everything else in its brackets, an error for unknown fields, and the
+ * position of every error.
+ */
 final class FieldQueryParser extends MultiFieldQueryParser {
   private static final Pattern COLUMN = Pattern.compile("column (\\d+)");
+  private static final Pattern DATE = Pattern.compile("(\\d{4})(?:-(\\d\\d)(?:-(\\d\\d))?)?|(\\d{4})(\\d\\d)(\\d\\d)");
+  /** The value of QueryParserBase.MOD_NOT, which is not public. */
+  private static final int NOT = 10;
   private static final List<String> FIELDS =
       List.of("contents", "title", "id", "date", "journal", "mesh", "type", "language", "lacks");
   private final String text;
@@ -76,6 +87,22 @@ final class FieldQueryParser extends MultiFieldQueryParser {
     }
   }
 
+  /** A word that the analyzer removes, such as "the", is in no article: without it is every article. */
+  @Override
+  protected void addClause(List<BooleanClause> clauses, int conjunction, int modifier, Query query) {
+    super.addClause(clauses, conjunction, modifier, query == null && modifier == NOT ? new MatchNoDocsQuery() : query);
+  }
+
+  /** Clauses that are all negative mean every article but those; by itself Lucene finds nothing for them. */
+  @Override
+  protected Query getBooleanQuery(List<BooleanClause> clauses) throws ParseException {
+    if (!clauses.isEmpty() && clauses.stream().allMatch(BooleanClause::isProhibited)) {
+      clauses = new ArrayList<>(clauses);
+      clauses.add(new BooleanClause(new MatchAllDocsQuery(), BooleanClause.Occur.FILTER)); // a filter adds nothing to scores
+    }
+    return super.getBooleanQuery(clauses);
+  }
+
   @Override
   protected Query getFieldQuery(String field, String value, boolean quoted) throws ParseException {
     check(field);
@@ -97,14 +124,19 @@ final class FieldQueryParser extends MultiFieldQueryParser {
   @Override
   protected Query getPrefixQuery(String field, String value) throws ParseException {
     check(field);
+    refuseDate(field, value, "*");
     return super.getPrefixQuery(field, value.toLowerCase(Locale.ROOT));
   }
 
   @Override
   protected Query getWildcardQuery(String field, String value) throws ParseException {
+    if ("*".equals(field) && "*".equals(value)) {
+      return new MatchAllDocsQuery();
+    }
     check(field);
-    if (value.startsWith("?") || (value.startsWith("*") && value.length() > 1)) {
-      throw new InvalidQueryException(text.indexOf(value), "a term cannot start with * or ?");
+    refuseDate(field, value, "");
+    if (value.startsWith("?") || value.startsWith("*")) {
+      throw new InvalidQueryException(text.indexOf(value), "a term cannot start with * or ?; *:* is every article");
     }
     return super.getWildcardQuery(field, value.toLowerCase(Locale.ROOT));
   }
@@ -112,6 +144,7 @@ final class FieldQueryParser extends MultiFieldQueryParser {
   @Override
   protected Query getFuzzyQuery(String field, String value, float similarity) throws ParseException {
     check(field);
+    refuseDate(field, value, "~");
     if (similarity > 2 || (similarity > 1 && similarity != (int) similarity)) {
       throw new InvalidQueryException(text.indexOf(value + "~"), "the edit distance of a fuzzy term must be 1 or 2 (~1, ~2)");
     }
@@ -121,22 +154,58 @@ final class FieldQueryParser extends MultiFieldQueryParser {
   @Override
   protected Query getRegexpQuery(String field, String value) throws ParseException {
     check(field);
+    refuseDate(field, "/" + value, "/");
     return super.getRegexpQuery(field, value);
+  }
+
+  /** Dates are numbers in the index, so that neither a prefix nor a wildcard, a fuzzy term or a regular expression matches any. */
+  private void refuseDate(String field, String value, String end) throws InvalidQueryException {
+    if ("date".equals(field)) {
+      throw new InvalidQueryException(dateOffset(value), notADate(value + end, "write YYYY, YYYY-MM or YYYY-MM-DD, or [FROM TO TO]"));
+    }
   }
 
   /** Publication dates between two of YYYY, YYYY-MM, YYYY-MM-DD or YYYYMMDD; null for no bound. */
   private Query dates(String from, String to, boolean fromIn, boolean toIn) throws InvalidQueryException {
-    int low = from == null ? 0 : fromIn ? day(from, "0000") : day(from, "9999") + 1;
-    int high = to == null ? Integer.MAX_VALUE : toIn ? day(to, "9999") : day(to, "0000") - 1;
+    if (from != null && to != null && day(from, false) > day(to, true)) {
+      throw new InvalidQueryException(dateOffset(from), "the start date " + from + " is after the end date " + to);
+    }
+    int low = from == null ? 0 : fromIn ? day(from, false) : day(from, true) + 1;
+    int high = to == null ? Integer.MAX_VALUE : toIn ? day(to, true) : day(to, false) - 1;
     return IntPoint.newRangeQuery("date", low, high);
   }
 
-  private int day(String date, String rest) throws InvalidQueryException {
-    String digits = date.replace("-", "");
-    if (!date.matches("\\d{4}(-\\d\\d){0,2}|\\d{8}")) {
-      int offset = text.indexOf(date, Math.max(0, text.indexOf("date:")));
-      throw new InvalidQueryException(offset, date + " is not a date; write YYYY, YYYY-MM or YYYY-MM-DD");
+  /** The first or the last day that a date can mean, as the number YYYYMMDD; what is refused here, {@code --since} refuses too. */
+  private int day(String date, boolean last) throws InvalidQueryException {
+    Matcher parts = DATE.matcher(date);
+    if (!parts.matches()) {
+      throw new InvalidQueryException(dateOffset(date), notADate(date, "write YYYY, YYYY-MM or YYYY-MM-DD"));
     }
-    return Integer.parseInt(digits + rest.substring(digits.length() - 4));
+    int first = parts.group(1) != null ? 1 : 4;
+    int year = Integer.parseInt(parts.group(first));
+    int month = number(parts.group(first + 1), last ? 12 : 1);
+    if (month < 1 || month > 12) {
+      throw new InvalidQueryException(dateOffset(date), notADate(date, "there is no month " + parts.group(first + 1)));
+    }
+    int days = YearMonth.of(Math.max(year, 1), month).lengthOfMonth();
+    int day = number(parts.group(first + 2), last ? days : 1);
+    if (day < 1 || day > days) {
+      throw new InvalidQueryException(dateOffset(date), notADate(date, "that month has " + days + " days"));
+    }
+    return year * 10_000 + month * 100 + day;
+  }
+
+  private static int number(String digits, int otherwise) {
+    return digits == null ? otherwise : Integer.parseInt(digits);
+  }
+
+  private static String notADate(String value, String reason) {
+    return value + " is not a date: " + reason;
+  }
+
+  /** The offset of a value of the field date, or of the field if the query has the value escaped. */
+  private int dateOffset(String value) {
+    int field = Math.max(0, text.indexOf("date:"));
+    return Math.max(field, text.indexOf(value, field));
   }
 }

@@ -9,7 +9,6 @@ import java.util.stream.IntStream;
 import org.apache.lucene.index.BinaryDocValues;
 import org.apache.lucene.index.LeafReaderContext;
 import org.apache.lucene.index.ReaderUtil;
-import org.apache.lucene.search.IndexSearcher;
 import org.apache.lucene.util.BytesRef;
 
 /**
@@ -33,11 +32,12 @@ final class PackedHits {
   }
 
   /**
-   * The number of hits, the document numbers and the scores, all of 32 bits in the machine's byte order; then the ids in UTF-8, each
+   * The best hits, highest scores first and those of equal score by id: the number of hits, the document numbers and the scores, all of 32 bits in the machine's byte order; then the ids in UTF-8, each
    * followed by a newline.
    */
-  static byte[] pack(IndexSearcher searcher, long[] hits) throws IOException {
-    BytesRef[] ids = ids(searcher, hits);
+  static byte[] pack(List<LeafReaderContext> leaves, long[] hits) throws IOException {
+    BytesRef[] ids = ids(leaves, hits);
+    sortTies(hits, ids);
     int length = Integer.BYTES;
     for (BytesRef id : ids) {
       length += Integer.BYTES + Float.BYTES + id.length + 1;
@@ -56,10 +56,29 @@ final class PackedHits {
     return packed.array();
   }
 
+  /** Orders hits of equal score by id, and the ids with them. */
+  private static void sortTies(long[] hits, BytesRef[] ids) {
+    for (int begin = 0, end; begin < hits.length; begin = end) {
+      end = begin + 1;
+      while (end < hits.length && score(hits[end]) == score(hits[begin])) {
+        end++;
+      }
+      if (end - begin > 1) {
+        int from = begin;
+        Integer[] order = new Integer[end - begin];
+        Arrays.setAll(order, i -> from + i);
+        Arrays.sort(order, (one, other) -> ids[one].compareTo(ids[other]));
+        long[] sortedHits = Arrays.stream(order).mapToLong(i -> hits[i]).toArray();
+        BytesRef[] sortedIds = Arrays.stream(order).map(i -> ids[i]).toArray(BytesRef[]::new);
+        System.arraycopy(sortedHits, 0, hits, begin, sortedHits.length);
+        System.arraycopy(sortedIds, 0, ids, begin, sortedIds.length);
+      }
+    }
+  }
+
   /** Ids from doc values, which can only be read in document order. */
-  private static BytesRef[] ids(IndexSearcher searcher, long[] hits) throws IOException {
+  static BytesRef[] ids(List<LeafReaderContext> leaves, long[] hits) throws IOException {
     BytesRef[] ids = new BytesRef[hits.length];
-    List<LeafReaderContext> leaves = searcher.getIndexReader().leaves();
     long[] order = IntStream.range(0, hits.length).mapToLong(rank -> (long) doc(hits[rank]) << 32 | rank).toArray();
     Arrays.sort(order);
     LeafReaderContext leaf = null;

@@ -6,8 +6,6 @@ import org.apache.lucene.analysis.Analyzer;
 import org.apache.lucene.analysis.core.KeywordAnalyzer;
 import org.apache.lucene.analysis.miscellaneous.PerFieldAnalyzerWrapper;
 import org.apache.lucene.queryparser.classic.ParseException;
-import org.apache.lucene.search.BooleanClause;
-import org.apache.lucene.search.BooleanQuery;
 import org.apache.lucene.search.Query;
 
 /** Parses queries in Lucene's syntax. */
@@ -27,11 +25,7 @@ public final class QuerySyntax {
     analyzers.put("id", new KeywordAnalyzer());
     FieldQueryParser parser = new FieldQueryParser(text, new PerFieldAnalyzerWrapper(analyzer, analyzers), titleWeight);
     try {
-      Query query = parser.parse(text);
-      if (query instanceof BooleanQuery all && !all.clauses().isEmpty() && all.clauses().stream().allMatch(BooleanClause::isProhibited)) {
-        throw new InvalidQueryException(0, "the query has only negative clauses");
-      }
-      return query;
+      return parser.parse(text);
     } catch (ParseException problem) {
       throw new IllegalArgumentException(parser.explain(problem));
     } catch (StackOverflowError problem) {

@@ -2,7 +2,6 @@ package bioqa;
 
 import java.io.IOException;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
@@ -11,8 +10,6 @@ import java.util.concurrent.Future;
 import org.apache.lucene.index.IndexReader;
 import org.apache.lucene.search.IndexSearcher;
 import org.apache.lucene.search.Query;
-import org.apache.lucene.search.ScoreDoc;
-import org.apache.lucene.search.TopScoreDocCollector;
 
 /** Top-k search with one query or many, on one thread or several. */
 public final class Searcher {
@@ -44,7 +41,7 @@ public final class Searcher {
 
   /** The best k documents, best first, as {@link PackedHits}. */
   public static byte[] search(IndexSearcher searcher, Query query, int k) throws IOException {
-    return PackedHits.pack(searcher, best(searcher, query, k));
+    return PackedHits.pack(searcher.getIndexReader().leaves(), best(searcher, query, k));
   }
 
   /** What {@link #search} returns for each query, on several threads. */
@@ -74,12 +71,6 @@ public final class Searcher {
   /** Lucene's own search counts hits up to 1,000 before it skips documents that cannot be among the best; no count is needed here. */
   private static long[] best(IndexSearcher searcher, Query query, int k) throws IOException {
     int most = Math.max(1, Math.min(k, searcher.getIndexReader().maxDoc()));
-    if (searcher.getSlices().length > 1) {
-      ScoreDoc[] hits = searcher.search(query, TopScoreDocCollector.createSharedManager(most, null, most)).scoreDocs;
-      return Arrays.stream(hits).mapToLong(hit -> PackedHits.hit(hit.doc, hit.score)).toArray();
-    }
-    TopKCollector collector = new TopKCollector(most);
-    searcher.search(query, collector);
-    return collector.hits();
+    return searcher.search(query, TopKCollector.manager(most, searcher.getIndexReader().leaves()));
   }
 }

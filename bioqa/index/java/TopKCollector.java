@@ -2,25 +2,57 @@ package bioqa;
 
 import java.io.IOException;
 import java.util.Arrays;
+import java.util.Collection;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.lucene.index.LeafReaderContext;
 import org.apache.lucene.search.Collector;
+import org.apache.lucene.search.CollectorManager;
 import org.apache.lucene.search.LeafCollector;
 import org.apache.lucene.search.Scorable;
 import org.apache.lucene.search.ScoreMode;
+import org.apache.lucene.util.BytesRef;
 
 /**
- * Collects the k documents with the highest scores; equal scores rank in document order, as with TopScoreDocCollector. It keeps up to
- * 2 k hits unsorted and drops the lower half when they are full, which for a large k is faster than a heap.
+ * Collects the k documents with the highest scores; of equal scores those whose ids come first, so that the result does not depend on
+ * where documents lie in the index. It keeps up to 2 k hits unsorted and drops the lower half when they are full, which for a large k is
+ * faster than a heap.
  */
 final class TopKCollector implements Collector {
   private final int k;
+  private final List<LeafReaderContext> leaves;
+  /** The bits of the lowest score that can still be among the best, of all collectors of one search. */
+  private final AtomicInteger least;
   private final long[] kept;
   private int size;
-  private float least;
 
-  TopKCollector(int k) {
+  TopKCollector(int k, List<LeafReaderContext> leaves, AtomicInteger least) {
     this.k = k;
+    this.leaves = leaves;
+    this.least = least;
     this.kept = new long[2 * k];
+  }
+
+  /** Collectors for the slices of one search, whose best hits are those of all of them. */
+  static CollectorManager<TopKCollector, long[]> manager(int k, List<LeafReaderContext> leaves) {
+    AtomicInteger least = new AtomicInteger();
+    return new CollectorManager<>() {
+      @Override
+      public TopKCollector newCollector() {
+        return new TopKCollector(k, leaves, least);
+      }
+
+      @Override
+      public long[] reduce(Collection<TopKCollector> collectors) throws IOException {
+        long[] all = new long[collectors.stream().mapToInt(one -> one.size).sum()];
+        int at = 0;
+        for (TopKCollector one : collectors) {
+          System.arraycopy(one.kept, 0, all, at, one.size);
+          at += one.size;
+        }
+        return best(all, all.length, k, leaves);
+      }
+    };
   }
 
   @Override
@@ -45,7 +77,7 @@ final class TopKCollector implements Collector {
       @Override
       public void collect(int doc) throws IOException {
         float score = scorer.score();
-        if (score < least) {
+        if (score < minimum) {
           return;
         }
         kept[size++] = PackedHits.hit(base + doc, score);
@@ -55,36 +87,82 @@ final class TopKCollector implements Collector {
         }
       }
 
+      /** Documents with the lowest score of the best stay competitive: their ids may come first. */
       private void raiseMinimum() throws IOException {
-        if (least > minimum) {
-          minimum = least;
-          scorer.setMinCompetitiveScore(least);
+        float lowest = Float.intBitsToFloat(least.get());
+        if (lowest > minimum) {
+          minimum = lowest;
+          scorer.setMinCompetitiveScore(lowest);
         }
       }
     };
   }
 
-  /** Keeps the best k. Documents arrive in order, so a later one must have a higher score than the worst of them. */
-  private void prune() {
-    select(kept, size, k);
-    size = k;
-    long worst = kept[0];
-    for (int i = 1; i < k; i++) {
-      worst = Math.min(worst, kept[i]);
+  private void prune() throws IOException {
+    size = keepBest(kept, size, k, leaves);
+    float lowest = Float.MAX_VALUE;
+    for (int i = 0; i < size; i++) {
+      lowest = Math.min(lowest, PackedHits.score(kept[i]));
     }
-    least = Math.nextUp(PackedHits.score(worst));
+    least.accumulateAndGet(Float.floatToIntBits(lowest), Math::max); // the bits of positive numbers sort as they do
   }
 
-  /** The best hits, best first. */
-  long[] hits() {
-    int n = Math.min(k, size);
-    select(kept, size, n);
-    Arrays.sort(kept, 0, n);
-    long[] hits = new long[n];
-    for (int i = 0; i < n; i++) {
-      hits[i] = kept[n - 1 - i];
+  /** The best k of the first n hits, highest scores first, in document order where scores are equal. */
+  private static long[] best(long[] hits, int n, int k, List<LeafReaderContext> leaves) throws IOException {
+    int count = keepBest(hits, n, k, leaves);
+    Arrays.sort(hits, 0, count);
+    long[] best = new long[count];
+    for (int i = 0; i < count; i++) {
+      best[i] = hits[count - 1 - i];
     }
-    return hits;
+    return best;
+  }
+
+  /** Moves the best k of the first n hits to the front, in any order; how many there are. */
+  private static int keepBest(long[] hits, int n, int k, List<LeafReaderContext> leaves) throws IOException {
+    if (n <= k) {
+      return n;
+    }
+    select(hits, n, k);
+    long worst = hits[0];
+    for (int i = 1; i < k; i++) {
+      worst = Math.min(worst, hits[i]);
+    }
+    float lowest = PackedHits.score(worst);
+    int above = 0;
+    for (int i = 0; i < n; i++) { // higher scores to the front, then equal ones
+      if (PackedHits.score(hits[i]) > lowest) {
+        swap(hits, i, above++);
+      }
+    }
+    int equal = above;
+    for (int i = above; i < n; i++) {
+      if (PackedHits.score(hits[i]) == lowest) {
+        swap(hits, i, equal++);
+      }
+    }
+    if (equal > k) {
+      firstIds(hits, above, equal, leaves);
+    }
+    return k;
+  }
+
+  /** Sorts hits of one score by id. */
+  private static void firstIds(long[] hits, int from, int to, List<LeafReaderContext> leaves) throws IOException {
+    long[] tied = Arrays.copyOfRange(hits, from, to);
+    BytesRef[] ids = PackedHits.ids(leaves, tied);
+    Integer[] order = new Integer[tied.length];
+    Arrays.setAll(order, i -> i);
+    Arrays.sort(order, (one, other) -> ids[one].compareTo(ids[other]));
+    for (int i = 0; i < tied.length; i++) {
+      hits[from + i] = tied[order[i]];
+    }
+  }
+
+  private static void swap(long[] values, int i, int j) {
+    long value = values[i];
+    values[i] = values[j];
+    values[j] = value;
   }
 
   /** Moves the k largest of the first n values to the front, in any order (Hoare's quickselect). */
@@ -103,9 +181,7 @@ final class TopKCollector implements Collector {
           j--;
         }
         if (i <= j) {
-          long value = values[i];
-          values[i++] = values[j];
-          values[j--] = value;
+          swap(values, i++, j--);
         }
       }
       if (k - 1 <= j) {
