@@ -57,7 +57,7 @@ def real(shared_data: Path) -> RealFiles:
 def citations(shared_data: Path) -> Iterator[Any]:
     """Each citation and book document of the files, parsed at once by lxml and in the order of ``RealFiles.records``."""
     root = shared_data / "pubmed-xml"
-    for path, _ in expand_sources([root / folder for folder in FOLDERS]):
+    for path, *_ in expand_sources([root / folder for folder in FOLDERS]):
         raw = path.read_bytes()
         tree = etree.fromstring(gzip.decompress(raw) if path.suffix == ".gz" else raw)
         if path.name not in NOT_PUBMED:
