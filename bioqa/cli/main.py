@@ -96,7 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as problem:
         code, message = _failure(problem)
         if message:
-            note(traceback.format_exc().rstrip() if debug and not isinstance(problem, click.ClickException) else message)
+            note(
+                traceback.format_exc().rstrip() if debug and not isinstance(problem, click.ClickException) else message
+            )
         return code
     except KeyboardInterrupt:
         note("Interrupted.")
