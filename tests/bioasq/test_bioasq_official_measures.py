@@ -190,7 +190,7 @@ def test_other_editions_than_5_and_8_are_refused():
         ({"body": "?"}, "question 1: no id"),
         ({"id": "a", "documents": "x"}, "question 1: documents must be a list"),
         ({"id": "a", "snippets": [{"document": "x"}]}, r"question 1 \(a\), snippet 1: beginSection must be text"),
-        ({"id": "a\u0007"}, r"question 1: the id 'a\\x07' has characters"),
+        ({"id": "a\u0007"}, r"question 1: the id 'a\\x07' has unprintable characters"),
     ],
 )
 def test_a_malformed_file_is_refused_with_the_place(tmp_path: Path, question: dict[str, object], message: str):

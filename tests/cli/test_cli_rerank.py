@@ -254,11 +254,15 @@ def test_a_gzipped_run_with_white_space_in_the_ids_of_its_questions(rerank, file
 @pytest.mark.parametrize(
     ("run", "code", "message"),
     [
-        ("q1 Q0 3 1 2.0\n", 4, "in.run, line 1: 5 columns"),
+        ("q1 Q0 3 1 2.0\n", 4, "in.run, line 1: expected 6 columns, `qid Q0 docid rank score tag`, found 5"),
         ("q1 Q0 3 1 2.0 x\nq1 Q0 4 2 high x\n", 4, "in.run, line 2: the score 'high' is not a number"),
         ("q1 Q0 3 1 nan x\n", 4, "in.run, line 1: the score is nan"),
         ("q1 Q0 3 1 2.0 x\nq1 Q0 3 2 1.0 x\n", 4, "in.run, line 2: document 3 is listed twice"),
-        ("q1 Q0 3 1 2.0 x\nq2 Q0 3 1 1.0 x\nq1 Q0 4 2 1.0 x\n", 4, "in.run, line 3: query q1 comes again after others"),
+        (
+            "q1 Q0 3 1 2.0 x\nq2 Q0 3 1 1.0 x\nq1 Q0 4 2 1.0 x\n",
+            4,
+            "in.run, line 3: the lines of query q1 are not adjacent",
+        ),
         ("q99 Q0 3 1 2.0 x\n", 4, "question q99 is not in the question file"),
         ("", 4, "in.run is empty"),
         ("\n\n", 4, "in.run has no results"),
@@ -462,5 +466,5 @@ def test_a_run_is_read_one_question_at_a_time(files):
     (files / "late.run").write_text("q1 Q0 3 1 2.0 x\nq2 Q0 3 1 1.0 x\nq3 Q0 3 1\n")
     reading = iter_run(files / "late.run")
     assert next(reading) == ("q1", [("3", 2.0)])
-    with pytest.raises(QuestionError, match="line 3: 4 columns"):
+    with pytest.raises(QuestionError, match=r"line 3: expected 6 columns.*found 4"):
         list(reading)

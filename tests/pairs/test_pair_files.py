@@ -164,7 +164,7 @@ def test_invalid_utf8_and_missing_files_are_named(tmp_path):
         read_pairs(tmp_path / "a.csv")
     with pytest.raises(PairsError, match="does not exist"):
         read_pairs(tmp_path / "b.csv")
-    with pytest.raises(PairsError, match="no BEIR folder"):
+    with pytest.raises(PairsError, match="not a BEIR folder"):
         read_pairs(tmp_path)
 
 
