@@ -126,9 +126,11 @@ def operations(folder: Path, lengths: Sequence[int]) -> float:
 
 def peak(folder: Path, seconds: float = 2.0) -> float:
     """The highest rate of onnxruntime's uint8 x int8 product at the model's widest layer, in operations per second on all cores."""
-    import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
+    from bioqa.rerank.engines.cpu_int8 import import_onnxruntime
+
+    onnxruntime = import_onnxruntime()
     config = json.loads((folder / "config.json").read_text())
     width, inner = config["hidden_size"], config["intermediate_size"]
     rates = []
@@ -213,11 +215,11 @@ def cold_start(model: str, name: str, rounds: int) -> dict[str, float]:
 
 def profile(model: str) -> dict[str, float]:
     """Shares of cpu-int8's time by kind of operation on one question's abstracts, by onnxruntime's profiler."""
-    import onnxruntime
-
     from bioqa import Reranker
+    from bioqa.rerank.engines.cpu_int8 import import_onnxruntime
 
-    sessions = []
+    onnxruntime = import_onnxruntime()
+    sessions: list[Any] = []
 
     class ProfiledSession(onnxruntime.InferenceSession):
         """A session that writes a profile."""

@@ -73,7 +73,7 @@ def check_fields(instance: object) -> None:
 
     A list passes for a tuple.
     """
-    kind = type(instance)
+    kind: Any = type(instance)
     for name, kinds, item_kinds in _fields(kind):
         value = getattr(instance, name)
         if type(value) not in kinds and not (tuple in kinds and isinstance(value, list)):

@@ -83,6 +83,12 @@ class TrainingError(BioqaError):
     exit_code = 9
 
 
+def shown(value: object) -> str:
+    """``repr(value)`` without its end if it is long, to quote a value from a file."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:199]}…"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of a library's error message with a period at its end, to finish a sentence with."""
     lines = str(error).strip().splitlines()

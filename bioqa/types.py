@@ -104,7 +104,7 @@ class Snippet:
     """A passage of an article: ``text`` equals ``article.<section>[begin:end]``; ``section`` is "title" or "abstract".
 
     In a question file, sections can have other names, and a snippet can lack its place: the section is "", the offsets are 0.
-    ``probability`` is the reranker's for (question, text), None if no reranker scored it.
+    ``probability`` is the reranker's calibrated one for (question, text), None if no reranker scored it.
     """
 
     document: str
@@ -198,11 +198,14 @@ class Candidates(Sequence[Candidate]):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A result: its rank from 1, the article, the first-stage score and, if it was reranked, its logit and probability.
+    """A result: its rank from 1, the article, and its scores; those of the reranker are None if it was not reranked.
 
-    The list is sorted by ``score``: the reranker's logit plus the weighted first-stage score, or the first-stage score if no
+    ``score``: what the list is sorted by, the reranker's logit plus the weighted first-stage score, or the first-stage score if no
     reranker ran. Hits beyond the rerank depth have no logit; their scores keep them in the first stage's order below the reranked
-    ones. ``probability`` is the reranker's, calibrated if its model folder says how, else the logistic function of the logit.
+    ones. ``logit``: the reranker's raw output. ``reranker_score``: the logit on the model's own scale, as ``Reranker.score``
+    returns it. ``relevant``: whether ``reranker_score`` is at least the model's threshold, None if it has none. ``probability``:
+    the logit calibrated if the model folder says how, else its logistic function; the threshold is not on this scale.
+
     ``snippets`` are the article's best sentences for the question, best first. ``explanation`` shows how the first-stage score was
     computed, "" unless requested.
     """
@@ -215,6 +218,8 @@ class Hit:
     probability: float | None = None
     snippets: tuple[Snippet, ...] = field(default=())
     explanation: str = ""
+    reranker_score: float | None = None
+    relevant: bool | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -232,6 +237,8 @@ class Hit:
             "score": self.score,
             "first_stage_score": self.first_stage_score,
             "logit": self.logit,
+            "reranker_score": self.reranker_score,
+            "relevant": self.relevant,
             "probability": self.probability,
             "abstract": article.abstract,
             "snippets": [snippet.to_dict() for snippet in self.snippets],

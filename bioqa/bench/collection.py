@@ -11,7 +11,6 @@ pubmedqa          ``questions``: PubMedQA's JSON, {PMID: {"QUESTION": …}}; ``c
 Only questions with a relevant passage count, as in trec_eval.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from bioqa.corpus.questions import check_question, read_questions
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
 from bioqa.errors import QuestionError, UsageError
+from bioqa.io.json_text import parse_json
 from bioqa.io.trec import Qrels
 from bioqa.types import Article, Question
 
@@ -162,7 +162,7 @@ def _pubmedqa(spec: CollectionSpec) -> TestCollection:
 
 def _pubmedqa_questions(path: Path) -> list[Question]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise QuestionError(f"There is no question file {path}.") from None
     except (OSError, ValueError) as problem:

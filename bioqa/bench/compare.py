@@ -1,7 +1,7 @@
 """Compare two results of a suite."""
 
-import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from bioqa.bench.results import FORMAT, flatten
 from bioqa.errors import QuestionError
 from bioqa.evaluate.ranking import mean
 from bioqa.evaluate.significance import correct_p_values, paired_test
+from bioqa.io.json_text import parse_json
 
 IGNORED = ("made", "environment.date")
 """Settings that always differ."""
@@ -121,9 +122,9 @@ def compare_results(first: str | Path, second: str | Path) -> ResultComparison:
 
 
 def _read(path: Path) -> _Result:
-    path = path / "report.json" if path.is_dir() else path
+    path = path / "report.json" if os.path.isdir(path) else path  # noqa: PTH112 - False for impossible names
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise QuestionError(f"There is no {path}. Name the folder that `bioqa bench run` wrote to.") from None
     except (OSError, ValueError) as problem:
@@ -132,7 +133,7 @@ def _read(path: Path) -> _Result:
         raise QuestionError(f"{path} is not a report of `bioqa bench run` (format {FORMAT}).")
     values = path.with_name("measures.json")
     try:
-        found = _Result(report, json.loads(values.read_text(encoding="utf-8")) if values.is_file() else {})
+        found = _Result(report, parse_json(values.read_text(encoding="utf-8")) if values.is_file() else {})
     except (OSError, ValueError) as problem:
         raise QuestionError(f"{values} cannot be read as JSON: {problem}.") from problem
     _check(path, found)
@@ -143,7 +144,7 @@ def _check(path: Path, result: _Result) -> None:
     """Raise QuestionError if parts of a report are missing."""
     try:
         result.settings()
-        sound = all(isinstance(system["measures"], dict) for system in result.systems().values())
+        sound = all(_is_nested(system["measures"], 1) for system in result.systems().values())
     except (AttributeError, KeyError, TypeError, ValueError):
         sound = False
     if not sound:

@@ -144,6 +144,17 @@ class CollectionRuns:
         return self.collection.relevant
 
 
+def collection_index(collection: TestCollection, options: BenchOptions) -> Path:
+    """The folder of the collection's index, built in the cache unless that was done before.
+
+    Raises:
+        BioqaError: the corpus cannot be indexed, or another benchmark is running in the cache.
+    """
+    folder = options.cache / f"{collection.name}-{_collection_key(collection)}"
+    with locked(folder, "benchmark"):
+        return _ensure_index(collection, folder, options)
+
+
 def run_collection(suite: Suite, collection: TestCollection, options: BenchOptions) -> CollectionRuns:
     """Index the collection unless that was done before, and run every system on it.
 

@@ -50,7 +50,8 @@ from bioqa.io.typed_toml import (
 
 MEASURES = ("ndcg@10", "bioasq-map@10", "mrr@10", "recall@100")
 CORRECTIONS = ("holm", "bonferroni", "none")
-_NAME = re.compile(r"[\w.+-]+")
+_NAME = re.compile(r"[\w+-][\w.+-]*")
+_MAX_NAME_BYTES = 100  # two of them and an ending are a file name, which has at most 255 bytes
 _PATHS = ("corpus", "index", "questions", "qrels", "folder", "passages")
 
 
@@ -236,22 +237,16 @@ def _resolved(suite: Suite, folder: Path) -> Suite:
     return replace(suite, collections=tuple(collections), rerankers=tuple(rerankers))
 
 
+def _tables(suite: SuiteFile) -> dict[str, Sequence[CollectionSpec | FirstStageSpec | RerankerSpec]]:
+    return {"collection": suite.collections, "first-stage": suite.first_stages, "reranker": suite.rerankers}
+
+
 def _check(suite: SuiteFile, path: Path) -> None:
     """Raise UsageError for settings that contradict each other."""
-    tables: dict[str, Sequence[CollectionSpec | FirstStageSpec | RerankerSpec]] = {
-        "collection": suite.collections,
-        "first-stage": suite.first_stages,
-        "reranker": suite.rerankers,
-    }
-    for table, entries in tables.items():
+    for table, entries in _tables(suite).items():
         if not entries and table != "reranker":
             raise UsageError(f"{path} has no [[{table}]]. Add one.")
-        names = [entry.name for entry in entries]
-        for name in names:
-            if not _NAME.fullmatch(name):
-                raise UsageError(f"{path}: {table} name {name!r} may contain only letters, digits and . + - _")
-            if names.count(name) > 1:
-                raise UsageError(f"{path}: duplicate {table} name {name!r}.")
+    _check_names(suite, path)
     known = [system.name for system in _systems(suite)]
     if suite.baseline not in known:
         raise UsageError(f"{path}: baseline {suite.baseline!r} is not a system. There are {', '.join(known)}.")
@@ -264,3 +259,30 @@ def _check(suite: SuiteFile, path: Path) -> None:
                     f"{path}: reranker {reranker.name} scores {reranker.rerank_depth} candidates, but first stage "
                     f"{stage.name} retrieves only {stage.depth}. Raise its depth."
                 )
+
+
+def _check_names(suite: SuiteFile, path: Path) -> None:
+    """Raise UsageError for names that cannot be those of files, or are not different."""
+    for table, entries in _tables(suite).items():
+        names = [entry.name for entry in entries]
+        for name in names:
+            if not _NAME.fullmatch(name):
+                raise UsageError(
+                    f"{path}: {table} name {name!r} may contain only letters, digits and . + - _, and must not start with a dot."
+                )
+            if len(name.encode()) > _MAX_NAME_BYTES:
+                raise UsageError(f"{path}: {table} name {name!r} is too long; it may have {_MAX_NAME_BYTES} bytes.")
+            if names.count(name) > 1:
+                raise UsageError(f"{path}: duplicate {table} name {name!r}.")
+    for collection in suite.collections:
+        if not _NAME.fullmatch(collection.split):
+            raise UsageError(
+                f"{path}: split {collection.split!r} of collection {collection.name} is not the name of one."
+            )
+        for key in _PATHS:
+            if "\0" in "".join(getattr(collection, key)):
+                raise UsageError(f"{path}: {key} of collection {collection.name} has a null character.")
+    files = [system.file_name.casefold() for system in _systems(suite)]
+    for system in _systems(suite):
+        if files.count(system.file_name.casefold()) > 1:
+            raise UsageError(f"{path}: two systems would write the file {system.file_name}.run. Rename one of them.")

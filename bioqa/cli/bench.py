@@ -69,7 +69,7 @@ def run(
     from bioqa.bench.run_suite import run_suite
     from bioqa.bench.suite import read_suite, without_rerankers
 
-    out = out or Path("results") / suite.stem
+    out = out or Path("results") / (suite.stem.strip(".") or "suite")
     options = BenchOptions(cache or out / "cache", limit, optimistic, note, _progress)
     chosen = read_suite(suite, overrides)
     result = run_suite(without_rerankers(chosen) if no_rerank else chosen, out, options)

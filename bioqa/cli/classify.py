@@ -16,7 +16,7 @@ from bioqa.cli.result_output import RESULT_OPTIONS, write_result
     "--reranker",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="Use the threshold in this model folder; the scores must be this model's.",
+    help="Use the threshold in this model folder; the scores must be this model's own, not calibrated probabilities.",
 )
 @click.option("--label-column", help="Column with the labels, 0 or 1.  [default: label or a similar name]")
 @click.option("--score-column", help="Column with the scores.  [default: score, probability or a similar name]")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bioqa.errors import UsageError
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -84,3 +86,11 @@ def add_options(*options: Callable[[Any], Any]) -> Callable[[_Decorated], _Decor
         return command
 
     return add
+
+
+def numbers(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    """The numbers in a comma-separated list, as the callback of an option. Raises UsageError."""
+    try:
+        return tuple(float(one) for one in value.split(","))
+    except ValueError:
+        raise UsageError(f"{parameter.opts[0]} must be comma-separated numbers, not {value!r}.") from None

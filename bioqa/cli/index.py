@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bioqa.cli.commands import Group, complete_file
+from bioqa.cli.commands import Group, complete_file, numbers
 from bioqa.cli.output import echo, human_bytes, note, print_json, progress_bar
 from bioqa.errors import IndexStateError, UsageError
 
@@ -217,14 +217,6 @@ def info(index: Path, as_json: bool) -> None:
         )
 
 
-def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
-    """The numbers in a comma-separated list."""
-    try:
-        return tuple(float(one) for one in value.split(","))
-    except ValueError:
-        raise UsageError(f"{parameter.opts[0]} must be comma-separated numbers, not {value!r}.") from None
-
-
 @command.command(example="bioqa index tune indexes/demo --questions questions.json --k1 0.6,0.9,1.2")
 @click.argument("index", type=click.Path(path_type=Path))
 @click.option(
@@ -243,7 +235,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option(
     "--k1",
     metavar="VALUES",
-    callback=_numbers,
+    callback=numbers,
     default="0.4,0.6,0.9,1.2,1.5,2",
     show_default=True,
     help="Values of k1 to try.",
@@ -251,7 +243,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option(
     "--b",
     metavar="VALUES",
-    callback=_numbers,
+    callback=numbers,
     default="0.1,0.2,0.3,0.4,0.5,0.6,0.75,0.9",
     show_default=True,
     help="Values of b to try.",

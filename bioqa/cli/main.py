@@ -34,6 +34,7 @@ COMMANDS = {
     "eval": ("bioqa.cli.eval", "Measure runs against relevance judgements."),
     "classify": ("bioqa.cli.classify", "Measure scores against labels."),
     "bench": ("bioqa.cli.bench", "Run a benchmark suite, or compare two results."),
+    "tune": ("bioqa.cli.tune", "Choose a reranker's first-stage weight on judged questions."),
     "pairs": ("bioqa.cli.pairs", "Build, describe and check training pairs."),
     "train": ("bioqa.cli.train", "Train a reranker from a recipe."),
     "demo": ("bioqa.cli.demo", "Build the demo index and answer three questions."),

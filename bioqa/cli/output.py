@@ -187,6 +187,8 @@ def print_hits(
         confidence = (
             f"probability {hit.probability:.2f}" if hit.probability is not None else f"BM25 {hit.first_stage_score:.2f}"
         )
+        if hit.relevant is not None:
+            confidence += separator + ("relevant" if hit.relevant else "below threshold")
         facts = (article.journal.rstrip("."), article.date[:4], article.url or article.id)
         out.print()
         _print_indented(

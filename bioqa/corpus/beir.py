@@ -3,10 +3,11 @@
 Source of the format: https://github.com/beir-cellar/beir/wiki/Load-your-custom-dataset
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from bioqa.errors import QuestionError, RecordError, SourceError
+from bioqa.errors import QuestionError, RecordError, SourceError, shown
 from bioqa.io.bad_records import MalformedError
 from bioqa.io.tabular import read_rows
 from bioqa.io.text_files import read_lines
@@ -91,12 +92,12 @@ def _judgement(line: bytes, *, header_allowed: bool) -> tuple[str, str, int] | N
         raise MalformedError(f"byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8") from None
     if len(columns) != 3:
         raise MalformedError(f"expected 3 tab-separated columns (query-id, corpus-id, score), found {len(columns)}")
-    try:
-        return columns[0].strip(), columns[1].strip(), int(columns[2])  # the readers of the corpus strip ids too
-    except ValueError:
-        if header_allowed:
-            return None
-        raise MalformedError(f"the score {columns[2]!r} is not an integer") from None
+    # the readers of the corpus strip ids too
+    if re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", columns[2]):
+        return columns[0].strip(), columns[1].strip(), int(columns[2])
+    if header_allowed:
+        return None
+    raise MalformedError(f"the score {shown(columns[2])} is not an integer of at most nine digits")
 
 
 def _add(qrels: dict[str, dict[str, int]], query: str, document: str, grade: int) -> None:

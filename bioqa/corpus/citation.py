@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from bioqa.corpus.dates import date_from_parts, date_from_words
 from bioqa.corpus.markup import Element, abstract_of, text_of
+from bioqa.errors import shown
 from bioqa.io.bad_records import MalformedError
 from bioqa.types import Article
 
@@ -95,8 +96,8 @@ def pmid_of(pmid: Element | None) -> str:
 
 def _version(pmid: Element) -> int:
     version = pmid.get("Version", "1").strip()
-    if not (version.isascii() and version.isdecimal() and len(version) <= 9):
-        raise MalformedError(f"the Version {version[:40]!r} of the PMID is not a number of at most 9 digits")
+    if not re.fullmatch("[0-9]{1,9}", version):
+        raise MalformedError(f"the Version {shown(version)} of the PMID is not a number of at most nine digits")
     return int(version)
 
 

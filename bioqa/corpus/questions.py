@@ -1,17 +1,20 @@
 """Question files: BioASQ task B JSON, tab-separated ``id<TAB>question``, BEIR ``queries.jsonl`` or the folder that contains it."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from bioqa.arguments import check_path, check_type
 from bioqa.errors import QuestionError, SourceError
-from bioqa.io.text_files import read_bytes
+from bioqa.io.bad_records import MalformedError
+from bioqa.io.json_text import parse_json
+from bioqa.io.text_files import read_whole
 from bioqa.types import BIOASQ_URL, Question, Snippet
 
 MAX_WORDS = 1000
-MAX_BYTES = 1 << 28
+MAX_FILE_BYTES = 1 << 28
 """Of a question file, decompressed: it is read whole. BioASQ's largest has 40 MB."""
 TYPES = ("factoid", "list", "summary", "yesno")
 
@@ -28,7 +31,7 @@ def check_question(text: str) -> str:
     text = text.strip()
     if not text:
         raise QuestionError("The question is empty. Ask in a sentence or a few keywords.")
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _has_surrogate(text):
         raise QuestionError("The question has half a character (a lone surrogate). Remove it.")
     words = len(text.split())
     if words > MAX_WORDS:
@@ -62,7 +65,7 @@ def read_questions(path: str | Path) -> list[Question]:
         UsageError: ``path`` is no path.
     """
     path = check_path("path", path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - False for impossible names
         path = next((path / name for name in ("queries.jsonl", "queries.jsonl.gz") if (path / name).is_file()), path)
     text = _read(path)
     if not text.strip():
@@ -111,16 +114,30 @@ def question_records(path: Path, data: Any) -> Iterator[tuple[str, dict[str, Any
         documents, snippets = record.get("documents") or [], record.get("snippets") or []
         if not _all_of(documents, str) or not _all_of(snippets, dict):
             raise QuestionError(f"{path}, {where}: documents must be a list of URLs, and snippets a list of objects.")
+        texts = [*documents, *(text for snippet in snippets for text in snippet.values() if isinstance(text, str))]
+        if _has_surrogate("".join(texts)):
+            raise QuestionError(
+                f"{path}, {where}: a document or snippet has half a character (a lone surrogate). Remove it."
+            )
         yield where, record | {"documents": documents, "snippets": snippets}
 
 
+def _has_surrogate(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def _read(path: Path) -> str:
-    if path.is_dir():
+    # Unlike Path.exists, these return False for names that are too long or have a null character.
+    if os.path.isdir(path):  # noqa: PTH112
         raise QuestionError(f"{path} is a folder without a queries.jsonl. Name a question file.")
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(path):
         raise QuestionError(f"There is no question file {path}.")
     try:
-        data = read_bytes(path, MAX_BYTES)
+        data = read_whole(path, MAX_FILE_BYTES)
         return data.decode("utf-8-sig")
     except SourceError as problem:
         raise QuestionError(str(problem)) from None
@@ -227,14 +244,12 @@ def question_id(path: Path, where: str, value: Any) -> str:
 
 def _json(path: Path, text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as problem:
         at = where or f"line {problem.lineno}, column {problem.colno}"
         raise QuestionError(f"{path}, {at}: not JSON ({problem.msg}).") from None
-    except ValueError as problem:
-        raise QuestionError(f"{path}, {where or 'a number'}: {problem}.") from None
-    except RecursionError:
-        raise QuestionError(f"{path}: nested too deeply to be a question file.") from None
+    except MalformedError as problem:
+        raise QuestionError(f"{path}{', ' * bool(where)}{where}: {problem}. Correct the file.") from None
 
 
 def check_ids(path: Path, ids: Iterable[str]) -> None:

@@ -2,7 +2,6 @@
 
 import glob
 import itertools
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from bioqa.arguments import check_items, check_path
 from bioqa.corpus.beir import BEIR_CORPUS_FILES, beir_corpus_file
 from bioqa.corpus.rows import ID_FIELDS
 from bioqa.errors import SourceError, UsageError
+from bioqa.io.json_text import parse_json
 from bioqa.io.tabular import row_group_sizes
 from bioqa.io.text_files import GZIP_MAGIC, empty_error, missing_error, read_head, read_start, source_errors
 
@@ -74,11 +74,11 @@ def expand_sources(sources: Sequence[str | Path]) -> list[Source]:
     """
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
-    sources = [check_path("A source", named) for named in check_items("sources", sources, str, os.PathLike)]
-    if not sources:
+    paths = [check_path("A source", named) for named in check_items("sources", sources, str, os.PathLike)]
+    if not paths:
         raise UsageError("No corpus was given. Name a file, a folder or a glob.")
     found: dict[Path, Source] = {}
-    for named in sources:
+    for named in paths:
         for path in _matches(named):
             for source in _expand_path(path):
                 found.setdefault(source.path.resolve(), source)
@@ -129,7 +129,7 @@ def natural_key(path: Path) -> list[tuple[int, int | str]]:
 
 def _matches(named: Path) -> list[Path]:
     path = named.expanduser()
-    if path.exists() or not glob.has_magic(str(path)):
+    if os.path.exists(path) or not glob.has_magic(str(path)):  # noqa: PTH110 - False for impossible names
         return [path]
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=natural_key)  # noqa: PTH207
     if not matches:
@@ -207,7 +207,7 @@ def _is_json_lines(head: bytes) -> bool:
     if not line.startswith(b"{"):
         return False
     try:
-        record = json.loads(line)
+        record = parse_json(line.decode())
     except ValueError:
         return not end and len(head) >= 1 << 16
     return any(name in record for name in ID_FIELDS)

@@ -1,6 +1,5 @@
 """Classification measures of a file of scored pairs: at a frozen threshold, and as published cards report them."""
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from bioqa.evaluate.classification import (
 )
 from bioqa.evaluate.scored_pairs import ScoredPairs
 from bioqa.evaluate.tables import Column, Table
+from bioqa.io.json_text import parse_json
 
 PUBLISHED = "best threshold of this set (as in published cards; optimistic)"
 
@@ -81,7 +81,7 @@ def model_threshold(folder: str | Path) -> float:
     """
     path = Path(folder) / "bioqa.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except OSError:
         raise ModelError(
             f"{path} cannot be read, so {folder} has no threshold. Name a folder that `bioqa train` made."

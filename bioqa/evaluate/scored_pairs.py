@@ -1,6 +1,7 @@
 """Read files of scored pairs: a label and a score each, as CSV, TSV, JSON lines or Parquet."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ def read_scored(path: str | Path, label_column: str | None = None, score_column:
 
     path = Path(path)
     table_format = format_by_name(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - False for impossible names
         raise SourceError(f"{path} is a folder, not a file. Name a file in it.")
     if table_format is None:
         raise UsageError(f"{path}: the ending says the format; it must be .csv, .tsv, .jsonl or .parquet.")

@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeVar
 
 from bioqa.errors import QuestionError, UsageError
 from bioqa.evaluate.measures import check_measures, measure_runs
@@ -19,6 +20,8 @@ from bioqa.io.trec import Qrels
 from bioqa.retrieve.options import K1, B, SearchOptions
 from bioqa.retrieve.retriever import Retriever
 from bioqa.types import Question
+
+_S = TypeVar("_S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +86,7 @@ def tune_bm25(
     check_measures([measure])
     if folds < 2 or top < 1 or not k1s or not bs:
         raise UsageError("Tuning needs at least 2 folds, at least 1 result per question, and values of k1 and b.")
-    asked = [one for one in questions if any(grade > 0 for grade in qrels.get(one.id, {}).values())]
-    if len(asked) < folds:
-        raise QuestionError(
-            f"{folds} folds need at least {folds} questions with a relevant article; there are {len(asked)}."
-        )
+    asked = answerable(questions, qrels, folds)
     judged = {one.id: qrels[one.id] for one in asked}
     values = {}
     for k1, b in dict.fromkeys([(K1, B), *product(k1s, bs)]):
@@ -99,12 +98,12 @@ def tune_bm25(
     grid = [GridPoint(k1, b, mean(measure, values[k1, b].values())) for k1, b in pairs]
     held_out: dict[str, float] = {}
     found = []
-    for part in _split([one.id for one in asked], folds, seed):
-        k1, b = _best(pairs, values, [id for id in judged if id not in set(part)])
+    for part in split_folds([one.id for one in asked], folds, seed):
+        k1, b = best_setting(pairs, values, [id for id in judged if id not in set(part)])
         held_out |= {id: values[k1, b][id] for id in part}
         means = [mean(measure, (of[id] for id in part)) for of in (values[k1, b], default)]
         found.append(TuningFold(len(part), k1, b, *means))
-    best = _best(pairs, values, list(judged))
+    best = best_setting(pairs, values, list(judged))
     return Tuning(
         measure=measure,
         top=top,
@@ -121,6 +120,16 @@ def tune_bm25(
     )
 
 
+def answerable(questions: Sequence[Question], qrels: Qrels, folds: int) -> list[Question]:
+    """The questions with a relevant article. Raises QuestionError if there are fewer than ``folds``."""
+    asked = [one for one in questions if any(grade > 0 for grade in qrels.get(one.id, {}).values())]
+    if len(asked) < folds:
+        raise QuestionError(
+            f"{folds} folds need at least {folds} questions with a relevant article; there are {len(asked)}."
+        )
+    return asked
+
+
 def _values(  # noqa: PLR0917
     retriever: Retriever, options: SearchOptions, questions: Sequence[Question], qrels: Qrels, measure: str, top: int
 ) -> dict[str, float]:
@@ -130,15 +139,13 @@ def _values(  # noqa: PLR0917
     return measure_runs(qrels, run, [measure])[measure]
 
 
-def _split(ids: Sequence[str], folds: int, seed: int) -> list[list[str]]:
+def split_folds(ids: Sequence[str], folds: int, seed: int) -> list[list[str]]:
     """The ids split at random into ``folds`` parts whose sizes differ by at most one."""
     order = sorted(ids)
     random.Random(seed).shuffle(order)
     return [order[place::folds] for place in range(folds)]
 
 
-def _best(
-    pairs: Sequence[tuple[float, float]], values: Mapping[tuple[float, float], Mapping[str, float]], ids: Sequence[str]
-) -> tuple[float, float]:
-    """The pair with the highest mean over ``ids``; the first of equally good ones."""
-    return max(pairs, key=lambda pair: statistics.fmean(values[pair][id] for id in ids))
+def best_setting(settings: Sequence[_S], values: Mapping[_S, Mapping[str, float]], ids: Sequence[str]) -> _S:
+    """The setting with the highest mean of its values over ``ids``; the first of equally good ones."""
+    return max(settings, key=lambda setting: statistics.fmean(values[setting][id] for id in ids))

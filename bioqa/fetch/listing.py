@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bioqa.errors import UsageError
 
-_NAME = r"pubmed\d{2}n\d{4,}\.xml\.gz"
+_NAME = r"pubmed\d{2}n\d{4,6}\.xml\.gz"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -26,6 +26,11 @@ class RemoteFile(NamedTuple):
         return f"{self.folder}/{self.name}"
 
     @property
+    def max_bytes(self) -> int:
+        """The most that the file may have: twice the listing's size, as it may have been replaced since, or 1 GiB."""
+        return min(2 * self.size + (1 << 20), 1 << 34) if self.size else 1 << 30
+
+    @property
     def order(self) -> tuple[int, int]:
         """Year and number, the order in which PubMed files must be loaded."""
         year, number = re.findall(r"\d+", self.name)[:2]
@@ -38,8 +43,10 @@ def parse_listing(html: str, folder: str) -> list[RemoteFile]:
     for piece in html.split("href=")[1:]:
         link = re.match(rf"[\"']?(?:[^\"'>\s]*/)?({_NAME})[\"'\s>]", piece)
         if link:
-            text = re.sub(r"<[^>]*>", " ", piece)
-            details = re.search(r"(\d{4}-\d\d-\d\d|\d\d-[A-Z][a-z]{2}-\d{4}) [\d:]+\s+(\d+(?:\.\d+)?)\s*([KMG]?)", text)
+            text = re.sub(r"<[^<>]*>", " ", piece)
+            details = re.search(
+                r"(\d{4}-\d\d-\d\d|\d\d-[A-Z][a-z]{2}-\d{4}) [\d:]+\s+(\d{1,12}(?:\.\d+)?)(?!\d)\s*([KMG]?)", text
+            )
             date, size, unit = details.groups() if details else ("", "0", "")
             found[link[1]] = RemoteFile(folder, link[1], int(float(size) * _UNITS[unit]), date)
     return sorted(found.values(), key=lambda file: file.order)

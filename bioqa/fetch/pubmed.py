@@ -20,7 +20,7 @@ from bioqa.errors import SourceError, UsageError
 from bioqa.fetch.listing import RemoteFile, file_filter, parse_listing, parse_md5
 from bioqa.fetch.server import BASE_URL, FailedError, Server, StoppedError, TransferError, checked_url
 from bioqa.io.locks import locked
-from bioqa.io.output import RESUME_HINT, output_errors
+from bioqa.io.output import RESUME_HINT, open_no_follow, output_errors, replacing
 
 _PROGRESS_SECONDS = 0.2
 _STOP_SECONDS = 1.0
@@ -235,9 +235,13 @@ class _Fetcher:
             raise TransferError("its .md5 file on the server has no checksum")
         with output_errors(target, RESUME_HINT):
             target.parent.mkdir(exist_ok=True)
+            for path in (part, md5_part):
+                if path.is_symlink() or (path.exists() and not path.is_file()):
+                    raise OSError(None, f"{path.name} is not a regular file")
             if md5_part.is_file() and md5_part.read_bytes() != content:
                 part.unlink(missing_ok=True)  # part of an earlier version of the file
-            md5_part.write_bytes(content)
+            with replacing(md5_part) as file_part:
+                file_part.write_bytes(content)
             fetched = _md5(target) != checksum
             if fetched:
                 self._complete(file, part, checksum)
@@ -260,11 +264,11 @@ class _Fetcher:
 
     def _download(self, file: RemoteFile, part: Path) -> None:
         response, start = self.server.open(file.key, part.stat().st_size if part.is_file() else 0)
-        with response, part.open("ab" if start else "wb") as out:
+        with response, open(part, "ab" if start else "wb", opener=open_no_follow) as out:
             self.done[file.key] = start
             if response.length_remaining is not None:
                 self.sizes[file.key] = start + response.length_remaining
-            for chunk in self.server.chunks(response):
+            for chunk in self.server.chunks(response, file.max_bytes - start):
                 out.write(chunk)
                 self.done[file.key] += len(chunk)
                 self.received[file.key] += len(chunk)

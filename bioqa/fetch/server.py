@@ -2,17 +2,21 @@
 
 import random
 import re
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from ssl import SSLCertVerificationError
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from urllib3 import PoolManager, ProxyManager, Retry
-from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, URLSchemeUnknown
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager, Retry
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, ResponseError, URLSchemeUnknown
 from urllib3.exceptions import TimeoutError as PoolTimeoutError
-from urllib3.response import BaseHTTPResponse
+from urllib3.response import BaseHTTPResponse, HTTPResponse
 from urllib3.util import make_headers, parse_url
 
 from bioqa import __version__
@@ -22,6 +26,7 @@ BASE_URL = "https://ftp.ncbi.nlm.nih.gov/pubmed/"
 RETRY_STATUSES = frozenset({408, 425, 429, *range(500, 600)})
 _CHUNK_BYTES = 1 << 18
 _MAX_PAGE_BYTES = 1 << 24
+_MIN_SPEED = 1000  # bytes a second; less for the length of the timeout counts as silence
 _MAX_BACKOFF = 60.0  # seconds
 _MAX_RETRY_AFTER = 600.0  # seconds; a longer Retry-After is cut to it
 _MAX_REDIRECTS = 10
@@ -75,6 +80,8 @@ class Retries(Retry):
         if error is not None and isinstance(_root_cause(error), SSLCertVerificationError):
             raise MaxRetryError(None, url, error)  # type: ignore[arg-type]
         redirected = response is not None and response.get_redirect_location()
+        if redirected and (url or "").startswith("https:") and redirected.lower().startswith("http:"):
+            raise MaxRetryError(None, url, ResponseError(f"it is redirected to {redirected}, without encryption"))  # type: ignore[arg-type]
         before = self.new(total=self.total + 1) if redirected and self.total is not None else self
         return Retry.increment(before, method, url, response, error, *rest, **more)
 
@@ -178,7 +185,7 @@ class Server:
                 decode_content=False,
                 enforce_content_length=False,  # ``chunks`` checks the length, with a better message
             )
-        except HTTPError as problem:
+        except (HTTPError, ValueError) as problem:  # the latter: a redirect to an address that cannot be parsed
             trusted = not isinstance(_root_cause(problem), SSLCertVerificationError)
             reason = self._describe(problem)
             raise FailedError(_with_attempts(reason, self._retries + 1 if trusted else 1)) from None
@@ -193,37 +200,45 @@ class Server:
             raise FailedError(_with_attempts(self._describe(response), failures + 1))
         return response, 0
 
-    def chunks(self, response: BaseHTTPResponse) -> Iterator[bytes]:
+    def chunks(self, response: BaseHTTPResponse, limit: int = _MAX_PAGE_BYTES) -> Iterator[bytes]:
         """The body as it arrives.
 
         Raises:
-            TransferError: the body ends early.
+            FailedError: it is longer than ``limit`` bytes.
+            TransferError: the body ends early, or is so slow that it would not end.
             StoppedError: after ``stop``.
         """
-        total = left = response.length_remaining
-        while left is None or left > 0:
-            try:
-                chunk = response.read1(_CHUNK_BYTES)
-            except HTTPError as problem:
-                raise TransferError(self._describe(problem)) from None
-            if self.stop.is_set():
-                raise StoppedError
-            if not chunk:
-                break
-            yield chunk
-            left = None if left is None else left - len(chunk)
-        if left:
-            raise TransferError(f"the connection broke off {left:,} bytes before the end of {total:,}")
+        total = response.length_remaining
+        if (total or 0) > limit:
+            raise _too_long(limit)
+        received, before, since = 0, 0, time.monotonic()
+        sock = getattr(response, "socket", None)
+        try:
+            with _time_limit(sock, self.timeout + limit / _MIN_SPEED):
+                while total is None or received < total:
+                    chunk = response.read1(_CHUNK_BYTES)
+                    if self.stop.is_set():
+                        raise StoppedError
+                    if not chunk:
+                        break
+                    received += len(chunk)
+                    if received > limit:
+                        raise _too_long(limit)
+                    yield chunk
+                    seconds = time.monotonic() - since
+                    if seconds >= self.timeout:
+                        if received - before < _MIN_SPEED * seconds:
+                            raise TransferError(f"the server sent only {received - before:,} bytes in {seconds:.0f} s")
+                        before, since = received, time.monotonic()
+        except (HTTPError, TimeoutError) as problem:
+            raise TransferError(self._describe(problem)) from None
+        if total is not None and received < total:
+            raise TransferError(f"the connection broke off {total - received:,} bytes before the end of {total:,}")
 
     def read(self, path: str) -> bytes:
         """The whole content of a listing or a .md5 file; errors as for ``open`` and ``chunks``."""
-        content = bytearray()
         with self.open(path)[0] as response:
-            for chunk in self.chunks(response):
-                content += chunk
-                if len(content) > _MAX_PAGE_BYTES:
-                    raise FailedError(f"it is longer than {_MAX_PAGE_BYTES:,} bytes")
-        return bytes(content)
+            return b"".join(self.chunks(response))
 
     def _describe(self, failure: Failure) -> str:
         """The reason of a failure in a few words."""
@@ -235,6 +250,71 @@ class Server:
         if isinstance(cause, SSLCertVerificationError):
             return f"the server's certificate is not trusted ({cause.verify_message})"
         return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+
+
+@contextmanager
+def _time_limit(sock: socket.socket | None, seconds: float) -> Iterator[None]:
+    """Shut the socket down after so many seconds; whatever then comes of the block is a TimeoutError.
+
+    A socket's own timeout starts again with each byte that arrives.
+    """
+    ended = threading.Event()
+
+    def end() -> None:
+        ended.set()
+        with suppress(OSError):
+            if sock is not None:
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # of a TLS socket too, without its closing handshake
+
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception:
+        if not ended.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if ended.is_set():
+        raise TimeoutError
+
+
+class _Connection(HTTPConnection):
+    """A connection whose response headers must be there within the timeout, however slowly they arrive."""
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 itself has it
+        """The response; its attribute ``socket`` is the socket that it is read from."""
+        sock = self.sock
+        response = None
+        try:
+            with _time_limit(sock, self.timeout or threading.TIMEOUT_MAX):
+                response = super().getresponse()
+        except TimeoutError:
+            if response is not None:  # of headers that were cut
+                response.close()
+            raise
+        assert response is not None
+        response.socket = sock  # type: ignore[attr-defined]
+        # urllib3 reads the rest of a redirect or an error before it goes on, be it endless.
+        response.drain_conn = response.close  # type: ignore[method-assign]
+        return response
+
+
+class _TLSConnection(_Connection, HTTPSConnection):
+    """The same with TLS."""
+
+
+class _Connections(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSConnections(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+def _too_long(limit: int) -> FailedError:
+    return FailedError(f"it is longer than {limit:,} bytes, the most to expect by the listing")
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -250,6 +330,12 @@ def _with_attempts(reason: str, attempts: int) -> str:
 
 def _pool(url: str) -> PoolManager:
     """Connections to the server, through the proxy of the environment (http_proxy and the like), which urllib3 does not read."""
+    pool = _pool_manager(url)
+    pool.pool_classes_by_scheme = {"http": _Connections, "https": _TLSConnections}
+    return pool
+
+
+def _pool_manager(url: str) -> PoolManager:
     from urllib.request import getproxies, proxy_bypass
 
     parts = urlsplit(url)

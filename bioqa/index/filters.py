@@ -35,8 +35,7 @@ class Filters:
 
     def __post_init__(self) -> None:
         for field in FACETS:  # lists would not be hashable
-            values = check_items(f"Filters.{field}", getattr(self, field), str)
-            object.__setattr__(self, field, tuple(values))
+            object.__setattr__(self, field, tuple(check_items(f"Filters.{field}", getattr(self, field), str)))
         check_fields(self)
         first, last = self._days()
         if first > last:

@@ -8,6 +8,7 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Any
 
+from bioqa.io.json_text import parse_json
 from bioqa.io.locks import open_locked
 from bioqa.io.output import RESUME_HINT, output_errors
 
@@ -132,7 +133,7 @@ def _lines(file: IO[bytes]) -> Iterator[tuple[dict[str, Any], int]]:
 def _parse(line: bytes) -> dict[str, Any] | None:
     """The object in a line of JSON; None if it is another value or incomplete."""
     try:
-        record = json.loads(line) if line.endswith(b"\n") else None
+        record = parse_json(line.decode()) if line.endswith(b"\n") else None
     except ValueError:
         return None
     return record if isinstance(record, dict) else None

@@ -1,13 +1,12 @@
 """File locks between processes, released when the process ends, however it ends."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from bioqa.errors import OutputError
-from bioqa.io.output import RESUME_HINT, output_errors
+from bioqa.io.output import RESUME_HINT, open_no_follow, output_errors
 
 
 @contextmanager
@@ -37,7 +36,7 @@ def open_locked(path: Path, busy: str) -> IO[bytes]:
     with output_errors(path, RESUME_HINT):
         if path.is_symlink():  # the error for O_NOFOLLOW speaks of "too many levels"
             raise OSError(None, "it is a symbolic link")
-        file = open(path, "a+b", opener=_open_no_follow)  # noqa: SIM115 - Path.open has no opener
+        file = open(path, "a+b", opener=open_no_follow)  # noqa: SIM115 - Path.open has no opener
     try:
         free = lock_descriptor(file.fileno(), blocking=False)
     except OSError:
@@ -46,7 +45,3 @@ def open_locked(path: Path, busy: str) -> IO[bytes]:
         file.close()
         raise OutputError(busy)
     return file
-
-
-def _open_no_follow(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)

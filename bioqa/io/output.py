@@ -3,6 +3,7 @@
 import io
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -51,6 +52,31 @@ def is_stream(target: str | Path) -> bool:
     if not os.path.exists(target) or os.path.isdir(target):  # noqa: PTH110, PTH112
         return False
     return not os.path.isfile(target) or os.path.dirname(os.path.abspath(target)) in _OPEN_FILES  # noqa: PTH100, PTH113, PTH120
+
+
+def open_no_follow(path: str, flags: int) -> int:
+    """An ``opener`` for ``open`` that fails on symbolic links."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """An empty new folder beside ``target`` with an unpredictable name, to be moved to it; what is left of it is removed.
+
+    Those that killed processes left are removed too.
+
+    Raises:
+        OutputError: the folder cannot be created.
+    """
+    for old in target.parent.glob(f".{target.name}.*.part"):
+        shutil.rmtree(old, ignore_errors=True)  # does not follow links
+    part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+    with output_errors(part):
+        part.mkdir()
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 @contextmanager

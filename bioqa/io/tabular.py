@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from bioqa.errors import SourceError
 from bioqa.io.bad_records import BadRecordHandler, MalformedError, skip_or_raise
+from bioqa.io.json_text import parse_json
 from bioqa.io.text_files import read_head, read_line_span, read_lines, source_errors
 
 TableFormat = Literal["csv", "tsv", "jsonl", "parquet"]
@@ -90,16 +91,14 @@ def parse_json_object(line: bytes, *, first: bool = False) -> dict[str, Any]:
     """The JSON object in a line; the first line of a file may start with a byte order mark.
 
     Raises:
-        MalformedError: not UTF-8, not JSON, or not an object.
+        MalformedError: not UTF-8, not JSON, out of the bounds of ``parse_json``, or not an object.
     """
     try:
-        record = json.loads((line.removeprefix(_BOM) if first else line).decode())
+        record = parse_json((line.removeprefix(_BOM) if first else line).decode())
     except UnicodeDecodeError as error:
         raise MalformedError(f"byte {error.start + 1} (0x{error.object[error.start]:02x}) is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise MalformedError(f"not JSON: {error.msg} at character {error.colno}") from None
-    except (ValueError, RecursionError) as error:  # a number too long, or lists too deep
-        raise MalformedError(f"JSON out of bounds ({str(error).split(';')[0]})") from None
     if not isinstance(record, dict):
         raise MalformedError(f"not a JSON object but {type(record).__name__}")
     return record

@@ -13,6 +13,8 @@ from bioqa.errors import SourceError
 
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK_BYTES = 1 << 18
+MAX_BYTES = 1 << 30
+"""Of a file that is in memory as a whole, decompressed."""
 MAX_LINE_BYTES = 1 << 25
 MAX_EXPANSION = 200
 """How many times its size a gzip file may expand to, if that is more than ``FREE_EXPANSION_BYTES``; text has 3 to 20."""
@@ -95,27 +97,25 @@ def read_start(path: Path, size: int) -> bytes:
         return file.read(size)
 
 
-def read_bytes(path: Path, limit: int) -> bytes:
-    """The whole content of ``path``, decompressed if it is gzip, of at most ``limit`` bytes.
-
-    Raises:
-        SourceError: as for ``read_chunks``, or the content is larger.
-    """
-    chunks: list[bytes] = []
-    done = 0
-    for chunk in read_chunks(path):
-        done += len(chunk)
-        if done > limit:
-            raise SourceError(
-                f"{path} has more than {limit >> 20:,} MiB of text, the limit. Split it into several files."
-            )
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
 def read_head(path: Path, size: int = 1 << 16) -> bytes:
     """The first ``size`` bytes of the content of ``path``, decompressed if it is gzip; errors as for ``read_chunks``."""
     return next(read_chunks(path, size))
+
+
+def read_whole(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """The content of ``path``, decompressed if it is gzip.
+
+    Raises:
+        SourceError: as for ``read_chunks``, or the content has more than ``limit`` bytes.
+    """
+    content = bytearray()
+    for chunk in read_chunks(path):
+        content += chunk
+        if len(content) > limit:
+            raise SourceError(
+                f"{path} has more than {limit:,} bytes of text. Check that it is the right file, or split it."
+            )
+    return bytes(content)
 
 
 def empty_error(path: Path) -> SourceError:
@@ -168,7 +168,10 @@ def _expansion_error(path: Path) -> SourceError:
 
 
 def _open(path: Path) -> BinaryIO:
-    file = path.open("rb")
+    try:
+        file = path.open("rb")
+    except ValueError:
+        raise OSError(None, "its name has a null character") from None
     try:
         zipped = file.peek(2)[:2] == GZIP_MAGIC
     except BaseException:

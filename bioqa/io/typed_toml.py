@@ -5,6 +5,7 @@ A dataclass says by its annotations what a file may contain: ``Whole``, ``Number
 outermost one has ``pydantic.with_config(ConfigDict(extra="forbid"))``, so that unknown keys are refused.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -14,10 +15,25 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Strict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from bioqa.errors import UsageError
+from bioqa.errors import UsageError, shown
 
 Location = tuple[str | int, ...]
 """Where a value is in a file: keys, and the numbers of tables in lists, from 0."""
+
+MAX_BYTES = 1 << 18
+"""Of a TOML file; people write them."""
+MAX_KEY_PARTS = 16
+"""Of a dotted key. Python's tomllib needs memory for the square of their number."""
+MAX_DEPTH = 32
+"""Of lists and tables in each other."""
+
+_INTEGERS = range(-(2**63), 2**63)  # as TOML defines them
+_KEY = re.compile(r"[\w. \t-]+")
+# Texts and comments; each alternative matches to the end of the file or line where the closing quotes are missing.
+_NO_KEYS = re.compile(
+    r'''"""(?:[^\\"]|\\.|"(?!""))*+(?:""")?|\'\'\'(?:[^\']|\'(?!\'\'))*+(?:\'\'\')?|"(?:[^"\\\n]|\\.)*+"?|\'[^\'\n]*+\'?|\#[^\n]*+''',
+    re.DOTALL,
+)
 
 _Item = TypeVar("_Item")
 _Content = TypeVar("_Content")
@@ -64,10 +80,15 @@ def read_toml(path: Path, not_found: str) -> dict[str, Any]:
     """The content of a TOML file.
 
     Raises:
-        UsageError: it cannot be read or is not TOML; ``not_found`` is the message if there is no such file.
+        UsageError: it cannot be read, is not TOML, or is out of the bounds of ``parse_toml``; ``not_found`` is the message if there
+            is no such file.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_BYTES:,} bytes. Check that it is the right file.")
+        return parse_toml(data.decode("utf-8-sig").replace("\r\n", "\n"))
     except FileNotFoundError:
         raise UsageError(not_found) from None
     except OSError as problem:
@@ -76,6 +97,39 @@ def read_toml(path: Path, not_found: str) -> dict[str, Any]:
         raise UsageError(f"{path} is not TOML: it is not UTF-8 ({problem}).") from None
     except tomllib.TOMLDecodeError as problem:
         raise UsageError(f"{path} is not TOML: {problem}. Correct the line.") from None
+    except ValueError as problem:
+        raise UsageError(f"{path}: {problem}. Correct the file.") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The content of TOML text.
+
+    Raises:
+        tomllib.TOMLDecodeError: not TOML.
+        ValueError: an integer has more than 64 bits, a key more than ``MAX_KEY_PARTS`` parts, lists and tables are nested more
+            than ``MAX_DEPTH`` levels deep, or a date is impossible.
+    """
+    for key in _KEY.finditer(_NO_KEYS.sub("text", text)):
+        if key[0].count(".") >= MAX_KEY_PARTS:
+            raise ValueError(f"a key has more than {MAX_KEY_PARTS} parts")
+    too_large = "an integer has more than 64 bits"
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError(f"lists or tables are nested more than {MAX_DEPTH} levels deep") from None
+    except ValueError as problem:
+        raise ValueError(too_large if "digits" in str(problem) else str(problem)) from None
+    level: list[Any] = [content]
+    for _ in range(MAX_DEPTH + 1):
+        values = [one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer)]
+        if any(isinstance(one, int) and one not in _INTEGERS for one in values):
+            raise ValueError(too_large)
+        level = [one for one in values if isinstance(one, dict | list)]
+        if not level:
+            return content
+    raise ValueError(f"lists or tables are nested more than {MAX_DEPTH} levels deep")
 
 
 def apply_override(data: dict[str, Any], override: str, kind: type, *, example: str) -> list[Location]:
@@ -91,10 +145,14 @@ def apply_override(data: dict[str, Any], override: str, kind: type, *, example: 
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise UsageError(f"--set {override}: write it as key=value, such as --set {example}.")
+    if len(parts) > MAX_KEY_PARTS:
+        raise UsageError(f"--set {override}: the key has more than {MAX_KEY_PARTS} parts.")
     try:
-        value = tomllib.loads(f"value = {written}")["value"]
+        value = parse_toml(f"value = {written}")["value"]
     except tomllib.TOMLDecodeError:
         value = written.strip()
+    except ValueError as problem:
+        raise UsageError(f"--set {override}: {problem}.") from None
     try:
         places = list(_places(data, parts, _schema(kind), ()))
     except LookupError as problem:
@@ -178,11 +236,11 @@ def _sentence(error: ErrorDetails, schema: Mapping[str, Any], data: Mapping[str,
             names = error["ctx"]["names"]
             near = get_close_matches(error["input"], names, 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            sentence = f"{key} must be one of {', '.join(map(repr, names))}, not {error['input']!r}.{hint}"
+            sentence = f"{key} must be one of {', '.join(map(repr, names))}, not {shown(error['input'])}.{hint}"
         case "greater_than_equal" | "less_than_equal":
-            sentence = f"{key} must be {_span(_described(place, schema))}, not {error['input']!r}."
+            sentence = f"{key} must be {_span(_described(place, schema))}, not {shown(error['input'])}."
         case kind if kind in _KINDS:
-            sentence = f"{key} must be {_KINDS[kind]}, not {error['input']!r}."
+            sentence = f"{key} must be {_KINDS[kind]}, not {shown(error['input'])}."
         case _:
             sentence = f"{key}: {error['msg']}."
     return sentence

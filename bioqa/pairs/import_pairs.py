@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,10 +32,11 @@ def text_id(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
-def import_pairs(path: Path, columns: Sequence[str] | None = None) -> Iterator[Pair]:
-    """Yield the pairs of a file or folder in another format than bioqa's own pairs file.
+def import_pairs(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[str, Pair]]:
+    """Yield (place, pair) for the pairs of a file or folder in another format than bioqa's own pairs file.
 
-    ``columns`` names those of question, passage and label; None finds them by their usual names.
+    ``columns`` names those of question, passage and label; None finds them by their usual names. The place is the file with the
+    line or row, to name in errors.
 
     Raises:
         PairsError: the file is missing, empty, in no known format, or a row is malformed; the message names the line or row.
@@ -43,7 +45,8 @@ def import_pairs(path: Path, columns: Sequence[str] | None = None) -> Iterator[P
     if columns is not None and len(set(columns)) != 3:
         raise UsageError("Name three columns: question, passage, label.")
     with _pairs_errors():
-        if path.is_dir() or (path.suffix == ".tsv" and path.parent.name == "qrels"):
+        # os.path.isdir is False for impossible names, for which Path.is_dir raises an error.
+        if os.path.isdir(path) or (path.suffix == ".tsv" and path.parent.name == "qrels"):  # noqa: PTH112
             yield from _beir(path)
         else:
             yield from _pairs(path, _rows(path, columns), columns)
@@ -86,7 +89,7 @@ def _format(path: Path) -> TableFormat:
     )
 
 
-def _pairs(path: Path, rows: Iterator[Row], columns: Sequence[str] | None) -> Iterator[Pair]:
+def _pairs(path: Path, rows: Iterator[Row], columns: Sequence[str] | None) -> Iterator[tuple[str, Pair]]:
     names: tuple[str, str, str] | None = None
     for place, values in rows:
         if columns is None and (lists := _lists(values)):
@@ -94,12 +97,15 @@ def _pairs(path: Path, rows: Iterator[Row], columns: Sequence[str] | None) -> It
             continue
         names = names or _columns(path, values, columns)
         question, passage = (_text(place, values, name) for name in names[:2])
-        yield Pair(
-            question,
-            passage,
-            _label(place, names[2], values.get(names[2])),
-            str(values.get("question_id") or text_id(question)),
-            str(values.get("document_id") or ""),
+        yield (
+            place,
+            Pair(
+                question,
+                passage,
+                _label(place, names[2], values.get(names[2])),
+                _encodable(place, str(values.get("question_id") or text_id(question))),
+                _encodable(place, str(values.get("document_id") or "")),
+            ),
         )
 
 
@@ -126,7 +132,16 @@ def _text(place: str, values: Mapping[str, Any], name: str) -> str:
     value = values.get(name)
     if not isinstance(value, str) or not value.strip():
         raise PairsError(f"{place}: {name!r} is {'empty' if value in (None, '') else 'not text'}. Correct it.")
-    return value.strip()
+    return _encodable(place, value.strip())
+
+
+def _encodable(place: str, text: str) -> str:
+    """The text, which JSON can write such that it cannot be stored."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PairsError(f"{place}: a text has half a character (a lone surrogate). Remove it.") from None
+    return text
 
 
 def _is_number(value: object) -> bool:
@@ -153,18 +168,18 @@ def _lists(values: Mapping[str, Any]) -> tuple[Any, Any, Any] | None:
     return None if positive is None and negative is None else (query, positive or [], negative or [])
 
 
-def _list_pairs(place: str, query: Any, positive: Any, negative: Any) -> Iterator[Pair]:
+def _list_pairs(place: str, query: Any, positive: Any, negative: Any) -> Iterator[tuple[str, Pair]]:
     if not isinstance(query, str) or not query.strip():
         raise PairsError(f"{place}: no query.")
-    query = query.strip()
+    query = _encodable(place, query.strip())
     for texts, label in ((positive, 1.0), (negative, 0.0)):
         for text in texts if isinstance(texts, list) else [texts]:
             if not isinstance(text, str) or not text.strip():
                 raise PairsError(f"{place}: pos and neg must be texts or lists of texts.")
-            yield Pair(query, text.strip(), label, text_id(query))
+            yield place, Pair(query, _encodable(place, text.strip()), label, text_id(query))
 
 
-def _beir(path: Path) -> Iterator[Pair]:
+def _beir(path: Path) -> Iterator[tuple[str, Pair]]:
     """The judged pairs of a BEIR folder, or of one of its qrels files; grades above 0 are label 1."""
     folder, qrels_file = (path, _qrels_file(path)) if path.is_dir() else (path.parent.parent, path)
     qrels = read_beir_qrels(qrels_file)
@@ -181,7 +196,8 @@ def _beir(path: Path) -> Iterator[Pair]:
         for document, grade in judged.items():
             if document not in texts:
                 raise PairsError(f"{qrels_file}: document {document} is not in corpus.jsonl.")
-            yield Pair(queries[query], texts[document], float(grade > 0), query, document)
+            place = f"{qrels_file}, query {query} and document {document}"
+            yield place, Pair(queries[query], texts[document], float(grade > 0), query, document)
 
 
 def _qrels_file(folder: Path) -> Path:

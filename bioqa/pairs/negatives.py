@@ -31,7 +31,7 @@ MARGIN = 100
 """Candidates retrieved beyond the last rank needed, to make up for gold ones among them."""
 RANDOM_SUPPLY = 64
 """Random passages read at a time."""
-_SPEC = re.compile(r"(?P<kind>[a-z0-9]+):(?P<number>\d*\.?\d+)(?::(?P<first>\d+)-(?P<last>\d+))?")
+_SPEC = re.compile(r"(?P<kind>[a-z0-9]+):(?P<number>\d{0,9}\.?\d{1,9})(?::(?P<first>\d{1,9})-(?P<last>\d{1,9}))?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ key "bioqa".
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bioqa.errors import PairsError
+from bioqa.io.json_text import parse_json
 from bioqa.io.output import check_not_input, output_errors, replacing
 
 if TYPE_CHECKING:
@@ -143,9 +145,20 @@ def is_pairs_file(path: Path) -> bool:
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """How a pairs file was made, {} if it does not say."""
+    """How a pairs file was made, {} if it does not say.
+
+    Raises:
+        PairsError: the file is not valid Parquet, or what it says is no JSON object.
+    """
     metadata = _open(Path(path)).schema_arrow.metadata if _is_parquet(Path(path)) else None
-    provenance: dict[str, Any] = json.loads((metadata or {}).get(METADATA_KEY, b"{}"))
+    try:
+        provenance = parse_json((metadata or {}).get(METADATA_KEY, b"{}").decode())
+    except ValueError as problem:
+        raise PairsError(
+            f"{path}: its metadata on how it was made is damaged ({problem}). Write the file again."
+        ) from None
+    if not isinstance(provenance, dict):
+        raise PairsError(f"{path}: its metadata on how it was made is no JSON object. Write the file again.")
     return provenance
 
 
@@ -191,7 +204,7 @@ def _check(path: Path, batch: "pa.RecordBatch", rows_before: int) -> None:
 
 
 def _is_parquet(path: Path) -> bool:
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - False for impossible names
         return False
     with path.open("rb") as file:
         return file.read(4) == b"PAR1"

@@ -1,6 +1,6 @@
 """Questions with their gold passages, read from question files, pairs, PubMedQA or MedQuAD."""
 
-import json
+import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,9 +9,11 @@ from typing import NamedTuple, TypeVar
 
 from bioqa.corpus.questions import read_questions
 from bioqa.errors import PairsError
-from bioqa.io.text_files import read_chunks, read_head, source_errors
+from bioqa.io.json_text import parse_json
+from bioqa.io.text_files import read_head, read_whole, source_errors
+from bioqa.pairs.contradictions import check_labels
 from bioqa.pairs.duplicates import connected_sets, normalize
-from bioqa.pairs.read_pairs import column_values, read_batches
+from bioqa.pairs.read_pairs import column_values, read_pairs
 from bioqa.types import Question
 
 _T = TypeVar("_T")
@@ -52,7 +54,8 @@ def read_groups(paths: Sequence[str | Path]) -> list[QuestionGroup]:
 
     Raises:
         QuestionError: a question file is malformed.
-        PairsError: another file is missing or malformed, or has no question with a gold passage or document.
+        PairsError: another file is missing or malformed, labels a pair both relevant and not, or has no question with a gold
+            passage or document.
     """
     found: list[QuestionGroup] = []
     for path in map(Path, paths):
@@ -68,7 +71,8 @@ def _read(path: Path) -> list[QuestionGroup]:
     if name.endswith((".tar.gz", ".tgz")):
         return list(_read_medquad(path))
     if name.removesuffix(".gz").endswith(".json"):
-        if path.is_file() and path.stat().st_size and b'"QUESTION"' in read_head(path, 1 << 12):
+        known = os.path.isfile(path) and path.stat().st_size  # noqa: PTH113 - False for impossible names
+        if known and b'"QUESTION"' in read_head(path, 1 << 12):
             return list(_read_pubmedqa(path))
         return [_bioasq_group(question) for question in read_questions(path)]
     return list(_read_pair_groups(path))
@@ -91,7 +95,9 @@ def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
 def _read_pair_groups(path: Path) -> Iterator[QuestionGroup]:
     """A group for each question id."""
     rows: dict[str, tuple[str, list[Passage], list[Passage], set[str]]] = {}
-    for batch in read_batches(path):
+    table = read_pairs(path)
+    check_labels([table], [path])
+    for batch in table.to_batches():
         columns = [column_values(batch, name) for name in batch.schema.names]
         for question, passage, label, id, document, kind, _ in zip(*columns, strict=True):
             _, gold, negatives, kinds = rows.setdefault(id, (question, [], [], set()))
@@ -106,10 +112,11 @@ def _read_pair_groups(path: Path) -> Iterator[QuestionGroup]:
 def _read_pubmedqa(path: Path) -> Iterator[QuestionGroup]:
     """PubMedQA's labeled questions: {PMID: {QUESTION, CONTEXTS, …}}, https://pubmedqa.github.io. The abstract is gold."""
     try:
-        records = json.loads(b"".join(read_chunks(path)))
+        records = parse_json(read_whole(path).decode())
         for pmid, record in records.items():
-            gold = Passage(" ".join(record["CONTEXTS"]).strip(), pmid)
-            yield QuestionGroup(pmid, record["QUESTION"].strip(), (gold,), documents=(pmid,))
+            question, text = record["QUESTION"].strip(), " ".join(record["CONTEXTS"]).strip()
+            (pmid + question + text).encode()  # fails for half a character, which JSON can write
+            yield QuestionGroup(pmid, question, (Passage(text, pmid),), documents=(pmid,))
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise PairsError(f"{path} is not PubMedQA's JSON ({type(problem).__name__}: {problem}).") from None
 

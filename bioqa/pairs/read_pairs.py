@@ -45,12 +45,20 @@ def read_batches(path: str | Path, columns: Sequence[str] | None = None) -> "Ite
 
 
 def _imported(path: Path, columns: Sequence[str] | None) -> "Iterator[pa.RecordBatch]":
-    pairs = import_pairs(path, columns)
+    pairs = (pair for _, pair in import_pairs(path, columns))
     while batch := list(islice(pairs, ROW_GROUP)):
         yield from pair_table(batch).to_batches()
 
 
-def column_values(batch: "pa.RecordBatch", name: str) -> list[Any]:
-    """A column of a batch as a list."""
+def pair_place(path: str | Path, number: int, columns: Sequence[str] | None = None) -> str:
+    """Where in its file pair ``number`` (from 0) of ``read_pairs`` is: the file with the row or line. Reads the file again."""
+    path = Path(path)
+    if not columns and is_pairs_file(path):
+        return f"{path}, row {number + 1}"
+    return next(islice(import_pairs(path, columns), number, None))[0]
+
+
+def column_values(batch: "pa.RecordBatch | pa.Table", name: str) -> list[Any]:
+    """A column of a batch or table as a list."""
     values: list[Any] = batch.column(name).to_pylist()
     return values

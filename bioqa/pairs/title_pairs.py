@@ -12,7 +12,7 @@ from bioqa.corpus.sources import expand_sources
 from bioqa.errors import UsageError
 from bioqa.index.reader import Index
 from bioqa.pairs.build_pairs import SEED, PairCounts, PairsReport, write_group
-from bioqa.pairs.duplicates import DEFAULT_JACCARD
+from bioqa.pairs.duplicates import DEFAULT_JACCARD, normalize
 from bioqa.pairs.held_out import HeldOut, read_held_out
 from bioqa.pairs.negatives import Mining, NegativeSampler, NegativeSpec
 from bioqa.pairs.pair_file import open_pairs
@@ -86,10 +86,17 @@ def build_title_pairs(
         mining=mining,
     )
     with open_pairs([out], provenance, [*sources, *options.exclude]) as [writer]:
-        for done, (group, negatives) in enumerate(sampler.sample(groups), start=1):
+        for done, (group, sampled) in enumerate(sampler.sample(groups), start=1):
+            negatives = [one for one in sampled if not _has_title(index, one.passage.document_id, group.question)]
             write_group(writer, report.files[0], group, negatives)
             progress(done, None)
     return report
+
+
+def _has_title(index: Index, id: str, title: str) -> bool:
+    """Whether an article has that title. Its abstract answers it as well: reviews are updated under the same title."""
+    article = index.get(id)
+    return article is not None and normalize(article.title) == normalize(title)
 
 
 def _articles(

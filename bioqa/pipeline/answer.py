@@ -30,7 +30,8 @@ class Coverage:
 class RankedCandidate(NamedTuple):
     """A candidate in a final ranking.
 
-    ``position`` is its index in the first stage's list. ``logit`` and ``probability`` are None if it was not reranked.
+    ``score`` is what it is ranked by, ``probability`` the calibrated logit; ``Hit`` tells the scores apart. ``position`` is its
+    index in the first stage's list. ``logit`` and ``probability`` are None if it was not reranked.
     """
 
     id: str
@@ -67,7 +68,8 @@ class Ranked:
 class Answer:
     """The hits for a question, best first, and how they came about.
 
-    ``reranker`` is the reranker's name (None: no reranking). ``timings`` are the seconds of the stages "retrieve", "rerank" and
+    ``reranker`` is the reranker's name (None: no reranking), ``threshold`` its threshold on the scale of ``Hit.reranker_score``
+    (None: it has none). ``timings`` are the seconds of the stages "retrieve", "rerank" and
     "highlight". ``missing_fields`` counts the matching articles that a filter excluded only because they lack its field;
     ``unknown_filter_values`` are the (field, value) of filters that no article has. ``options`` are those in effect (see
     ``Pipeline.resolve_options``), and ``index`` describes what was searched.
@@ -82,6 +84,7 @@ class Answer:
     unknown_filter_values: tuple[tuple[str, str], ...]
     options: PipelineOptions
     index: Snapshot
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -98,6 +101,7 @@ class Answer:
             "question": self.question.body,
             "reranker": self.reranker,
             "first_stage_weight": self.first_stage_weight,
+            "threshold": self.threshold,
             "index": asdict(self.index),
             "options": self.options.to_dict(),
             "timings": {stage: round(seconds, 6) for stage, seconds in self.timings.items()},

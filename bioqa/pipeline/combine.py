@@ -35,3 +35,15 @@ def rank(
     return head + [
         RankedCandidate(id, score + shift, score, position) for position, (id, score) in enumerate(tail, start=depth)
     ]
+
+
+def reweight(ranked: Sequence[RankedCandidate], weight: float) -> list[RankedCandidate]:
+    """What ``rank`` returns for the candidates of an earlier ranking with another weight."""
+    candidates = sorted(ranked, key=lambda one: one.position)
+    head = [one for one in candidates if one.logit is not None]
+    return rank(
+        [(one.id, one.first_stage_score) for one in candidates],
+        [one.logit or 0.0 for one in head],
+        [one.probability or 0.0 for one in head],
+        weight,
+    )

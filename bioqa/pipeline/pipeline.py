@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from bioqa.arguments import check_items, check_type, shown
 from bioqa.corpus.questions import check_question
 from bioqa.errors import QuestionError, UsageError
-from bioqa.pipeline.answer import Answer, Ranked
+from bioqa.pipeline.answer import Answer, Ranked, RankedCandidate
 from bioqa.pipeline.combine import rank
 from bioqa.pipeline.highlight import best_sentences
 from bioqa.pipeline.options import PipelineOptions
 from bioqa.pipeline.rerank_run import RunPlan, question_groups
 from bioqa.retrieve.retriever import Retriever
-from bioqa.types import Article, Candidate, Hit, Question
+from bioqa.types import Article, Candidate, Hit, Question, Snippet
 
 if TYPE_CHECKING:
     from bioqa.pipeline.windows import ArticleScores
@@ -83,8 +83,7 @@ class Pipeline:
         found = [articles[one.position] for one in best]
         snippets = best_sentences(self.reranker, body, found, per_article=options.sentences)
         hits = [
-            Hit(number, article, one.score, one.first_stage_score, one.logit, one.probability, own)
-            for number, (one, article, own) in enumerate(zip(best, found, snippets, strict=True), start=1)
+            self._hit(number, *parts) for number, parts in enumerate(zip(best, found, snippets, strict=True), start=1)
         ]
         if options.explain:
             explanations = [self.retriever.explain(body, candidates[one.position], options.search) for one in best]
@@ -100,6 +99,7 @@ class Pipeline:
             unknown_filter_values=tuple(self.retriever.unknown_filter_values(options.search)),
             options=options,
             index=self.retriever.snapshot(),
+            threshold=self.reranker.threshold if self.reranker else None,
         )
 
     def rank(self, question: Question, options: PipelineOptions | None = None) -> Ranked:
@@ -207,6 +207,17 @@ class Pipeline:
         ranked = self._ranked(question, _scored(candidates), scores, options)
         timings["rerank"] = time.perf_counter() - started
         return replace(ranked, timings=timings), candidates, dict(enumerate(articles))
+
+    def _hit(self, number: int, one: RankedCandidate, article: Article, snippets: tuple[Snippet, ...]) -> Hit:
+        """A candidate as a hit, with its score on the model's own scale and whether that reaches the threshold."""
+        hit = Hit(number, article, one.score, one.first_stage_score, one.logit, one.probability, snippets)
+        if self.reranker is None or one.logit is None:
+            return hit
+        import numpy as np
+
+        score = float(self.reranker.activate(np.array([one.logit], dtype=np.float32))[0])
+        threshold = self.reranker.threshold
+        return replace(hit, reranker_score=score, relevant=None if threshold is None else score >= threshold)
 
     def _run_first_stage(self, questions: Iterator[Question], options: PipelineOptions) -> Iterator[Ranked]:
         """``run`` without a reranker: many questions at a time, on all cores."""

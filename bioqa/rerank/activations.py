@@ -17,7 +17,7 @@ DEFAULT_ACTIVATION = "Sigmoid"
 
 SCALES = {
     "Identity": "raw output of the model (a logit: no fixed range)",
-    "Sigmoid": "probability (logistic function of the logit, 0 to 1)",
+    "Sigmoid": "uncalibrated probability (logistic function of the logit, 0 to 1)",
     "Tanh": "hyperbolic tangent of the logit (-1 to 1)",
     "ReLU": "logit, negative values as 0",
     "Softplus": "softplus of the logit (above 0)",

@@ -94,7 +94,8 @@ def _load_exact(
     if on_cpu:
         keep_freed_memory()
     networks = tuple(
-        load_exact_network(config, device, use_segment_ids=tokenizer.has_segment_ids) for device in devices
+        load_exact_network(config, device, use_segment_ids=tokenizer.has_segment_ids, pad_id=tokenizer.padding.id)
+        for device in devices
     )
     limit = EXACT_CPU_BATCH_TOKENS if on_cpu else None
     return make(networks=networks, devices=devices, engine="exact", batch_tokens=limit)

@@ -31,9 +31,10 @@ MIN_PASSAGE_SHARE = 0.25
 class Scores:
     """A model's output for n pairs, in input order; all arrays have shape (n,).
 
-    ``logits`` float32, the raw output. ``scores`` float32, after the model's own activation (on ``Reranker.scale``).
-    ``probabilities`` float32, calibrated if the model is, else the logistic function of the logit. ``truncated`` bool, whether
-    text was cut off at the maximum length. ``unread`` int64, the number of characters of the passage that were cut off.
+    ``logits`` float32, the raw output. ``scores`` float32, after the model's own activation (on ``Reranker.scale``, as is
+    ``Reranker.threshold``). ``probabilities`` float32, calibrated if the model is, else the logistic function of the logit.
+    ``truncated`` bool, whether text was cut off at the maximum length. ``unread`` int64, the number of characters of the passage
+    that were cut off.
     """
 
     logits: NDArray[np.float32]
@@ -57,10 +58,13 @@ class Reranker:
 
     ``name`` is the name under which it was loaded, ``folder`` contains its files, ``max_length`` is the number of tokens that it
     reads of a pair (None: all), ``device`` is torch's name of the device (for several GPUs a comma-separated list), ``engine`` the
-    compute engine (one of ``load_model.ENGINES``), ``activation`` the saved activation and ``scale`` the scale of ``score`` in
-    words. Passages with a score of at least ``threshold`` count as relevant, ``calibration`` turns a logit into a probability, and
-    a ``Pipeline`` adds ``first_stage_weight`` times the first-stage score to the logit; all three were chosen on dev pairs in
-    training (if not: None, the logistic function and 0).
+    compute engine (one of ``load_model.ENGINES``) and ``activation`` the saved activation.
+
+    A logit becomes three different numbers. ``score`` returns the activation of the logit, on the model's own ``scale`` (in words);
+    ``threshold`` is on this scale: passages that score at least that count as relevant. ``probabilities`` returns what
+    ``calibration`` makes of the logit; it is what searches show, and must not be compared with ``threshold``. A ``Pipeline`` ranks
+    by the logit plus ``first_stage_weight`` times the first-stage score (``Hit.score``). Threshold, calibration and weight were
+    chosen on dev pairs in training (if not: None, the logistic function and 0).
 
     With the engine "exact", scores equal ``sentence_transformers.CrossEncoder(folder, model_kwargs={"dtype":
     torch.float32}).predict`` to 1e-4. With "cpu-int8", the default on a CPU for the models that it supports, they differ by the
@@ -175,7 +179,7 @@ class Reranker:
             )
         truncated = np.array([cut for cut, _ in cuts], dtype=np.bool_)
         unread = np.array([characters for _, characters in cuts], dtype=np.int64)
-        return Scores(logits, activate(self.activation, logits), self.calibrate(logits), truncated, unread)
+        return Scores(logits, self.activate(logits), self.calibrate(logits), truncated, unread)
 
     def _batches(self, chunks: Iterator[list[TokenizedPair]], cuts: list[tuple[bool, int]]) -> Iterator[Batch]:
         """Batches of the pairs in ``chunks``; (truncated, unread) of each pair is appended to ``cuts``.
@@ -197,11 +201,11 @@ class Reranker:
 
     def calibrate(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """The probabilities of logits by ``calibration``: float32, same shape."""
-        try:
-            logits = np.asarray(logits, dtype=np.float32)
-        except (TypeError, ValueError):
-            raise UsageError(f"logits must be an array of numbers, not {shown(logits)}.") from None
-        return probabilities(logits, self.calibration.a, self.calibration.b)
+        return probabilities(_as_logits(logits), self.calibration.a, self.calibration.b)
+
+    def activate(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The scores of logits on the model's own ``scale``: float32, same shape."""
+        return activate(self.activation, _as_logits(logits))
 
     def _score(self, question: str, passages: Sequence[str]) -> Scores:
         check_type("question", question, str)
@@ -212,11 +216,17 @@ class Reranker:
         return self._score(question, passages).logits
 
     def score(self, question: str, passages: Sequence[str]) -> NDArray[np.float32]:
-        """The scores of n passages on the model's own ``scale``, as ``CrossEncoder.predict`` returns: float32 of shape (n,)."""
+        """The scores of n passages on the model's own ``scale``, as ``CrossEncoder.predict`` returns: float32 of shape (n,).
+
+        ``threshold`` is on this scale.
+        """
         return self._score(question, passages).scores
 
     def probabilities(self, question: str, passages: Sequence[str]) -> NDArray[np.float32]:
-        """The probabilities that n passages are relevant (see ``calibration``): float32 of shape (n,), 0 to 1."""
+        """The probabilities that n passages are relevant (see ``calibration``): float32 of shape (n,), 0 to 1.
+
+        ``threshold`` is not on this scale.
+        """
         return self._score(question, passages).probabilities
 
     def rank(
@@ -246,3 +256,11 @@ def _checked_pairs(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         check_type(f"The question of pairs[{position}]", pair[0], str)
         check_type(f"The passage of pairs[{position}]", pair[1], str)
     return checked
+
+
+def _as_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logits as float32, same shape. Raises UsageError if they are not numbers."""
+    try:
+        return np.asarray(logits, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise UsageError(f"logits must be an array of numbers, not {shown(logits)}.") from None

@@ -87,8 +87,9 @@ def check_options(options: SearchOptions) -> None:
 class MemoryRetriever:
     """The first stage over articles in memory: bag-of-words questions only, no filters.
 
-    A repeated id replaces the earlier article, as in a built index. Scores are rank-bm25's: k1 + 1 times Lucene's, except that
-    Lucene rounds document lengths. Safe to use from several threads, and can be pickled.
+    A repeated id replaces the earlier article, as in a built index. Scores are on Lucene's scale (rank-bm25's over k1 + 1), so that
+    a first-stage weight means the same with both; they differ slightly because Lucene rounds document lengths. Safe to use from
+    several threads, and can be pickled.
 
     Raises:
         SourceError: there is no article.
@@ -125,7 +126,7 @@ class MemoryRetriever:
         check_text(question)
         if not any(self._corpus):
             return []
-        scores = self._model(options).get_scores(self._tokens(question))
+        scores = self._model(options).get_scores(self._tokens(question)) / (options.k1 + 1)
         order = np.argsort(-scores, kind="stable")[:k]
         return [Candidate(self._articles[i].id, float(scores[i]), int(i)) for i in order if scores[i] > 0]
 

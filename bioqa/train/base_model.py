@@ -1,13 +1,18 @@
 """The base model of a training run."""
 
 import importlib.util
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioqa.errors import ModelError, UsageError, first_line
-from bioqa.rerank.model_folder.config import label_count
+from bioqa.errors import BioqaError, ModelError, UsageError, first_line
+from bioqa.rerank.model_folder.config import check_counts, check_model_folder, label_count, read_model_config
+from bioqa.rerank.model_folder.files import weight_files
 from bioqa.rerank.model_folder.max_length import RELATIVE_POSITIONS, position_count
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER, DEFAULT_NAME
+from bioqa.rerank.model_folder.settings import read_settings
+from bioqa.rerank.model_folder.tokenizer import lost_word, lower_cases
+from bioqa.rerank.model_folder.weights import Weights
 from bioqa.rerank.silence_libraries import silence_libraries
 
 if TYPE_CHECKING:
@@ -17,6 +22,8 @@ if TYPE_CHECKING:
 
 PACKAGE = "package:"
 
+_log = logging.getLogger(__name__)
+
 
 def load_base_model(settings: "ModelSettings", folder: Path | None = None) -> "CrossEncoder":
     """A cross-encoder with one label, in fp32 on the CPU: ``settings.base``, or the model of the previous stage in ``folder``.
@@ -25,37 +32,50 @@ def load_base_model(settings: "ModelSettings", folder: Path | None = None) -> "C
     with a model is never run.
 
     Raises:
-        ModelError: the model cannot be found or loaded.
-        UsageError: its head has several labels and ``replace_head`` is not set, or ``max_length`` is above its limit.
+        ModelError: the model cannot be found or loaded, its weights do not fit its config, or it has no padding token.
+        UsageError: its head has several labels and ``replace_head`` is not set, ``max_length`` is above its limit, or ``case``
+            does not apply to its tokenizer.
     """
     import torch
     from sentence_transformers import CrossEncoder
     from transformers import AutoConfig
 
     source = folder or _resolve_base(settings.base)
-    options: dict[str, Any] = {"dtype": torch.float32, "ignore_mismatched_sizes": settings.replace_head}
+    loading: dict[str, Any] = {"dtype": torch.float32, "ignore_mismatched_sizes": settings.replace_head}
     activation = {"activation_fn": getattr(torch.nn, settings.activation)()} if settings.activation else {}
+    options = {"processor_kwargs": {"do_lower_case": settings.case == "uncased"}} if settings.case else {}
     try:
         with silence_libraries():
-            config = AutoConfig.from_pretrained(source, trust_remote_code=False).to_dict()
-            _check(settings, config)
+            _check_files(settings, source)
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+            _check(settings, config.to_dict())
+            if isinstance(source, Path):
+                _check_weights(settings, source, config)
             model: CrossEncoder = CrossEncoder(
                 str(source),
                 num_labels=1,
                 max_length=settings.max_length,
                 device="cpu",
-                model_kwargs=options,
+                model_kwargs=loading,
                 model_card_data=offline_card_data(),
                 **activation,
+                **options,
             )
-            return model
-    except UsageError:
+    except BioqaError:
         raise
     except Exception as error:
         raise ModelError(
             f"The base model {settings.base} cannot be loaded: {first_line(error)} Set model.base to a folder, or to a model of "
             "the Hugging Face hub that is reachable, with --set model.base=…."
         ) from error
+    _check_tokenizer(settings, model)
+    return model
+
+
+def base_weight(settings: "ModelSettings") -> float:
+    """The first-stage weight of the base model: that in its folder's bioqa.json, else 0. Raises ModelError if it is damaged."""
+    source = _resolve_base(settings.base)
+    return read_settings(source).first_stage_weight if isinstance(source, Path) else 0.0
 
 
 def offline_card_data() -> Any:
@@ -86,10 +106,59 @@ def _in_package(name: str) -> Path:
     found = importlib.util.find_spec(name)
     for root in (found and found.submodule_search_locations) or ():
         for config in sorted(Path(root).rglob("config.json")):
-            if any(config.parent.glob("*.safetensors")):
+            if all(path.is_file() for path in weight_files(config.parent)):
                 return config.parent
     problem = "contains no model" if found else "is not installed"
     raise ModelError(f"The Python package {name} {problem}. Install it, or set another base with --set model.base=….")
+
+
+def _check_files(settings: "ModelSettings", source: Path | str) -> None:
+    """Raise ModelError for an adapter, and for what ``read_model_config`` and ``check_files`` refuse."""
+    from transformers import PretrainedConfig
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    name = f"The base model {settings.base}"
+    if isinstance(source, Path):
+        check_model_folder(name, source)
+        read_model_config(name, source)
+        return
+    if find_adapter_config_file(source):
+        raise ModelError(
+            f"{name} is a PEFT adapter, not a whole model; merge it into its base model (merge_and_unload), save that with "
+            "save_pretrained and name its folder."
+        )
+    check_counts(name, PretrainedConfig.get_config_dict(source)[0])
+
+
+def _check_weights(settings: "ModelSettings", folder: Path, config: Any) -> None:
+    """Raise ModelError if the folder's safetensors weights are damaged or do not fit its config. Other formats are not checked."""
+    if any(folder.glob("*.bin")) and not any(path.exists() for path in weight_files(folder)):
+        return
+    weights = Weights(f"the base model {settings.base}", folder)
+    weights.check_config(config, allow_other_shapes=settings.replace_head)
+
+
+def _check_tokenizer(settings: "ModelSettings", model: "CrossEncoder") -> None:
+    """Give the model the padding token of its tokenizer, check ``settings.case``, and warn of a cased vocabulary in lower case."""
+    tokenizer: Any = model.tokenizer
+    if tokenizer.pad_token_id is None:
+        raise ModelError(
+            f"The tokenizer of the base model {settings.base} has no padding token, so it cannot be trained in batches. Set "
+            "pad_token in its tokenizer_config.json."
+        )
+    transformer: Any = model.model
+    if transformer.config.pad_token_id is None:
+        transformer.config.pad_token_id = tokenizer.pad_token_id
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return
+    if settings.case and lower_cases(backend) != (settings.case == "uncased"):
+        raise UsageError(f"model.case cannot be {settings.case!r} with the tokenizer of {settings.base}. Leave it out.")
+    if word := lost_word(backend):
+        _log.warning(
+            f"The base model {settings.base} lower-cases text, but its vocabulary is cased: words such as {word!r} are never "
+            "found. Unless it was pretrained so, set model.case=cased."
+        )
 
 
 def _check(settings: "ModelSettings", config: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioqa.errors import LeakError, PairsError, UsageError
+from bioqa.pairs.contradictions import check_labels
 from bioqa.pairs.leaks import find_leaks
 from bioqa.pairs.read_pairs import read_pairs
 from bioqa.train.curriculum import epoch_rows
@@ -52,12 +53,10 @@ def read_train(stage: "Stage") -> "pa.Table":
     """The training pairs of a stage, from all its files in order; at most ``max_rows`` of them, sampled at random.
 
     Raises:
-        PairsError: a file cannot be read, or all pairs have the same class.
+        PairsError: a file cannot be read, labels contradict each other, or all pairs have the same class.
     """
-    import pyarrow as pa
-
     data = stage.data
-    table = pa.concat_tables([read_pairs(path, data.columns) for path in data.train])
+    table = _read(data.train, data)
     if 0 < data.max_rows < len(table):
         rows = np.random.default_rng(stage.training.seed).choice(len(table), data.max_rows, replace=False)
         table = table.take(np.sort(rows))
@@ -66,11 +65,16 @@ def read_train(stage: "Stage") -> "pa.Table":
 
 def read_dev(data: "DataSettings") -> "pa.Table | None":
     """The dev pairs of a stage, None if it has none. Raises PairsError as ``read_train``."""
+    return _both_classes(_read(data.dev, data), data.dev, "dev") if data.dev else None
+
+
+def _read(files: tuple[str, ...], data: "DataSettings") -> "pa.Table":
+    """The pairs of all files in order. Raises PairsError if a file cannot be read or labels contradict each other."""
     import pyarrow as pa
 
-    if not data.dev:
-        return None
-    return _both_classes(pa.concat_tables([read_pairs(path, data.columns) for path in data.dev]), data.dev, "dev")
+    tables = [read_pairs(path, data.columns) for path in files]
+    check_labels(tables, files, data.columns)
+    return pa.concat_tables(tables)
 
 
 def _both_classes(table: "pa.Table", files: tuple[str, ...], use: str) -> "pa.Table":

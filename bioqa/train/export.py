@@ -1,16 +1,20 @@
-"""From the last stage's model to the finished model folder: weights, threshold and calibration, plots, model card."""
+"""From the last stage's model to the finished model folder: weights, bioqa.json with what is chosen on dev, plots, model card."""
 
 import json
-import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 
+from bioqa.io.output import new_folder
+from bioqa.pairs.read_pairs import column_values
 from bioqa.rerank.model_folder.settings import SETTINGS_FILE, Calibration
+from bioqa.train.dev_weight import DevWeight, choose_dev_weight
 from bioqa.train.model_card import write_card
 from bioqa.train.plots import save_curves, save_reliability
 from bioqa.train.recipe import ExportSettings, Recipe
@@ -28,20 +32,26 @@ def export_model(
     """Write the model of a run whose stages are all finished. ``train`` and ``dev`` are the pairs of the last stage."""
     last = len(recipe.stages)
     stages = [folder.stage_summary(number) or {} for number in range(1, last + 1)]
-    part = folder.checkpoints / ".finished"
-    shutil.rmtree(part, ignore_errors=True)
-    model = _export_weights(folder.stage_model(last), part, recipe.export)
-    evaluation = None if dev is None else _evaluate_on_dev(model, dev, recipe, progress=progress)
-    (part / SETTINGS_FILE).write_text(
-        json.dumps(_reranker_settings(recipe, evaluation), indent=1) + "\n", encoding="utf-8"
-    )
-    (part / RECIPE_FILE).write_text(recipe.to_toml(), encoding="utf-8")
-    (part / "training.json").write_text(json.dumps(stages, indent=1) + "\n", encoding="utf-8")
-    save_curves(part / "curves.png", stages)
-    if evaluation is not None:
-        save_reliability(part / "reliability.png", evaluation)
-    write_card(part / "README.md", TrainingResult(recipe, folder.path.name, model, stages, evaluation, train, dev))
-    folder.publish(part, keep_checkpoints=recipe.stages[-1].training.keep_checkpoints > 0)
+    with new_folder(folder.checkpoints / "finished") as part:
+        model = _export_weights(folder.stage_model(last), part, recipe.export)
+        evaluation = None if dev is None else _evaluate_on_dev(model, dev, recipe, progress=progress)
+        weight = choose_dev_weight(
+            dev,
+            stages[0].get("base_first_stage_weight", 0.0),
+            lambda pairs: _logits(model, pairs, recipe, progress=progress),
+        )
+        (part / SETTINGS_FILE).write_text(
+            json.dumps(_reranker_settings(recipe, evaluation, weight), indent=1) + "\n", encoding="utf-8"
+        )
+        (part / RECIPE_FILE).write_text(recipe.to_toml(), encoding="utf-8")
+        (part / "training.json").write_text(json.dumps(stages, indent=1) + "\n", encoding="utf-8")
+        save_curves(part / "curves.png", stages)
+        if evaluation is not None:
+            save_reliability(part / "reliability.png", evaluation)
+        write_card(
+            part / "README.md", TrainingResult(recipe, folder.path.name, model, stages, evaluation, weight, train, dev)
+        )
+        folder.publish(part, keep_checkpoints=recipe.stages[-1].training.keep_checkpoints > 0)
 
 
 def _export_weights(source: Path, target: Path, settings: ExportSettings) -> "CrossEncoder":
@@ -91,10 +101,9 @@ def _evaluate_on_dev(
     from bioqa.train.calibration import cross_validated, fit
     from bioqa.train.datasets import labels
 
-    pairs = list(zip(dev.column("question").to_pylist(), dev.column("passage").to_pylist(), strict=True))
-    batch_size = recipe.stages[-1].training.eval_batch_size
-    bar = progress and sys.stderr.isatty()
-    logits = model.predict(pairs, batch_size=batch_size, activation_fn=torch.nn.Identity(), show_progress_bar=bar)
+    questions, passages = (column_values(dev, name) for name in ("question", "passage"))
+    pairs = list(zip(questions, passages, strict=True))
+    logits = _logits(model, pairs, recipe, progress=progress)
     activation: Any = model.activation_fn
     scores = activation(torch.from_numpy(logits)).numpy()
     relevant = labels(dev) >= 0.5
@@ -116,9 +125,30 @@ def _evaluate_on_dev(
     )
 
 
-def _reranker_settings(recipe: Recipe, evaluation: DevEvaluation | None) -> dict[str, Any]:
+def _logits(
+    model: "CrossEncoder", pairs: Sequence[tuple[str, str]], recipe: Recipe, *, progress: bool
+) -> NDArray[np.float32]:
+    """The logits of n pairs: float32 of shape (n,)."""
+    import torch
+
+    logits: NDArray[np.float32] = model.predict(
+        list(pairs),
+        batch_size=recipe.stages[-1].training.eval_batch_size,
+        activation_fn=torch.nn.Identity(),
+        show_progress_bar=progress and sys.stderr.isatty(),
+    )
+    return logits
+
+
+def _reranker_settings(recipe: Recipe, evaluation: DevEvaluation | None, weight: DevWeight) -> dict[str, Any]:
     """The content of bioqa.json; ``ece_after`` is cross-validated."""
-    about = {"trained_on_tokens": recipe.stages[-1].model.max_length}
+    about: dict[str, Any] = {
+        "first_stage_weight": weight.weight,
+        "first_stage_weight_chosen_by": weight.chosen_by,
+        "trained_on_tokens": recipe.stages[-1].model.max_length,
+    }
+    if weight.tried:
+        about["first_stage_weights_tried"] = {f"{tried:g}": mean for tried, mean in weight.tried.items()}
     if evaluation is None:
         return {"threshold": None, "calibration": None, **about}
     measures = asdict(evaluation.measures)

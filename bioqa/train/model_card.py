@@ -35,6 +35,7 @@ def write_card(path: Path, result: TrainingResult) -> None:
         examples=data.usage_examples,
         score_scale=SCALES.get(activation, activation),
         dev=result.dev_evaluation,
+        weight=result.weight,
         statistics=_statistics(result),
         stages=result.stages,
         cpu_cores=os.cpu_count(),

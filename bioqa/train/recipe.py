@@ -38,6 +38,7 @@ from bioqa.train.losses import LOSSES
 PRECISIONS = ("fp32", "fp16", "bf16")
 SCHEDULES = ("linear", "cosine", "constant_with_warmup")
 LEAK_CHECKS = ("all", "questions", "none")
+CASES = ("", "cased", "uncased")
 CALIBRATIONS = ("platt", "temperature", "none")
 
 
@@ -46,13 +47,15 @@ class ModelSettings:
     """``base``: a folder, a Hugging Face name, "default" (the built-in reranker) or "package:NAME" (a model folder inside an
     installed Python package). ``max_length``: tokens of a pair in training. ``replace_head``: a head with another number of
     labels is replaced by a fresh one with one label. ``activation``: a key of ``rerank.activations.SCALES``, "" for the base's
-    own. ``freeze``: parts of the names of weights that are not trained.
+    own. ``case``: "cased" if the tokenizer is to keep capitals, "uncased" if it is to lower-case text, "" as the base's files say
+    (BERT's default without tokenizer_config.json is to lower-case). ``freeze``: parts of the names of weights that are not trained.
     """
 
     base: Text = ""
     max_length: Annotated[Whole, Field(ge=8, le=1 << 20)] = 512
     replace_head: Flag = False
     activation: Annotated[Text, one_of(("", *SCALES))] = ""
+    case: Annotated[Text, one_of(CASES)] = ""
     freeze: Texts = ()
 
 

@@ -24,7 +24,7 @@ def train_recipe(recipe: Recipe, output: str | Path, *, fresh: bool = False, pro
 
     The folder loads in ``sentence_transformers.CrossEncoder`` and ``bioqa.Reranker`` with equal scores. It also contains
     recipe.toml (all settings), README.md (the model card), curves.png, training.json (summary and log of each stage) and
-    bioqa.json (decision threshold and calibration, chosen on dev).
+    bioqa.json (decision threshold, calibration and first-stage weight, chosen on dev: see ``dev_weight``).
 
     Raises:
         UsageError: a setting does not fit the base model, this machine or the training run in ``output``.

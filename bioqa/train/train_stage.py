@@ -10,7 +10,8 @@ from sentence_transformers.cross_encoder import CrossEncoder
 from transformers import set_seed
 
 from bioqa.errors import UsageError
-from bioqa.train.base_model import load_base_model
+from bioqa.io.output import new_folder
+from bioqa.train.base_model import base_weight, load_base_model
 from bioqa.train.callbacks import TrainingTimer
 from bioqa.train.pair_trainer import PairTrainer, make_trainer, quiet_training
 from bioqa.train.recipe import Stage, TrainingSettings
@@ -49,11 +50,12 @@ def train_stage(
 
     Raises:
         UsageError: ``model.freeze`` matches no weight, or the base model does not fit the settings.
-        ModelError: the base model cannot be loaded.
+        ModelError: the base model cannot be loaded, or its bioqa.json is damaged.
         PairsError: the pairs do not fit the loss.
         TrainingError: the loss is no longer finite.
     """
     train, dev = pairs
+    weight = base_weight(stage.model)
     set_seed(stage.training.seed)
     with quiet_training():
         model = load_base_model(stage.model, folder.stage_model(number - 1) if number > 1 else None)
@@ -64,6 +66,7 @@ def train_stage(
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
         if folder.writes:
             summary = _summary(trainer, stage, len(train), 0 if dev is None else len(dev))
+            summary["base_first_stage_weight"] = weight
             _write_model(trainer.model, folder.stage_model(number), summary)
     trainer.accelerator.wait_for_everyone()
 
@@ -102,9 +105,8 @@ def _summary(trainer: PairTrainer, stage: Stage, train_pairs: int, dev_pairs: in
 
 def _write_model(model: CrossEncoder, target: Path, summary: dict[str, Any]) -> None:
     """Write the model and the summary of a stage; the folder appears whole or not at all."""
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(str(part), create_model_card=False)
-    (part / SUMMARY_FILE).write_text(json.dumps(summary, indent=1, default=str) + "\n", encoding="utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    part.replace(target)
+    with new_folder(target) as part:
+        model.save_pretrained(str(part), create_model_card=False)
+        (part / SUMMARY_FILE).write_text(json.dumps(summary, indent=1, default=str) + "\n", encoding="utf-8")
+        shutil.rmtree(target, ignore_errors=True)
+        part.replace(target)

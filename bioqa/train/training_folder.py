@@ -10,14 +10,16 @@ folder for a model.
 """
 
 import json
+import re
 import shutil
-import tomllib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bioqa.errors import OutputError, UsageError
+from bioqa.io.json_text import parse_json
 from bioqa.io.output import output_errors, replacing
+from bioqa.io.typed_toml import parse_toml
 from bioqa.train.recipe import Recipe
 
 RECIPE_FILE = "recipe.toml"
@@ -57,11 +59,11 @@ class TrainingFolder:
     def _matches(self, file: Path, recipe: Recipe) -> bool:
         """Whether the settings in ``file`` are the recipe's; False if there is no file. Raises UsageError if they differ."""
         try:
-            found = tomllib.loads(file.read_text(encoding="utf-8"))
+            found = parse_toml(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return False
         except (OSError, ValueError) as problem:
-            raise OutputError(f"{file} cannot be read ({problem}). Use --fresh to train from scratch.") from None
+            raise OutputError(f"{file} cannot be read ({problem}). Restore it, or name another folder.") from None
         changed = _differences(found, recipe.to_dict())
         if changed:
             shown = "; ".join(changed[:3]) + ("; …" if len(changed) > 3 else "")
@@ -100,21 +102,37 @@ class TrainingFolder:
     def last_checkpoint(self, number: int) -> Path | None:
         """The latest complete checkpoint of a stage; incomplete ones, as a kill leaves them, are removed."""
         found = None
-        for folder in sorted(self.stage(number).glob("checkpoint-*"), key=lambda path: int(path.name[11:])):
+        folders = [path for path in self.stage(number).glob("checkpoint-*") if re.fullmatch("[0-9]+", path.name[11:])]
+        for folder in sorted(folders, key=lambda path: int(path.name[11:])):
+            file = folder / "trainer_state.json"
             try:
-                json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))  # the trainer writes it last
+                parse_json(file.read_text(encoding="utf-8"))  # the trainer writes it last
                 found = folder
-            except (OSError, ValueError):
+            except OSError as problem:
+                if not isinstance(problem, FileNotFoundError):
+                    raise OutputError(f"{file} cannot be read: {problem.strerror or problem}.") from None
+                if self.writes:
+                    shutil.rmtree(folder, ignore_errors=True)
+            except ValueError:
                 if self.writes:
                     shutil.rmtree(folder, ignore_errors=True)
         return found
 
     def stage_summary(self, number: int) -> dict[str, Any] | None:
-        """The summary of a finished stage (see ``train_stage.train_stage``), None if it is not finished."""
+        """The summary of a finished stage (see ``train_stage.train_stage``), None if it is not finished.
+
+        Raises:
+            OutputError: it is damaged.
+        """
+        file = self.stage_model(number) / SUMMARY_FILE
         try:
-            summary: dict[str, Any] = json.loads((self.stage_model(number) / SUMMARY_FILE).read_text(encoding="utf-8"))
+            summary = parse_json(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
+        except (OSError, ValueError) as problem:
+            raise OutputError(f"{file} cannot be read ({problem}). Remove it to train this stage again.") from None
+        if not isinstance(summary, dict):
+            raise OutputError(f"{file} is damaged: it is not a JSON object. Remove it to train this stage again.")
         return summary
 
     def publish(self, part: Path, *, keep_checkpoints: bool) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioqa.rerank.model_folder.settings import Calibration
+from bioqa.train.dev_weight import DevWeight
 from bioqa.train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class TrainingResult:
     """A completed training run.
 
     ``name`` is the name of the model folder. ``stages`` are the summaries of the stages (see ``train_stage.train_stage``).
-    ``dev_evaluation`` is None without dev pairs. ``train`` and ``dev`` are the pairs of the last stage.
+    ``dev_evaluation`` is None without dev pairs. ``weight`` is the first-stage weight. ``train`` and ``dev`` are the pairs of the
+    last stage.
     """
 
     recipe: Recipe
@@ -52,5 +54,6 @@ class TrainingResult:
     model: "CrossEncoder"
     stages: list[dict[str, Any]]
     dev_evaluation: DevEvaluation | None
+    weight: DevWeight
     train: "pa.Table"
     dev: "pa.Table | None"

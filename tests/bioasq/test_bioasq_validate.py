@@ -242,8 +242,8 @@ def test_the_command_reports_a_valid_file(bioqa, tmp_path: Path):
         (b'{"questions": [', "line 1, column 16: not JSON"),
         (b"\xff\xfe", "not UTF-8"),
         (b"\x1f\x8b\x08\x00broken", "the file is truncated"),
-        (b'{"questions": ' + b"9" * 5000 + b"}", "Exceeds the limit"),
-        (b"[" * 100_000, "nested too deeply"),
+        (b'{"questions": ' + b"9" * 5000 + b"}", "has 5,000 digits, more than the 300 allowed"),
+        (b"[" * 100_000, "nested more than 100 levels deep"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_an_error(bioqa, tmp_path: Path, content: bytes | None, message: str):

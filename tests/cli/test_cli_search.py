@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,6 +58,19 @@ def test_json_has_scores_and_snippets_whose_offsets_match_the_article(bioqa, dem
                 text = article.title if snippet["beginSection"] == "title" else article.abstract
                 assert text[begin:end] == snippet["text"]
                 assert snippet["document"] == f"http://www.ncbi.nlm.nih.gov/pubmed/{article.id}"
+
+
+def test_hits_that_reach_the_threshold_are_marked(bioqa, demo_index):
+    options = ("search", demo_index, MARFAN, "--top", 5, "--rerank-depth", 4)
+    record = json.loads(bioqa(*options, "--json").out)
+    assert record["threshold"] == Reranker().threshold
+    relevant = [hit["relevant"] for hit in record["hits"]]
+    assert {*relevant} == {True, False, None}
+    for hit in record["hits"][:4]:
+        assert hit["relevant"] == (hit["reranker_score"] >= record["threshold"])
+    text = " ".join(bioqa(*options).out.split())
+    marks = re.findall(r"· (?:probability|BM25) [\d.]+( · relevant| · below threshold)?", text)
+    assert marks == [{True: " · relevant", False: " · below threshold", None: ""}[passed] for passed in relevant]
 
 
 @pytest.mark.slow
@@ -234,11 +248,6 @@ def test_bad_input_gets_a_sentence_and_an_exit_code(bioqa, demo_index, tmp_path,
         ("q.json", b'{"questions": [{"id": "1"}]}', "question 1 (1): no question text"),
         ("q.json", b'{"questions": [{"body": "What?"}]}', "question 1: no id"),
         ("q.json", b'{"questions": [{"id": "1", "body": " "}]}', "question 1 (1): The question is empty"),
-        (
-            "q.json",
-            b'{"questions": [{"id": "1", "body": "What?", "snippets": [{"text": "x"}]}]}',
-            "document is missing",
-        ),
         ("q.json", b'{"questions": [{"id": "1", "body": "What?"}, {"id": "1", "body": "Who?"}]}', "duplicate id 1"),
         ("q.jsonl", b'{"_id": "1", "text": "What?"}\nrubbish\n', "line 2: not JSON"),
         ("q.tsv", b"1\tWhat?\n2 Who?\n", "line 2: no tab"),

@@ -73,3 +73,8 @@ def test_the_earliest_date_that_free_text_names_counts(words: str, date: str) ->
 )
 def test_dates_of_data_files_are_read_in_the_usual_notations(text: str, date: str) -> None:
     assert date_from_text(text) == date
+
+
+def test_numbers_of_thousands_of_digits_are_no_month_or_day():
+    assert date_from_parts("2019", "9" * 5000, "1") == "2019"
+    assert date_from_parts("2019", "3", "9" * 5000) == "2019-03"

@@ -159,7 +159,7 @@ BAD_RECORDS = {
     "PMID '' is not a number": citation(pmid="<PMID/>"),
     "PMID '-3' is not a number": citation(pmid="<PMID>-3</PMID>"),
     "Version 'two' of the PMID is not a number": citation(pmid='<PMID Version="two">1</PMID>'),
-    f"Version '{'9' * 40}' of the PMID is not a number": citation(pmid=f'<PMID Version="{"9" * 5000}">1</PMID>'),
+    "of the PMID is not a number of at most nine digits": citation(pmid=f'<PMID Version="{"9" * 5000}">1</PMID>'),
     "the id '1111": citation(pmid=f"<PMID>{'1' * 32_767}</PMID>"),
     "the journal 'ÖÖ": citation(f"<Journal><Title>{'Ö' * 16_384}</Title></Journal><ArticleTitle>T</ArticleTitle>"),
     "PMID 1 has no Article element": citation(""),

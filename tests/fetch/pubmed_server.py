@@ -4,6 +4,7 @@ import hashlib
 import random
 import threading
 from collections import defaultdict
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ONE, TWO, THREE = (f"pubmed26n000{number}.xml.gz" for number in (1, 2, 3))
@@ -66,11 +67,15 @@ class Handler(BaseHTTPRequestHandler):
             code, _, after = fault.partition(" ")
             self.send_response(int(code))
             if after:
-                header = ("Location", f"{self.server.url}/{after}") if code.startswith("3") else ("Retry-After", after)
+                location = after if ":" in after else f"{self.server.url}/{after}"
+                header = ("Location", location) if code.startswith("3") else ("Retry-After", after)
                 self.send_header(*header)
             self.end_headers()
             return
         if fault == "hang up":
+            return
+        if fault in ("slow header", "endless continue", "endless redirect", "bad length"):
+            self.odd(fault)
             return
         begin = int(header.removeprefix("bytes=").rstrip("-")) if header and fault != "whole" else 0
         if begin and begin >= len(content):
@@ -78,15 +83,45 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.answer(content, begin, fault, partial=bool(header) and fault != "whole")
 
+    def drip(self, piece: bytes) -> None:
+        """Send a piece again and again, slowly if it is short, until the client has gone."""
+        with suppress(OSError):
+            while not self.server.over.wait(0.05 if len(piece) < 1000 else 0):
+                self.wfile.write(piece)
+
+    def odd(self, fault: str) -> None:
+        """Answer as no sound server does."""
+        status = {"endless redirect": "302 Found"}.get(fault, "200 OK")
+        self.wfile.write(f"HTTP/1.1 {status}\r\n".encode() if fault != "endless continue" else b"")
+        if fault == "slow header":
+            self.drip(b"x")
+        elif fault == "endless continue":
+            self.drip(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif fault == "endless redirect":
+            self.wfile.write(f"Location: {self.server.url}/elsewhere\r\n\r\n".encode())
+            self.drip(bytes(1 << 16))
+        else:
+            self.wfile.write(b"Content-Length: 5, 6\r\n\r\n12345")
+        self.close_connection = True
+
     def answer(self, content: bytes, begin: int, fault: str, *, partial: bool) -> None:
         self.send_response(206 if partial else 200)
         begin += fault == "other range"
         if partial:
             self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
         body = bytes(len(content)) if fault == "wrong bytes" else content
-        self.send_header("Content-Length", str(len(content) - begin))
+        if fault != "endless":
+            self.send_header("Content-Length", str(len(content) - begin if fault != "long" else 10**10))
         self.end_headers()
         end = begin + (len(content) - begin) // 2 if fault in ("break", "stall") else len(content)
-        self.wfile.write(body[begin:end])
+        if fault == "slow":
+            with suppress(OSError):
+                while not self.server.over.wait(0.02):
+                    self.wfile.write(body[begin : begin + 1])
+                    begin += 1
+        elif fault == "endless":
+            self.drip(bytes(1 << 16))
+        else:
+            self.wfile.write(body[begin:end])
         if fault == "stall":
             self.server.over.wait(5)

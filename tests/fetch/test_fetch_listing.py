@@ -1,5 +1,7 @@
 """The listings and checksum files of PubMed's server, and selecting files."""
 
+import time
+
 import pytest
 
 from bioqa.fetch.listing import RemoteFile, file_filter, parse_listing, parse_md5
@@ -54,3 +56,16 @@ def test_checksum_files_are_read_in_both_forms():
 def test_files_are_selected_by_number_or_name(selection, numbers):
     files = [RemoteFile("baseline", f"pubmed26n{number:04}.xml.gz", 0, "") for number in (1, 2, 3, 10, 11)]
     assert [file.order[1] for file in filter(file_filter(selection), files)] == numbers
+
+
+def test_odd_listings_take_no_time_and_give_no_odd_numbers():
+    row = '<a href="{0}">{0}</a> 2026-01-29 14:48 {1}\n'
+    page = (
+        row.format(f"pubmed26n{'1' * 5000}.xml.gz", "1M")
+        + row.format(ONE, "9" * 400)
+        + row.format(TWO, "999999999999G")
+    )
+    assert [(file.name, file.max_bytes) for file in parse_listing(page, "b")] == [(ONE, 1 << 30), (TWO, 1 << 34)]
+    before = time.monotonic()
+    assert [file.name for file in parse_listing(row.format(ONE, "1M") + "<" * 1_000_000, "b")] == [ONE]
+    assert time.monotonic() - before < 5

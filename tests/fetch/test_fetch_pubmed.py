@@ -1,7 +1,10 @@
 """Fetching PubMed's files from a local server that fails on request."""
 
 import errno
+import gc
+import os
 import random
+import resource
 import ssl
 import threading
 import time
@@ -11,10 +14,13 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from urllib3 import HTTPResponse
+from urllib3.exceptions import MaxRetryError
 
 from bioqa.corpus.sources import expand_sources
 from bioqa.errors import OutputError, SourceError, UsageError
 from bioqa.fetch.pubmed import FetchReport, fetch_pubmed
+from bioqa.fetch.server import Retries
 from tests.fetch.pubmed_server import MAX_REQUESTS, ONE, SIZE, THREE, TWO, Handler, PubMed
 
 
@@ -249,14 +255,95 @@ def test_a_folder_that_cannot_be_written_is_an_output_error(fetch, tmp_path):
         fetch(tmp_path / "file")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device that is always full is Linux's")
 def test_a_full_disk_ends_the_fetch_with_an_output_error(fetch, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE // 2, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cannot be written: File too large.*resumes where it stopped"):
+            fetch(jobs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("ending", [".part", ".md5.part"])
+@pytest.mark.parametrize("content", ["", "of someone else"])
+def test_a_planted_link_is_refused_and_what_it_points_to_is_left_alone(pubmed, fetch, tmp_path, ending, content):
+    victim = tmp_path / "victim"
+    victim.write_text(content)
     (tmp_path / "baseline").mkdir()
-    (tmp_path / "baseline" / f"{TWO}.part").symlink_to("/dev/full")
-    with pytest.raises(
-        OutputError, match=rf"{TWO} cannot be written: No space left on device.*resumes where it stopped"
-    ):
-        fetch()
+    (tmp_path / "baseline" / f"{ONE}{ending}").symlink_to(victim)
+    with pytest.raises(OutputError, match=rf"{ONE}{ending} is not a regular file"):
+        fetch(jobs=1)
+    assert victim.read_text() == content
+    assert not (tmp_path / "baseline" / ONE).exists()
+
+
+def test_a_pipe_in_the_place_of_a_part_is_refused(fetch, tmp_path):
+    (tmp_path / "baseline").mkdir()
+    os.mkfifo(tmp_path / "baseline" / f"{ONE}.part")
+    with pytest.raises(OutputError, match="is not a regular file"):
+        fetch(jobs=1)
+
+
+def test_a_server_that_sends_a_byte_now_and_then_counts_as_silent(pubmed, fetch, tmp_path, waits):
+    pubmed.faults[f"baseline/{ONE}"] = ["slow"]
+    notes: list[str] = []
+    report = fetch(timeout=0.4, note=notes.append)
+    assert (report.fetched, len(waits)) == (2, 1)
+    assert any("the server sent only" in text for text in notes)
+
+
+@pytest.mark.parametrize("fault", ["slow header", "endless continue"])
+def test_headers_must_be_complete_within_the_timeout(pubmed, fetch, waits, fault):
+    pubmed.faults[f"baseline/{ONE}"] = [fault] * 2
+    before = time.monotonic()
+    report = fetch(timeout=0.4, retries=1)
+    assert [failure.reason for failure in report.failed] == ["the server sent nothing for 0.4 s; attempts: 2"]
+    assert time.monotonic() - before < 4
+
+
+@pytest.mark.parametrize("fault", ["long", "endless"])
+def test_a_file_far_longer_than_the_listing_says_is_not_downloaded(pubmed, fetch, tmp_path, waits, fault):
+    pubmed.faults[f"baseline/{ONE}"] = [fault]
+    limit = 2 * SIZE + (1 << 20)
+    report = fetch()
+    reasons = [failure.reason for failure in report.failed]
+    assert reasons == [f"it is longer than {limit:,} bytes, the most to expect by the listing"]
+    assert waits == []
+    assert report.bytes <= limit + SIZE
+
+
+def test_the_body_of_a_redirect_is_not_read(pubmed, fetch, tmp_path):
+    pubmed.faults[f"baseline/{ONE}"] = ["endless redirect"]
+    pubmed.files["elsewhere"] = pubmed.files[f"baseline/{ONE}"]
+    before = time.monotonic()
+    assert fetch().failed == ()
+    assert time.monotonic() - before < 4
+    assert is_whole(pubmed, tmp_path, f"baseline/{ONE}")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # urllib3 leaves the response open
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "http://[::1", "http://127.0.0.1:99999999/", "ftp://x/y"])
+def test_a_redirect_to_no_http_address_is_a_failure(pubmed, fetch, waits, location):
+    pubmed.faults[f"baseline/{ONE}"] = [f"302 {location}"]
+    assert [failure.name for failure in fetch().failed] == [f"baseline/{ONE}"]
+    assert waits == []
+    gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # urllib3 leaves the response open
+def test_contradicting_lengths_are_a_failure(pubmed, fetch):
+    pubmed.faults[f"baseline/{ONE}"] = ["bad length"]
+    assert [failure.name for failure in fetch().failed] == [f"baseline/{ONE}"]
+    gc.collect()
+
+
+def test_a_redirect_from_https_to_http_is_not_followed():
+    retries = Retries(pause=lambda failure, seconds: None, total=3)
+    response = HTTPResponse(status=302, headers={"Location": "http://example.org/x"})
+    with pytest.raises(MaxRetryError, match="without encryption"):
+        retries.increment("GET", "https://example.org/x", response=response)
+    assert retries.increment("GET", "http://example.org/x", response=response).total == 3
 
 
 def test_a_second_fetch_into_a_folder_is_refused_and_the_first_is_not_disturbed(pubmed, fetch, tmp_path):

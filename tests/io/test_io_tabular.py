@@ -89,7 +89,7 @@ def test_a_field_may_be_long(tmp_path):
         ("jsonl", b'{"a": "caf\xe9"}', r"line 1: byte 11 \(0xe9\) is not UTF-8"),
         ("jsonl", '{"a": 1}\n{"a', "line 2: not JSON: .* at character 2"),
         ("jsonl", "[1]", "line 1: not a JSON object but list"),
-        ("jsonl", "[" * 100_000, "line 1: JSON out of bounds"),
+        ("jsonl", "[" * 100_000, "line 1: lists or objects are nested more than 100 levels deep"),
         ("parquet", "PAR1 but not really", "is not a valid Parquet file .*Write it again"),
         *((table_format, "", "is empty") for table_format in (*TEXT, "parquet")),
     ],

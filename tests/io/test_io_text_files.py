@@ -8,7 +8,7 @@ import pytest
 from bioqa.corpus.questions import read_questions
 from bioqa.errors import QuestionError, SourceError
 from bioqa.io import text_files
-from bioqa.io.text_files import read_bytes, read_chunks, read_line_span, read_lines
+from bioqa.io.text_files import read_chunks, read_line_span, read_lines, read_whole
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
@@ -59,11 +59,11 @@ def test_a_gzip_file_does_not_expand_without_end(tmp_path: Path, monkeypatch: py
 
 def test_a_file_that_is_read_whole_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = zeros(tmp_path / "questions.tsv.gz", 3 << 20)
-    assert len(read_bytes(path, 3 << 20)) == 3 << 20
-    with pytest.raises(SourceError, match=r"questions\.tsv\.gz has more than 2 MiB of text, the limit"):
-        read_bytes(path, 2 << 20)
-    monkeypatch.setattr("bioqa.corpus.questions.MAX_BYTES", 2 << 20)
-    with pytest.raises(QuestionError, match=r"questions\.tsv\.gz has more than 2 MiB of text, the limit"):
+    assert len(read_whole(path, 3 << 20)) == 3 << 20
+    with pytest.raises(SourceError, match=r"questions\.tsv\.gz has more than 2,097,152 bytes of text"):
+        read_whole(path, 2 << 20)
+    monkeypatch.setattr("bioqa.corpus.questions.MAX_FILE_BYTES", 2 << 20)
+    with pytest.raises(QuestionError, match=r"questions\.tsv\.gz has more than 2,097,152 bytes of text"):
         read_questions(path)
 
 

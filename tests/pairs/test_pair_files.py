@@ -6,9 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bioqa.errors import OutputError, PairsError, UsageError
+from bioqa.errors import BioqaError, OutputError, PairsError, UsageError
 from bioqa.pairs.pair_file import ROW_GROUP, Pair, open_pairs, read_provenance, write_pairs
 from bioqa.pairs.pair_statistics import describe_pairs
+from bioqa.pairs.question_groups import read_groups
 from bioqa.pairs.read_pairs import read_batches, read_pairs
 from tests.support import write_jsonl
 
@@ -144,7 +145,7 @@ def test_a_beir_folder_is_read_as_its_judged_pairs(tmp_path):
         ("j.jsonl", '{"query": "a", "text": "b"}\n', "no column for label"),
         ("k.dat", "nothing", "not in a known format"),
         ("l.parquet", "PAR1 but not really", "not a valid Parquet file"),
-        ("n.jsonl", f'{{"question": "a", "passage": "b", "label": 1{"0" * 400}}}\n', "line 1: .* not a number"),
+        ("n.jsonl", f'{{"question": "a", "passage": "b", "label": 1{"0" * 400}}}\n', "line 1: a number has 401 digits"),
     ],
 )  # fmt: skip
 def test_an_error_names_its_place(tmp_path, name, text, message):
@@ -200,3 +201,21 @@ def test_scifact_evidence_is_read_directly(shared_data):
     found = describe_pairs(read_batches(shared_data / "scifact" / "evidence-train.jsonl"))
     assert (found.rows, found.questions, found.positives) == (5494, 504, 1025)
     assert len(read_pairs(shared_data / "scifact" / "qrels" / "test.tsv")) == 339
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.jsonl", '{"query": "What? \\ud800", "pos": ["That."], "neg": []}'),
+        ("b.jsonl", '{"query": "What?", "pos": ["That. \\udfff"], "neg": []}'),
+        ("c.jsonl", '{"question": "What?", "passage": "\\ud800", "label": 1}'),
+        ("d.jsonl", '{"question": "What?", "passage": "That.", "label": 1, "document_id": "\\ud800"}'),
+        ("e.json", '{"1": {"QUESTION": "What?", "CONTEXTS": ["\\ud800"]}}'),
+        ("f.json", '{"questions": [{"id": "1", "body": "What?", "documents": ["\\ud800"]}]}'),
+        ("g.json", '{"questions": [{"id": "1", "body": "What?", "snippets": [{"text": "\\ud800"}]}]}'),
+    ],
+)
+def test_half_a_character_is_refused(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(BioqaError, match="surrogate"):
+        read_groups([tmp_path / name])

@@ -1,6 +1,7 @@
 """The stages together: order, depth, options, answer sentences, and what an answer reports."""
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
@@ -22,6 +23,7 @@ from bioqa import (
 from bioqa.errors import QuestionError, UsageError
 from bioqa.pipeline.rerank_run import plan_run
 from bioqa.pipeline.windows import score_articles
+from tests.tiny_models import edit_json
 
 QUESTION = "Which gene is mutated in cystic fibrosis?"
 ARTICLES = [
@@ -69,6 +71,31 @@ def test_with_a_reranker_hits_are_in_the_order_of_its_logits(retriever, reranker
     for hit in hits:
         assert hit.score == hit.logit
         assert hit.probability == pytest.approx(1 / (1 + np.exp(-hit.logit)), abs=1e-6)
+
+
+def test_hits_say_whether_they_reach_the_threshold_on_the_models_own_scale(retriever, plain, tmp_path):
+    folder = shutil.copytree(plain("bert-uncased"), tmp_path / "model")
+    reranker = Reranker(folder, device="cpu")
+    answer = Pipeline(retriever, reranker).answer(QUESTION)
+    assert answer.to_dict()["threshold"] is None
+    assert [hit.relevant for hit in answer.hits] == [None] * 3
+    short = [hit for hit in answer.hits if hit.article.id != "3"]  # article 3 is read in windows
+    scores = reranker.score(QUESTION, [hit.article.default_text() for hit in short])
+    assert [hit.reranker_score for hit in short] == pytest.approx(scores.tolist(), abs=1e-6)
+    # The threshold is between the first hit and the others; all calibrated probabilities are below it.
+    threshold = (answer.hits[0].reranker_score + answer.hits[1].reranker_score) / 2
+    calibration = {"method": "platt", "a": 0.01, "b": -9.0}
+    edit_json(folder / "bioqa.json", threshold=threshold, calibration=calibration)
+    strict = Pipeline(retriever, Reranker(folder, device="cpu"))
+    answer = strict.answer(QUESTION)
+    assert answer.to_dict()["threshold"] == threshold
+    assert [hit["relevant"] for hit in answer.to_dict()["hits"]] == [True, False, False]
+    assert all(hit.probability < threshold for hit in answer.hits)
+    partly = strict.answer(QUESTION, PipelineOptions(rerank_depth=2))
+    assert [hit.relevant is None for hit in partly.hits] == [False, False, True]
+    assert {
+        Pipeline(retriever).answer(QUESTION).hits[0].to_dict()[name] for name in ("relevant", "reranker_score")
+    } == {None}
 
 
 def test_the_first_stage_weight_changes_the_score(retriever, reranker):
@@ -215,7 +242,7 @@ def test_an_answer_as_json(demo_retriever, reranker):
     answer = Pipeline(demo_retriever, reranker, PipelineOptions(top=2, explain=True)).answer(QUESTION)
     record = json.loads(json.dumps(answer.to_dict()))
     assert list(record) == [
-        *("id", "question", "reranker", "first_stage_weight", "index", "options", "timings", "coverage"),
+        *("id", "question", "reranker", "first_stage_weight", "threshold", "index", "options", "timings", "coverage"),
         *("missing_fields", "unknown_filter_values", "hits"),
     ]
     assert (record["id"], record["question"]) == ("question", QUESTION)

@@ -1,6 +1,7 @@
 """Folders that are not a usable reranker are refused with a clear message; nothing is printed and nothing is unpickled."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -9,6 +10,12 @@ from safetensors.torch import load_file, save_file
 from bioqa.errors import ModelError
 from bioqa.rerank.reranker import Reranker
 from tests.tiny_models import build, edit_json, save_as_cross_encoder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache folder for this test only."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -66,7 +73,9 @@ def test_weights_with_missing_layers(folder, refused):
 
 def test_weights_of_another_size(folder, refused):
     edit_json(folder / "config.json", hidden_size=16)
-    assert "cannot be loaded" in refused(folder)
+    message = refused(folder)
+    assert "do not match its config: bert.embeddings.word_embeddings.weight is [" in message
+    assert ", 32], not [" in message
 
 
 @pytest.mark.parametrize("labels", [2, 3])
@@ -149,6 +158,185 @@ def test_only_pickled_weights(folder, refused):
     assert "save_pretrained" in message
 
 
+def test_no_weights(folder, refused):
+    (folder / "model.safetensors").unlink()
+    assert f"is incomplete: model.safetensors is missing in {folder}" in refused(folder)
+
+
+def test_weights_under_another_name(folder, refused):
+    (folder / "model.safetensors").rename(folder / "model_backup.safetensors")
+    assert "only model_backup.safetensors; bioqa reads no other name" in refused(folder)
+
+
+def write_safetensors(path, edit):
+    """Rewrite a file of weights with its header, a dict, changed by ``edit``, which may return bytes to append."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    more = edit({name: entry for name, entry in header.items() if name != "__metadata__"}) or b""
+    written = json.dumps(header).encode()
+    path.write_bytes(len(written).to_bytes(8, "little") + written + content[8 + length :] + more)
+
+
+def _swap_for_negative(entries):
+    first = min(entries.values(), key=lambda entry: entry["data_offsets"][0])
+    size = first["data_offsets"][1]
+    first["data_offsets"] = [-size, 0]
+
+
+def _overlap(entries):
+    entries["bert.encoder.layer.0.output.dense.bias"]["data_offsets"] = entries[
+        "bert.encoder.layer.1.output.dense.bias"
+    ]["data_offsets"]
+
+
+def _hole(entries):
+    last = max(entries.values(), key=lambda entry: entry["data_offsets"][1])
+    last["data_offsets"] = [offset + 64 for offset in last["data_offsets"]]
+    return bytes(64)
+
+
+@pytest.mark.parametrize("engine", ["exact", "cpu-int8", "auto"])
+@pytest.mark.parametrize("edit", [_swap_for_negative, _overlap, _hole], ids=["negative", "overlapping", "hole"])
+def test_offsets_that_the_safetensors_library_refuses(edit, engine, folder):
+    write_safetensors(folder / "model.safetensors", edit)
+    with pytest.raises(ModelError, match=r"are damaged \(model\.safetensors: .*; fetch the model again\.$"):
+        Reranker(folder, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["exact", "cpu-int8"])
+def test_only_the_file_that_the_standard_names_is_read(engine, folder, question, passages):
+    expected = Reranker(folder, engine=engine).logits(question, passages)
+    other = {name: weight * 2 for name, weight in load_file(folder / "model.safetensors").items()}
+    save_file(other, folder / "model_backup.safetensors", metadata={"format": "pt"})
+    save_file(other, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors.index.json").write_text(
+        '{"weight_map": {"classifier.bias": "model_backup.safetensors"}}'
+    )
+    assert Reranker(folder, engine=engine).logits(question, passages).tolist() == expected.tolist()
+
+
+@pytest.fixture
+def sharded(folder):
+    """A sound model whose weights are in several files."""
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(weights)
+    files = {name: f"model-0000{1 + (i > 20)}-of-00002.safetensors" for i, name in enumerate(names)}
+    for file in set(files.values()):
+        save_file(
+            {name: weights[name] for name in names if files[name] == file}, folder / file, metadata={"format": "pt"}
+        )
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": files}))
+    return folder
+
+
+@pytest.mark.parametrize("engine", ["exact", "cpu-int8"])
+def test_weights_in_several_files_beside_others(engine, sharded, plain, question, passages):
+    expected = Reranker(plain("bert-uncased"), engine=engine).logits(question, passages)
+    save_file(
+        {"classifier.bias": load_file(plain("bert-uncased") / "model.safetensors")["classifier.bias"] + 9},
+        sharded / "x.safetensors",
+    )
+    assert Reranker(sharded, engine=engine).logits(question, passages) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_file_of_several_is_missing(sharded, refused):
+    (sharded / "model-00002-of-00002.safetensors").unlink()
+    assert "are incomplete: 1 of 2 files are missing" in refused(sharded)
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "said"),
+    [
+        ({"classifier.bias": "../model.safetensors"}, 'its "weight_map" should name'),
+        ({"classifier.bias": 5}, 'its "weight_map" should name'),
+        ({}, 'its "weight_map" should name'),
+        ({"no.such": "model-00001-of-00002.safetensors"}, "no.such is not in model-00001-of-00002.safetensors"),
+    ],
+)
+def test_a_damaged_index_of_weights(weight_map, said, sharded, refused):
+    (sharded / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    assert said in refused(sharded)
+
+
+def test_a_weight_in_two_files(sharded, refused):
+    shutil.copy(sharded / "model-00001-of-00002.safetensors", sharded / "model-00002-of-00002.safetensors")
+    assert "is in model-00001-of-00002.safetensors too" in refused(sharded)
+
+
+def test_a_config_that_names_another_file_of_weights(folder, refused):
+    shutil.copy(folder / "model.safetensors", folder / "other.safetensors")
+    edit_json(folder / "config.json", transformers_weights="other.safetensors")
+    assert "sets transformers_weights to 'other.safetensors'" in refused(folder)
+
+
+@pytest.mark.parametrize("architecture", ["bert-uncased", "xlm-roberta", "modernbert", "deberta-v2"])
+@pytest.mark.parametrize("values", [{"num_hidden_layers": 10**9}, {"vocab_size": 10**10}, {"hidden_size": 10**9}])
+def test_a_config_of_an_impossible_size(values, architecture, plain, tmp_path, refused):
+    folder = shutil.copytree(plain(architecture), tmp_path / "model")
+    edit_json(folder / "config.json", **values)
+    message = refused(folder)
+    sentences = (
+        "impossible config.json: num_hidden_layers",
+        "do not match its config",
+        "Storage size calculation overflowed",
+    )
+    assert any(said in message for said in sentences), message
+
+
+def test_positions_that_no_weight_has(plain, tmp_path, refused):
+    folder = shutil.copytree(plain("deberta-v2"), tmp_path / "model")
+    edit_json(
+        folder / "config.json", max_position_embeddings=10**11, max_relative_positions=64
+    )  # a buffer, not a weight
+    assert "do not match its config: the config's model has" in refused(folder)
+
+
+def test_labels_without_end(folder, refused):
+    edit_json(folder / "config.json", architectures=["BertModel"], num_labels=10**9)
+    assert "num_labels is more than 1,000,000" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    "file", ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors", "bioqa.json"]
+)
+def test_a_pipe_is_not_waited_for(file, folder, refused):
+    (folder / file).unlink(missing_ok=True)
+    os.mkfifo(folder / file)
+    assert f"{folder / file} is a pipe or a device" in refused(folder)
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", "bioqa.json", "model.safetensors.index.json"])
+def test_a_file_too_large_to_parse(file, folder, refused):
+    with (folder / file).open("w") as sparse:
+        sparse.truncate(20 << 20)
+    assert f"{folder / file} has 20,971,520 bytes, more than the 16,777,216" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    "file", ["config.json", "modules.json", "bioqa.json", "tokenizer.json", "tokenizer_config.json"]
+)
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"a":' * 100_000, '{"a": ' + "9" * 5_000 + "}"], ids=["list", "object", "digits"]
+)
+def test_deep_and_long_json(content, file, folder, refused):
+    (folder / file).write_text(content)
+    refused(folder)
+
+
+def test_a_link_to_nothing(folder, refused):
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer.json").symlink_to("../blobs/123")
+    assert "is a link to ../blobs/123, which is missing; fetch the model again" in refused(folder)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json"])
+def test_a_pointer_of_git_lfs(file, folder, refused):
+    (folder / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    assert "is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`" in refused(folder)
+
+
 @pytest.mark.parametrize("architecture", ["bert-uncased", "xlm-roberta"])
 @pytest.mark.parametrize("size", [0, 7, 5000])
 def test_damaged_weights(size, architecture, plain, tmp_path, refused):
@@ -189,6 +377,11 @@ def test_a_folder_without_a_model(tmp_path, refused):
     assert "it has no config.json" in refused(tmp_path)
 
 
+def test_a_folder_without_its_config(folder, refused):
+    (folder / "config.json").unlink()
+    assert f"is incomplete: config.json is missing in {folder}" in refused(folder)
+
+
 def test_an_unknown_architecture(folder, refused):
     edit_json(folder / "config.json", model_type="no_such_model")
     assert "no_such_model" in refused(folder)
@@ -210,9 +403,14 @@ def test_an_attention_kernel_from_the_hub(folder, refused):
     assert "does not run remote code" in refused(folder)
 
 
-def test_an_adapter(folder, refused):
+@pytest.mark.parametrize("files", [(), ("config.json", "model.safetensors", "tokenizer.json")])
+def test_an_adapter(files, folder, refused):
+    for file in files:
+        (folder / file).unlink()
     (folder / "adapter_config.json").write_text("{}")
-    assert "PEFT adapter" in refused(folder)
+    message = refused(folder)
+    assert "is a PEFT adapter, not a whole model" in message
+    assert "merge it into its base model" in message
 
 
 def test_a_generative_model(folder, refused):

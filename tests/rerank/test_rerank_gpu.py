@@ -176,7 +176,7 @@ def test_the_engine_is_refused_on_unsupported_devices_and_models(plain, monkeypa
 class Recorded:
     """A network that only knows its device."""
 
-    def __init__(self, config, device, *, use_segment_ids):
+    def __init__(self, config, device, *, use_segment_ids, pad_id=0):
         self.device = device
 
 

@@ -1,11 +1,13 @@
 """cpu-int8: close to the exact scores, the same whatever is beside a pair, without torch, with a cache that follows the model."""
 
 import json
+import os
 import random
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,6 +137,55 @@ def test_a_damaged_graph_is_built_again(damage, plain, cache, question, passages
     cached.write_bytes(damage(graph))
     assert Reranker(plain("bert-uncased")).logits(question, passages).tolist() == first.tolist()
     assert cached.read_bytes() == graph
+
+
+def test_a_link_in_the_cache_is_neither_followed_nor_written_through(plain, cache, tmp_path, question, passages):
+    first = Reranker(plain("bert-uncased")).logits(question, passages)
+    (cached,) = cache.iterdir()
+    elsewhere = shutil.copy(cached, tmp_path / "elsewhere")
+    cached.unlink()
+    cached.symlink_to(elsewhere)
+    with pytest.raises(OSError, match=r"symbolic links"):
+        cpu_int8.read_graph(cached)
+    assert Reranker(plain("bert-uncased")).logits(question, passages).tolist() == first.tolist()
+    assert not cached.is_symlink()
+    (tmp_path / "elsewhere").write_bytes(b"untouched")
+    cached.unlink()
+    cached.symlink_to(elsewhere)
+    Reranker(plain("bert-uncased"))
+    assert (tmp_path / "elsewhere").read_bytes() == b"untouched"
+
+
+def test_a_pipe_in_the_cache_is_not_waited_for(plain, cache):
+    Reranker(plain("bert-uncased"))
+    (cached,) = cache.iterdir()
+    cached.unlink()
+    os.mkfifo(cached)
+    Reranker(plain("bert-uncased"))
+    assert cached.is_file()
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give files away")
+def test_a_graph_of_another_user_is_not_used(plain, cache):
+    Reranker(plain("bert-uncased"))
+    (cached,) = cache.iterdir()
+    os.chown(cached, 12345, -1)
+    with pytest.raises(ValueError, match="is not a file of this user"):
+        cpu_int8.read_graph(cached)
+
+
+def test_the_cache_is_this_users_alone(plain, cache):
+    Reranker(plain("bert-uncased"))
+    assert cache.stat().st_mode & 0o077 == 0
+
+
+def test_onnxruntime_writes_no_telemetry(tmp_path, plain):
+    code = f"from bioqa import Reranker; Reranker({str(plain('bert-uncased'))!r}, device='cpu').score('a', ['b'])"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    home = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "home" / "cache")}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY, env=environment | home)
+    written = [path.relative_to(tmp_path) for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert [path.parent for path in written] == [Path("home/cache/bioqa/int8")]
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(plain, cache, question, passages):

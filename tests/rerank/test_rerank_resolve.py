@@ -1,5 +1,7 @@
 """The name of a reranker: the built-in model, a folder, or a name on the Hugging Face hub."""
 
+import json
+
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
@@ -94,7 +96,8 @@ def test_without_network_a_model_that_is_not_cached(missing, cache, tiny_reranke
         Reranker(HUB_NAME)
     message = str(caught.value)
     if missing:
-        assert "no safetensors weights" in message
+        assert f"The copy of {HUB_NAME} in the local cache is incomplete (model.safetensors missing)" in message
+        assert "try again with network access" in message
     else:
         assert f"hf download {HUB_NAME} --local-dir FOLDER" in message
         assert "--reranker default" in message
@@ -118,6 +121,50 @@ def test_a_hub_name_is_downloaded_without_code_and_pickles(tiny_reranker, monkey
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert Reranker(HUB_NAME).folder == tiny_reranker
     assert asked == [HUB_NAME]
+
+
+def interrupt(snapshot, missing):
+    """Leave a cached model as an interrupted download does."""
+    if missing == "blob":
+        (snapshot / "tokenizer.json").rename(snapshot / "elsewhere")
+        (snapshot / "tokenizer.json").symlink_to("../../blobs/123")
+    elif missing == "shard":
+        (snapshot / "model.safetensors").unlink()
+        index = {"metadata": {}, "weight_map": {"classifier.bias": "model-00001-of-00001.safetensors"}}
+        (snapshot / "model.safetensors.index.json").write_text(json.dumps(index))
+    else:
+        (snapshot / missing).unlink()
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json", "shard", "blob"])
+def test_what_an_interrupted_download_left_out_is_fetched(missing, cache, tiny_reranker, monkeypatch):
+    interrupt(put_in_cache(cache, HUB_NAME, tiny_reranker), missing)
+    with pytest.raises(ModelError, match=r"in the local cache is incomplete \(.* missing\)"):
+        Reranker(HUB_NAME)
+    library = huggingface_hub.snapshot_download
+
+    def download(name, *, local_files_only=False, **patterns):
+        return library(name, local_files_only=True, **patterns) if local_files_only else str(tiny_reranker)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert Reranker(HUB_NAME).folder == tiny_reranker
+
+
+def test_a_model_without_safetensors_on_the_hub(cache, tiny_reranker, monkeypatch):
+    snapshot = put_in_cache(cache, HUB_NAME, tiny_reranker, without=("model.safetensors",))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(snapshot))
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda _: ["config.json", "pytorch_model.bin"])
+    with pytest.raises(
+        ModelError, match=r"has no safetensors weights on the Hugging Face hub \(it has pytorch_model\.bin\)"
+    ):
+        Reranker(HUB_NAME)
+
+
+def test_an_adapter_on_the_hub(tmp_path, monkeypatch):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(tmp_path))
+    with pytest.raises(ModelError, match=f"The reranker {HUB_NAME} is a PEFT adapter"):
+        Reranker(HUB_NAME)
 
 
 def test_a_name_the_hub_does_not_know(monkeypatch):

@@ -192,6 +192,22 @@ def test_weights_in_several_files(copy, question, passages):
     )
 
 
+@pytest.mark.parametrize("saved", [None, "null"])
+def test_a_padding_token_that_only_the_tokenizer_has(saved, tmp_path, question, passages, monkeypatch):
+    settings = {"num_key_value_heads": 4, "head_dim": 8, "pad_token_id": None}
+    monkeypatch.setitem(ARCHITECTURES, "qwen2", ("Qwen2", ARCHITECTURES["modernbert"][1], settings))
+    folder = build(tmp_path / "model", "qwen2")
+    edit_json(folder / "config.json", pad_token_id=None)
+    if saved:
+        content = json.loads((folder / "config.json").read_text()) | {"pad_token_id": None}
+        (folder / "config.json").write_text(json.dumps(content))
+    together = Reranker(folder).logits(question, passages)
+    alone = [Reranker(folder, batch_size=1).logits(question, [passage])[0] for passage in passages]
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+    edit_json(folder / "config.json", pad_token_id=3)
+    assert Reranker(folder).logits(question, passages).tolist() == together.tolist()
+
+
 def test_bert_with_another_activation_is_computed_by_transformers(copy, question, passages):
     folder = copy()
     with_gelu = Reranker(folder).score(question, passages)

@@ -1,5 +1,6 @@
 """Tokens are those of the model's own tokenizer, even when it is read without transformers."""
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +14,7 @@ from bioqa.rerank.model_folder.bert_tokenizer import read_bert_tokenizer
 from bioqa.rerank.model_folder.config import read_config
 from bioqa.rerank.model_folder.tokenizer import load_tokenizer
 from bioqa.rerank.pair_tokenizer import CHUNK, Padding, TokenizedPair
-from tests.tiny_models import ARCHITECTURES, edit_json
+from tests.tiny_models import ARCHITECTURES, edit_json, save_as_cross_encoder
 
 PAIRS = [
     ("Which gene?", "The CFTR gene is mutated."),
@@ -171,3 +172,40 @@ def test_batches_are_longest_first_and_padded(left):
 
 def test_no_pairs_make_no_batches():
     assert list(make_batches([], 4, Padding(0, 0, False))) == []
+
+
+CASED = "lower-cases text, but its vocabulary is cased: words such as 'CFTR' are never found"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "file"),
+    [
+        ("bert-cased", "tokenizer_config.json"),
+        ("bert-cased", "sentence_bert_config.json"),
+        ("bert-cased", None),
+        ("bert-uncased", None),
+        ("xlm-roberta", None),
+        ("deberta-v2", None),
+        ("modernbert", None),
+    ],
+)
+def test_lower_case_with_a_cased_vocabulary_is_told(architecture, file, plain, tmp_path, caplog):
+    folder = shutil.copytree(plain(architecture), tmp_path / "model")
+    if file == "sentence_bert_config.json":
+        save_as_cross_encoder(plain(architecture), folder)
+    if file:
+        edit_json(folder / file, do_lower_case=True)
+    load_tokenizer(read_config("tiny", folder))
+    told = [record.message for record in caplog.records]
+    assert len(told) == bool(file)
+    assert all(CASED in message and message.endswith(f"set do_lower_case to false in its {file}.") for message in told)
+
+
+def test_a_cased_vocabulary_without_a_tokenizer_config_is_told(plain, tmp_path, caplog):
+    folder = shutil.copytree(plain("bert-cased"), tmp_path / "model")
+    vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in sorted(vocabulary, key=vocabulary.get)))
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    load_tokenizer(read_config("tiny", folder))
+    assert CASED in caplog.text

@@ -224,7 +224,13 @@ def test_a_diverging_training_writes_no_model(recipe, data, tmp_path):
 def test_a_training_without_dev_pairs(recipe, tmp_path):
     out = train_recipe(recipe(data={"dev": ""}), tmp_path / "model").folder
     decision = json.loads((out / "bioqa.json").read_text())
-    assert decision == {"threshold": None, "calibration": None, "trained_on_tokens": 64}
+    assert decision == {
+        "threshold": None,
+        "calibration": None,
+        "first_stage_weight": 0.0,
+        "first_stage_weight_chosen_by": "base model: there are no dev pairs",
+        "trained_on_tokens": 64,
+    }
     assert "None: there were no dev pairs" in (out / "README.md").read_text()
 
 
@@ -326,3 +332,13 @@ def test_leaks_into_training_are_refused(recipe, data, tmp_path):
     with pytest.raises(LeakError, match=r"2 question\(s\) of .*test.parquet in .*train.parquet; 12 passage\(s\) of"):
         train_recipe(recipe(data={"held_out": str(path)}), tmp_path / "model")
     assert train_recipe(recipe(data={"held_out": str(path), "leak_check": "none"}), tmp_path / "other").new
+
+
+@pytest.mark.parametrize("name", ["train", "dev"])
+def test_contradicting_labels_are_refused_before_training(name, recipe, tmp_path):
+    path = tmp_path / "doubtful.parquet"
+    made = pairs(5, seed=9)
+    write_pairs(path, [*made, made[0]._replace(label=0.0)])
+    with pytest.raises(PairsError, match=r"doubtful.parquet, row 1 and .*doubtful.parquet, row 31: the same question"):
+        train_recipe(recipe(data={name: str(path)}), tmp_path / "model")
+    assert not (tmp_path / "model").exists()

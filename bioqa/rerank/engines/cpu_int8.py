@@ -7,6 +7,7 @@ files that it was built from, so changed files lead to a new graph. Embeddings a
 import hashlib
 import os
 import platform
+import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache, partial
@@ -104,7 +105,7 @@ class Int8Network:
         """
         self._use_segment_ids = use_segment_ids
         self._architecture = architecture_of(config)
-        self._weights = Weights(config)
+        self._weights = Weights(f"the reranker {config.name}", config.folder)
         self._weights.check(weight_shapes(config.json, self._architecture))
         at = f"{self._architecture.prefix}embeddings."
         self._word_embeddings, self._position_embeddings, self._segment_embeddings = (
@@ -163,9 +164,19 @@ class Int8Network:
         }
 
 
-def _session(graph: bytes) -> Any:
+def import_onnxruntime() -> Any:
+    """Import onnxruntime without its telemetry, which would write a device id and a queue of events to the user's cache folder.
+
+    A user who sets ORT_DISABLE_TELEMETRY=0 gets it.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
+    return onnxruntime
+
+
+def _session(graph: bytes) -> Any:
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     # Calls run in parallel, one per core; each is computed by a single thread, which never waits for another.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -190,8 +201,13 @@ def cache_folder() -> Path:
 
 
 def read_graph(path: Path) -> bytes:
-    """A cached graph. Raises OSError if the file cannot be read, ValueError if it is not as it was written."""
-    content = path.read_bytes()
+    """A cached graph. Raises OSError if the file cannot be read, ValueError if it is not as this user, or root, wrote it."""
+    flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, os.O_RDONLY | flags), "rb") as file:  # no link is followed, no pipe waited for
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or (hasattr(os, "geteuid") and status.st_uid not in (0, os.geteuid())):
+            raise ValueError(f"{path} is not a file of this user")
+        content = file.read()
     graph = content[:-CHECKSUM_BYTES]
     if hashlib.sha256(graph).digest() != content[-CHECKSUM_BYTES:]:
         raise ValueError(f"{path} is damaged")
@@ -201,7 +217,7 @@ def read_graph(path: Path) -> bytes:
 def _cache_graph(path: Path, graph: bytes) -> None:
     """Write the graph to the cache; if that fails, the next start only takes a second longer."""
     with suppress(OSError, OutputError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with replacing(path) as part:
             part.write_bytes(graph + hashlib.sha256(graph).digest())
 

@@ -10,26 +10,23 @@ from bioqa.rerank.batching import Batch
 from bioqa.rerank.engines.exact_bert import load_bert
 from bioqa.rerank.engines.network import Network
 from bioqa.rerank.model_folder.config import ModelConfig
+from bioqa.rerank.model_folder.weights import Weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def load_exact_network(config: ModelConfig, device: str, *, use_segment_ids: bool) -> Network:
+def load_exact_network(config: ModelConfig, device: str, *, use_segment_ids: bool, pad_id: int) -> Network:
     """Read the weights as fp32, from safetensors only.
 
-    ``use_segment_ids``: whether the tokenizer provides segment ids. Raises ModelError if the weights are missing, damaged or
+    ``use_segment_ids``: whether the tokenizer provides segment ids. ``pad_id``: its padding token, for a config without one; some
+    models find the end of each pair by it. Raises ModelError if the weights are missing, damaged or
     pickled, have no classification head, or need code that is not installed here.
     """
-    folder, name = config.folder, config.name
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(
-            f"The reranker {name} has no safetensors weights (model.safetensors) in {folder}; other formats "
-            "(pytorch_model.bin) can run code when opened, so convert it with save_pretrained on a machine where you trust it."
-        )
+    weights = Weights(f"the reranker {config.name}", config.folder)
     try:
-        bert = load_bert(config, device, use_segment_ids=use_segment_ids)
-        return bert or TransformersNetwork(_load_with_transformers(config, device), use_segment_ids)
+        bert = load_bert(config, weights, device, use_segment_ids=use_segment_ids)
+        return bert or TransformersNetwork(_load_with_transformers(config, weights, device, pad_id), use_segment_ids)
     except ModelError:
         raise
     except Exception as error:
@@ -57,7 +54,7 @@ class TransformersNetwork:
         return logits
 
 
-def _load_with_transformers(config: ModelConfig, device: str) -> "PreTrainedModel":
+def _load_with_transformers(config: ModelConfig, weights: Weights, device: str, pad_id: int) -> "PreTrainedModel":
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
@@ -68,6 +65,9 @@ def _load_with_transformers(config: ModelConfig, device: str) -> "PreTrainedMode
         auto_config = AutoConfig.from_pretrained(config.folder, **local)
         if not any(str(a).endswith("ForSequenceClassification") for a in auto_config.architectures or []):
             auto_config.num_labels = 1  # as in CrossEncoder; a head without weights is refused below
+        if auto_config.pad_token_id is None:
+            auto_config.pad_token_id = pad_id
+        weights.check_config(auto_config, allow_other_shapes=bool(config.json.get("quantization_config")))
         model, report = AutoModelForSequenceClassification.from_pretrained(
             config.folder,
             config=auto_config,
@@ -105,8 +105,4 @@ def _needs_code(config: ModelConfig) -> str:
 def _explain(config: ModelConfig, error: Exception) -> str:
     if config.json.get("auto_map"):
         return _needs_code(config)
-    if type(error).__name__ == "SafetensorError":
-        return (
-            f"The weights of the reranker {config.name} are damaged ({first_line(error)[:-1]}); fetch the model again."
-        )
     return f"The reranker {config.name} cannot be loaded from {config.folder}: {first_line(error)}"

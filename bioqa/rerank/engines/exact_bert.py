@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bioqa.rerank.batching import Batch
 from bioqa.rerank.model_folder.architectures import BERT, nonstandard_setting, weight_shapes
 from bioqa.rerank.model_folder.config import ModelConfig
+from bioqa.rerank.model_folder.weights import Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,22 +22,18 @@ IGNORED = "bert.embeddings.position_ids"
 """A constant that older versions of transformers saved among the weights."""
 
 
-def load_bert(config: ModelConfig, device: str, *, use_segment_ids: bool) -> "Bert | None":
+def load_bert(config: ModelConfig, weights: Weights, device: str, *, use_segment_ids: bool) -> "Bert | None":
     """The folder's model in fp32 on ``device``, or None if it is not plain BERT in a single model.safetensors.
 
-    ``use_segment_ids``: whether the tokenizer provides segment ids. Raises what safetensors raises for a damaged file.
+    ``weights`` are those of the folder. ``use_segment_ids``: whether the tokenizer provides segment ids.
     """
-    path = config.folder / "model.safetensors"
-    if not path.is_file() or not _is_plain_bert(config):
+    if len(weights.files) > 1 or not _is_plain_bert(config) or not _has_weights_of_bert(config, weights):
         return None
     from safetensors.torch import load_file
 
-    weights = load_file(path)
-    weights.pop(IGNORED, None)
-    if {name: tuple(weight.shape) for name, weight in weights.items()} != weight_shapes(config.json, BERT):
-        return None
     layers, heads = config.json["num_hidden_layers"], config.json["num_attention_heads"]
-    floats = {name: weight.float().to(device) for name, weight in weights.items()}
+    floats = {name: weight.float().to(device) for name, weight in load_file(weights.files[0]).items()}
+    floats.pop(IGNORED, None)
     return Bert(floats, layers, heads, config.json["layer_norm_eps"], use_segment_ids=use_segment_ids)
 
 
@@ -46,6 +43,16 @@ def _is_plain_bert(config: ModelConfig) -> bool:
         and config.json.get("model_type") == "bert"
         and nonstandard_setting(config.json) is None
     )
+
+
+def _has_weights_of_bert(config: ModelConfig, weights: Weights) -> bool:
+    """Whether the weights are those of this config, none missing and none besides."""
+    count = 0
+    for name, shape in weight_shapes(config.json, BERT):
+        if weights.shapes.get(name) != shape:
+            return False
+        count += 1
+    return count == len(weights.shapes.keys() - {IGNORED})
 
 
 class Bert:

@@ -159,7 +159,7 @@ class GpuNetwork:
         import torch
 
         architecture = architecture_of(config)
-        self._weights = Weights(config)
+        self._weights = Weights(f"the reranker {config.name}", config.folder)
         self._weights.check(weight_shapes(config.json, architecture))
         self._use_segment_ids = use_segment_ids
         self._first_position = architecture.first_position

@@ -1,11 +1,12 @@
 """The architectures that bioqa computes itself, without transformers: BERT, RoBERTa and XLM-RoBERTa classifiers."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from bioqa.rerank.model_folder.config import ModelConfig
 
-Shapes = dict[str, tuple[int, ...]]
+Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def unsupported_architecture(config: ModelConfig) -> str | None:
         return f"its model_type is {config.json.get('model_type')!r}"
     if reason := nonstandard_setting(config.json):
         return f"{reason} in its config"
-    if ARCHITECTURES[names[0]].first_position and config.json.get("pad_token_id") != 1:
+    if ARCHITECTURES[names[0]].first_position and config.json.get("pad_token_id", 1) != 1:
         return "its padding token is not 1, from which its positions are counted"
     return None
 
@@ -79,7 +80,7 @@ def nonstandard_setting(config: dict[str, Any]) -> str | None:
 
 
 def weight_shapes(config: dict[str, Any], architecture: Architecture) -> Shapes:
-    """Name → shape of every weight of a model with this config.json."""
+    """(name, shape) of every weight of a model with this config.json, which may ask for any number of layers."""
     prefix, head = architecture.prefix, architecture.head
     width, inner = config["hidden_size"], config["intermediate_size"]
     rows = {
@@ -87,20 +88,26 @@ def weight_shapes(config: dict[str, Any], architecture: Architecture) -> Shapes:
         "position": config["max_position_embeddings"],
         "token_type": config["type_vocab_size"],
     }
-    shapes: Shapes = {f"{prefix}embeddings.{kind}_embeddings.weight": (count, width) for kind, count in rows.items()}
-    shapes |= _norm(f"{prefix}embeddings.LayerNorm", width)
+    for kind, count in rows.items():
+        yield f"{prefix}embeddings.{kind}_embeddings.weight", (count, width)
+    yield from _norm(f"{prefix}embeddings.LayerNorm", width)
     for layer in range(config["num_hidden_layers"]):
         at = f"{prefix}encoder.layer.{layer}."
         for part in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
-            shapes |= _linear(at + part, width, width)
-        shapes |= _linear(at + "intermediate.dense", inner, width) | _linear(at + "output.dense", width, inner)
-        shapes |= _norm(at + "attention.output.LayerNorm", width) | _norm(at + "output.LayerNorm", width)
-    return shapes | _linear(head[0], width, width) | _linear(head[1], 1, width)
+            yield from _linear(at + part, width, width)
+        yield from _linear(at + "intermediate.dense", inner, width)
+        yield from _linear(at + "output.dense", width, inner)
+        for norm in ("attention.output.LayerNorm", "output.LayerNorm"):
+            yield from _norm(at + norm, width)
+    yield from _linear(head[0], width, width)
+    yield from _linear(head[1], 1, width)
 
 
 def _linear(name: str, outputs: int, inputs: int) -> Shapes:
-    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+    yield f"{name}.weight", (outputs, inputs)
+    yield f"{name}.bias", (outputs,)
 
 
 def _norm(name: str, width: int) -> Shapes:
-    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+    yield f"{name}.weight", (width,)
+    yield f"{name}.bias", (width,)

@@ -4,13 +4,24 @@ There are two layouts: a plain transformers folder (config.json, to which senten
 and one with a modules.json, whose settings are in config_sentence_transformers.json and sentence_bert_config.json.
 """
 
-import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bioqa.errors import ModelError
 from bioqa.rerank.activations import DEFAULT_ACTIVATION, activation_name
+from bioqa.rerank.model_folder.files import (
+    ADAPTER_CONFIG_FILE,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    check_files,
+    has_tokenizer,
+    read_json,
+    read_json_object,
+    weight_files,
+)
 from bioqa.rerank.model_folder.settings import DEFAULTS, RerankerSettings, read_settings
 
 MODULE_FILES = [
@@ -26,6 +37,10 @@ SUPPORTED_MODULE_SETTINGS = {
     "unpad_inputs",
 }
 """Keys of sentence_bert_config.json that are either read here or do not affect scores."""
+
+COUNTS = {r"(.*_)?(layers?|groups?|group_num|blocks?|experts?)": 1_000, r"num_labels": 1_000_000}
+"""Keys of config.json from which transformers makes as many objects before it looks at the weights, and the most that any model
+has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +68,10 @@ def read_config(name: str, folder: Path) -> ModelConfig:
 
     Raises ModelError if one is missing or malformed, or if the model is not a cross-encoder with one label.
     """
+    check_model_folder(f"The reranker {name}", folder)
     saved, module = _sentence_transformers(name, folder)
-    config = _read_json(folder / "config.json")
-    if config is None:
-        raise ModelError(f"{folder} is not a model folder: it has no config.json.")
-    _check_config(name, folder, config)
+    config = read_model_config(f"The reranker {name}", folder)
+    _check_config(name, config)
     if not (folder / "modules.json").is_file() and _has_chat_template(folder):
         raise ModelError(f"The reranker {name} formats its pairs with a chat template, which bioqa does not support.")
     return ModelConfig(
@@ -72,23 +86,60 @@ def read_config(name: str, folder: Path) -> ModelConfig:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, None if there is no such file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as JSON ({error}); fetch the model again.") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} is not a JSON object, as a model folder should have; fetch the model again.")
-    return content
+def check_model_folder(name: str, folder: Path) -> None:
+    """Raise ModelError for a folder with only an adapter, and for files that cannot be read (see ``files.check_files``).
+
+    ``name`` is what messages call the model, such as "The reranker X".
+    """
+    if (folder / ADAPTER_CONFIG_FILE).exists():
+        raise ModelError(
+            f"{name} is a PEFT adapter, not a whole model ({ADAPTER_CONFIG_FILE} in {folder}); merge it into its base model "
+            "(merge_and_unload) and save that with save_pretrained."
+        )
+    check_files(name, folder)
 
 
-def _check_config(name: str, folder: Path, config: dict[str, Any]) -> None:
+def read_model_config(name: str, folder: Path) -> dict[str, Any]:
+    """config.json. ``name`` is as in ``check_model_folder``.
+
+    Raises ModelError if it is missing, malformed, or makes transformers read other weights or build a model without end.
+    """
+    config = read_json_object(folder / CONFIG_FILE)
+    if config is None:
+        if has_tokenizer(folder) or any(path.exists() for path in weight_files(folder)):
+            raise ModelError(f"{name} is incomplete: {CONFIG_FILE} is missing in {folder}; fetch the model again.")
+        raise ModelError(f"{folder} is not a model folder: it has no {CONFIG_FILE}.")
+    check_counts(name, config)
+    other = config.get("transformers_weights")
+    if other not in (None, WEIGHTS_FILE):
+        raise ModelError(
+            f"{name} sets transformers_weights to {str(other)[:100]!r} in its {CONFIG_FILE}; bioqa reads only {WEIGHTS_FILE}. "
+            "Save the model with save_pretrained."
+        )
+    return config
+
+
+def check_counts(name: str, config: dict[str, Any]) -> None:
+    """Raise ModelError if config.json, the content of which is given, exceeds ``COUNTS``."""
+    for key, value in _numbers(config):
+        for pattern, limit in COUNTS.items():
+            if value > limit and re.fullmatch(pattern, key):
+                raise ModelError(
+                    f"{name} has an impossible {CONFIG_FILE}: {key} is more than {limit:,}. Fetch it again."
+                )
+
+
+def _numbers(config: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """The keys and values of all numbers in an object and the objects in it."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _numbers(value)
+        elif isinstance(value, int | float):
+            yield key, value
+
+
+def _check_config(name: str, config: dict[str, Any]) -> None:
     """Refuse, by its config, what cannot be a one-label sequence classifier run by code that is installed here."""
-    if (folder / "adapter_config.json").is_file():
-        raise ModelError(f"{name} is a PEFT adapter, not a whole model; merge it into its base model and save that.")
     architectures = _architectures(config)
     if any(a.endswith("ForCausalLM") for a in architectures):
         raise ModelError(f"{name} is a generative model ({architectures[0]}), not a cross-encoder with one label.")
@@ -113,7 +164,7 @@ def label_count(config: dict[str, Any]) -> int:
 
 
 def _has_chat_template(folder: Path) -> bool:
-    tokenizer = _read_json(folder / "tokenizer_config.json") or {}
+    tokenizer = read_json_object(folder / "tokenizer_config.json") or {}
     return bool(tokenizer.get("chat_template")) or (folder / "chat_template.jinja").is_file()
 
 
@@ -122,17 +173,17 @@ def _sentence_transformers(name: str, folder: Path) -> tuple[dict[str, Any], dic
     path = folder / "modules.json"
     if not path.is_file():
         return {}, {}
-    saved = _read_json(folder / "config_sentence_transformers.json") or {}
+    saved = read_json_object(folder / "config_sentence_transformers.json") or {}
     _check_modules(name, path, str(saved.get("model_type", "SentenceTransformer")))
-    module = next((m for m in (_read_json(folder / file) for file in MODULE_FILES) if m), {})
+    module = next((m for m in (read_json_object(folder / file) for file in MODULE_FILES) if m), {})
     _check_module(name, module)
     return saved, module
 
 
 def _check_modules(name: str, path: Path, model_type: str) -> None:
     try:
-        modules = [str(module["type"]) for module in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        modules = [str(module["type"]) for module in read_json(path)]
+    except (TypeError, KeyError) as error:
         raise ModelError(f"{path} is not a list of modules; fetch the model again.") from error
     kinds = [module.rpartition(".")[2] for module in modules]
     if model_type != "CrossEncoder":

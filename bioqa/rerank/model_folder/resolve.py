@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from bioqa.errors import ModelError
+from bioqa.rerank.model_folder.files import WEIGHTS_FILE, missing_files
 
 DEFAULT_NAME = "default"
 DEFAULT_FOLDER = Path(__file__).parents[1] / "default"
@@ -19,8 +20,8 @@ _log = logging.getLogger(__name__)
 def resolve_model(name_or_path: str | Path | None) -> tuple[str, Path]:
     """(display name, folder) of a reranker: "default" or None (built in), a local folder, or a Hugging Face hub name.
 
-    A hub model that is in the local cache is used from there without a network request. Raises ModelError if the model is
-    not found.
+    A hub model that is in the local cache is used from there without a network request; if files are missing there, as after an
+    interrupted download, they are fetched. Raises ModelError if the model is not found, or incomplete and the hub out of reach.
     """
     if name_or_path is None or name_or_path == DEFAULT_NAME:
         return DEFAULT_NAME, _builtin()
@@ -53,11 +54,27 @@ def _is_path_like(name: str) -> bool:
 
 
 def _from_hub(given: str, hub_name: str) -> Path:
-    """The folder of a hub model, downloaded unless it is cached. ``given`` is the name as the user wrote it."""
+    """The folder of a hub model, downloaded unless it is cached as a whole. ``given`` is the name as the user wrote it."""
+    from huggingface_hub import list_repo_files
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
+    missing: list[str] = []
     try:
-        return _cached(hub_name) or _download(hub_name)
+        folder = _cached(hub_name)
+        if folder is None or (missing := missing_files(folder)):
+            folder = _download(hub_name)
+            missing = missing_files(folder)
+        # Out of reach of the hub, the library may return an incomplete copy as if it were whole.
+        on_hub = list_repo_files(hub_name) if missing else []
+        if WEIGHTS_FILE not in missing or WEIGHTS_FILE in on_hub:
+            return folder
+        other = next((f" (it has {file})" for file in sorted(on_hub) if file.endswith((".bin", ".h5", ".msgpack"))), "")
+        problem = (
+            f"The model {hub_name} has no safetensors weights on the Hugging Face hub{other}; other formats can run code when "
+            "opened, so convert it with save_pretrained on a machine where you trust it"
+        )
+    except ModelError:
+        raise
     except HFValidationError:
         problem = f"{given!r} is neither a folder nor a valid name on the Hugging Face hub; check it"
     except GatedRepoError:
@@ -69,7 +86,11 @@ def _from_hub(given: str, hub_name: str) -> Path:
         problem = f"There is no folder {given}, and no public model {hub_name} on the Hugging Face hub; check the name"
     except Exception:  # no network, a proxy, the hub is down: the same fix for all
         problem = (
-            f"There is no folder {given}, {hub_name} is not in the local cache, and the Hugging Face hub cannot be "
+            f"The copy of {hub_name} in the local cache is incomplete ({', '.join(missing)} missing), and the Hugging Face hub "
+            "cannot be reached to fetch the rest; try again with network access, or use the built-in model "
+            "(--reranker default)"
+            if missing
+            else f"There is no folder {given}, {hub_name} is not in the local cache, and the Hugging Face hub cannot be "
             f"reached; run `hf download {hub_name} --local-dir FOLDER` on a machine with network access and name FOLDER, "
             "or use the built-in model (--reranker default)"
         )
@@ -77,17 +98,16 @@ def _from_hub(given: str, hub_name: str) -> Path:
 
 
 def _cached(hub_name: str) -> Path | None:
-    """The model's folder in the local hub cache, None if it is missing or incomplete."""
+    """The model's folder in the local hub cache, which may be incomplete; None if it is missing."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = Path(
+        return Path(
             snapshot_download(hub_name, local_files_only=True, allow_patterns=HUB_FILES, ignore_patterns=["*/*"])
         )
     except LocalEntryNotFoundError:
         return None
-    return folder if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")) else None
 
 
 def _download(hub_name: str) -> Path:

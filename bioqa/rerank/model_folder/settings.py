@@ -2,8 +2,9 @@
 
     {"threshold": 0.43, "calibration": {"method": "platt", "a": 1.2, "b": -0.3}, "first_stage_weight": 0.1, …}
 
-``threshold`` is on the scale of the model's own scores; the calibrated probability is σ(a·logit + b); candidates are ranked by
-logit + first_stage_weight · first-stage score. Each may be missing.
+``threshold`` is on the scale of the model's own scores (``Reranker.score``, ``Hit.reranker_score``), not of probabilities; the
+calibrated probability (``Reranker.probabilities``, ``Hit.probability``) is σ(a·logit + b); candidates are ranked by logit +
+first_stage_weight · first-stage score (``Hit.score``). Each may be missing, and other keys are kept as they are.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bioqa.errors import ModelError
+from bioqa.io.output import replacing
 
 SETTINGS_FILE = "bioqa.json"
 
@@ -31,8 +33,8 @@ UNCALIBRATED = Calibration()
 
 @dataclass(frozen=True, slots=True)
 class RerankerSettings:
-    """``threshold``: pairs with at least this score count as relevant; None if none was chosen. ``first_stage_weight``: the
-    factor by which the first-stage score is multiplied before it is added to the logit.
+    """``threshold``: pairs with at least this score, on the model's own scale, count as relevant; None if none was chosen.
+    ``first_stage_weight``: the factor by which the first-stage score is multiplied before it is added to the logit.
     """
 
     threshold: float | None = None
@@ -58,11 +60,25 @@ def read_settings(folder: Path) -> RerankerSettings:
         )
     except FileNotFoundError:
         return DEFAULTS
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"{path} is damaged ({error}): it should contain a threshold and a calibration. Train the model again, or delete "
             "the file to use neither."
         ) from error
+
+
+def update_settings(folder: Path, **values: Any) -> None:
+    """Set keys of a model folder's bioqa.json, which need not exist; the other keys stay as they are.
+
+    Raises:
+        ModelError: the file is damaged; it is not changed.
+        OutputError: it cannot be written.
+    """
+    read_settings(folder)
+    path = folder / SETTINGS_FILE
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    with replacing(path) as part:
+        part.write_text(json.dumps(content | values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _number(value: Any) -> float:

@@ -1,65 +1,122 @@
-"""The weights in a model folder's safetensors files, read with numpy alone."""
+"""The weights in a model folder's safetensors files: their headers checked by the safetensors library, their values mapped by
+numpy.
+"""
 
 import hashlib
 import json
+from collections.abc import Iterable
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bioqa.errors import ModelError
-from bioqa.rerank.model_folder.config import ModelConfig
+from bioqa.errors import ModelError, first_line
+from bioqa.rerank.model_folder.files import WEIGHTS_FILE, WEIGHTS_INDEX_FILE, weight_files, weight_map
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Array = NDArray[Any]
+Shape = tuple[int, ...]
 
 _DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 
+UNSTORED_VALUES = 1 << 26
+"""Values beyond those stored that a sound model may have: masks, positions, a new head; 256 MB in fp32."""
+
 
 class Weights:
-    """The weights in the safetensors files of a folder, memory-mapped and not read until they are used."""
+    """The weights of a model folder (see ``files.weight_files``), memory-mapped and not read until they are used.
 
-    def __init__(self, config: ModelConfig) -> None:
-        """Read the headers. Raises ModelError for a damaged file."""
-        self._name = config.name
-        self.files = sorted(config.folder.glob("*.safetensors"))
-        self._entries: dict[str, tuple[Path, str, list[int], int]] = {}  # name → file, dtype, shape, offset
+    ``shapes`` are their shapes by name.
+    """
+
+    def __init__(self, model: str, folder: Path) -> None:
+        """Read the headers. ``model`` is what messages call the model, such as "the reranker X".
+
+        Raises ModelError for a file that is missing or damaged: whatever the safetensors library refuses.
+        """
+        self._model = model
+        self.files = weight_files(folder)
+        self._entries: dict[str, tuple[Path, str, Shape, int]] = {}  # name → file, dtype, shape, offset
+        if missing := [path for path in self.files if not path.is_file()]:
+            raise ModelError(_explain_missing(model, folder, missing, len(self.files)))
         for path in self.files:
             try:
                 self._read_header(path)
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except Exception as error:  # safetensors' own error, and those of a file that cannot be read
                 raise ModelError(
-                    f"The weights of the reranker {self._name} are damaged ({path.name}: {error}); fetch the model again."
+                    f"The weights of {model} are damaged ({path.name}: {first_line(error)[:-1]}); fetch the model again."
                 ) from error
+        if self.files != [folder / WEIGHTS_FILE]:
+            self._check_index(folder)
+        self.shapes = {name: shape for name, (_, _, shape, _) in self._entries.items()}
 
     def _read_header(self, path: Path) -> None:
-        """Read a header: 8 bytes with its length, the header as JSON, then the bytes of all weights."""
+        """Read a header: 8 bytes with its length, the header as JSON, then the bytes of all weights without gaps."""
+        from safetensors import safe_open
+
+        with safe_open(path, framework="numpy"):  # checks the header
+            pass
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            if length > path.stat().st_size:
-                raise ValueError("its header is longer than the file")
             header = json.loads(file.read(length))
-        end = 8 + length + max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
-        if end != path.stat().st_size:
-            raise ValueError(f"it has {path.stat().st_size:,} bytes instead of {end:,}")
         for name, entry in header.items():
-            if name != "__metadata__":
-                self._entries[name] = (path, entry["dtype"], entry["shape"], 8 + length + entry["data_offsets"][0])
+            if name == "__metadata__":
+                continue
+            if name in self._entries:
+                raise ValueError(f"{name} is in {self._entries[name][0].name} too")
+            offset = 8 + length + entry["data_offsets"][0]
+            self._entries[name] = (path, entry["dtype"], tuple(entry["shape"]), offset)
 
-    def check(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Raise ModelError unless every one of these weights is there with its shape, in a float type that numpy can read."""
-        for name, shape in shapes.items():
-            _, dtype, found, _ = self._entries.get(name, (None, "", [], 0))
-            if tuple(found) != shape or dtype not in _DTYPES:
-                problem = f"is {dtype} {found}" if dtype else "is missing"
+    def _check_index(self, folder: Path) -> None:
+        """Raise ModelError for a weight that is not in the file in which the index says it is."""
+        for name, file in weight_map(folder).items():
+            if name not in self._entries or self._entries[name][0].name != file:
                 raise ModelError(
-                    f"The weights of the reranker {self._name} do not match its config: {name} {problem}; fetch the model again."
+                    f"The weights of {self._model} are damaged: {name} is not in {file}, as {WEIGHTS_INDEX_FILE} says; "
+                    "fetch the model again."
                 )
+
+    def check(self, shapes: Iterable[tuple[str, Shape]]) -> None:
+        """Raise ModelError unless every one of these weights is there with its shape, in a float type that numpy can read."""
+        for name, shape in shapes:
+            _, dtype, found, _ = self._entries.get(name, (None, "", (), 0))
+            if found != shape or dtype not in _DTYPES:
+                problem = f"is {dtype} {list(found)}" if dtype else "is missing"
+                raise self._mismatch(f"{name} {problem}")
+
+    def check_config(self, config: Any, *, allow_other_shapes: bool = False) -> None:
+        """Raise ModelError if the model of a transformers config does not fit the weights: one of them has another shape (unless
+        ``allow_other_shapes``), or the model is far larger than all of them.
+
+        The model is built without memory; transformers would find this out only after allocating it. Names that differ are left to
+        transformers, which renames weights.
+        """
+        import torch
+        from transformers import AutoModelForSequenceClassification
+
+        build: Any = AutoModelForSequenceClassification
+        with torch.device("meta"):
+            model: nn.Module = build.from_config(config, trust_remote_code=False)
+        expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        for name, shape in () if allow_other_shapes else expected.items():
+            if (found := self.shapes.get(name, shape)) != shape:
+                raise self._mismatch(f"{name} is {list(found)}, not {list(shape)}")
+        values = sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
+        stored = sum(prod(shape) for shape in self.shapes.values())
+        if values > 2 * stored + UNSTORED_VALUES:
+            raise self._mismatch(f"the config's model has {values:,} values, the files have {stored:,}")
+
+    def _mismatch(self, problem: str) -> ModelError:
+        return ModelError(f"The weights of {self._model} do not match its config: {problem}; fetch the model again.")
 
     def stored(self, name: str) -> Array:
         """A weight as it is stored: float16, float32, or uint16 for bfloat16."""
         path, dtype, shape, offset = self._entries[name]
-        return np.memmap(path, dtype=_DTYPES[dtype], mode="r", offset=offset, shape=tuple(shape))
+        return np.memmap(path, dtype=_DTYPES[dtype], mode="r", offset=offset, shape=shape)
 
     def array(self, name: str) -> Array:
         """A weight as float32."""
@@ -72,6 +129,27 @@ class Weights:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
+
+
+def _explain_missing(model: str, folder: Path, missing: list[Path], total: int) -> str:
+    """The message for weights of which files are missing."""
+    if total > 1 or missing[0].name != WEIGHTS_FILE:
+        names = ", ".join(path.name for path in missing[:3]) + (", …" if len(missing) > 3 else "")
+        return (
+            f"The weights of {model} are incomplete: {len(missing)} of {total} files are missing in {folder} ({names}); "
+            "fetch the model again."
+        )
+    if any(folder.glob("*.bin")):
+        return (
+            f"There are no safetensors weights ({WEIGHTS_FILE}) of {model} in {folder}; other formats (pytorch_model.bin) can run "
+            "code when opened, so convert it with save_pretrained on a machine where you trust it."
+        )
+    if others := sorted(path.name for path in folder.glob("*.safetensors")):
+        return (
+            f"There is no {WEIGHTS_FILE} of {model} in {folder}, only {', '.join(others[:3])}; bioqa reads no other name, so "
+            "rename the file with the weights, or fetch the model again."
+        )
+    return f"The download of {model} is incomplete: {WEIGHTS_FILE} is missing in {folder}; fetch the model again."
 
 
 def to_float32(stored: Array) -> Array:

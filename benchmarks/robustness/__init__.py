@@ -1,0 +1,1 @@
+"""What bioqa promises about kills, damage, concurrency and odd input, measured."""
