@@ -347,7 +347,7 @@ def _with_vectors(index: Index, folder) -> None:
     kind.setStoreTermVectors(True)
     for article in index.articles(range(len(index))):
         document = java("org.apache.lucene.document.Document")()
-        text = cast("java.lang.CharSequence", java("java.lang.String")(article.default_text()))
+        text = cast("java.lang.CharSequence", java("java.lang.String")(article.searchable_text()))
         store = java("org.apache.lucene.document.Field$Store")
         document.add(java("org.apache.lucene.document.StringField")("id", article.id, store.YES))
         document.add(
