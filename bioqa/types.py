@@ -38,9 +38,11 @@ class Article:
     """One citation of a corpus.
 
     ``abstract`` is the string of BioASQ's offsets: the labelled parts of a structured abstract ("LABEL: text") joined with no
-    separator. ``date`` is the publication date with its known precision: "2019", "2019-03", "2019-03-04" or "". ``revised`` is the
-    day (YYYY-MM-DD) of the record's last revision, or "". ``mesh`` has the name of each descriptor and "Descriptor/qualifier" for
-    each qualifier. ``languages`` are NLM's three-letter codes ("eng").
+    separator. ``vernacular_title`` is the title in the article's own language, if that is not English. ``date`` is the publication
+    date with its known precision: "2019", "2019-03", "2019-03-04" or "". In PubMed it is the ``print_date``, that of the
+    journal's issue, or the ``electronic_date`` if that is more exact. ``revised`` is the day (YYYY-MM-DD) of the record's last
+    revision, or "". ``mesh`` has the name of each descriptor and "Descriptor/qualifier" for each qualifier. ``languages`` are NLM's
+    three-letter codes ("eng").
     """
 
     id: str
@@ -57,6 +59,8 @@ class Article:
     publication_types: tuple[str, ...] = ()
     doi: str = ""
     languages: tuple[str, ...] = ()
+    print_date: str = ""
+    electronic_date: str = ""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -64,10 +68,20 @@ class Article:
     def default_text(self) -> str:
         """Title and abstract as one text to index or score, with each part of a structured abstract on its own line.
 
-        BioASQ joins parts with no separator ("…trials.OBJECTIVES: …"); a tokenizer would read "trials.OBJECTIVES" as one word.
+        The vernacular title stands in for a missing one. BioASQ joins parts with no separator ("…trials.OBJECTIVES: …"); a
+        tokenizer would read "trials.OBJECTIVES" as one word.
         """
         parts = [self.abstract[s.begin : s.end] for s in self.sections] or [self.abstract]
-        return "\n".join(part for part in (self.title, *parts) if part)
+        return "\n".join(part for part in (self.title or self.vernacular_title, *parts) if part)
+
+    def titles(self) -> str:
+        """The titles to index: the title and the vernacular title, each on its own line."""
+        return "\n".join(filter(None, (self.title, self.vernacular_title)))
+
+    def searchable_text(self) -> str:
+        """The text to index: ``default_text``, and the vernacular title if there are two titles."""
+        text = self.default_text()
+        return f"{text}\n{self.vernacular_title}" if self.title and self.vernacular_title else text
 
     @property
     def url(self) -> str:

@@ -191,7 +191,9 @@ def print_hits(
             confidence += separator + ("relevant" if hit.relevant else "below threshold")
         facts = (article.journal.rstrip("."), article.date[:4], article.url or article.id)
         out.print()
-        _print_indented(out, styled(article.title or "(no title)", style="bold"), first=f"{hit.rank}. ")
+        _print_indented(
+            out, styled(article.title or article.vernacular_title or "(no title)", style="bold"), first=f"{hit.rank}. "
+        )
         source = "".join(f"{fact}{separator}" for fact in facts if fact)
         _print_indented(out, styled((source, "dim"), (confidence, "magenta")))
         if abstracts:

@@ -26,11 +26,13 @@ def command(index: Path, pmid: str, as_json: bool) -> None:
         print_json(asdict(article))
         return
     out = console()
-    out.print(styled(article.title or "(no title)", style="bold"))
+    out.print(styled(article.title or article.vernacular_title or "(no title)", style="bold"))
     rows = {
-        "Original title": article.vernacular_title,
+        "Original title": article.vernacular_title if article.title else "",
         "Journal": article.journal,
         "Date": article.date,
+        "Print date": article.print_date if article.electronic_date else "",
+        "Electronic date": article.electronic_date,
         "Revised": article.revised,
         "PMID": f"{article.id} (version {article.version})" if article.version > 1 else article.id,
         "DOI": article.doi,

@@ -82,7 +82,7 @@ def _question(record: dict[str, object]) -> Question:
     for name, value in (("_id", query_id), ("text", body)):
         if not isinstance(value, str) or not value.strip():
             raise MalformedError(f"{name} is missing, empty or not text")
-    return Question(str(query_id), str(body))
+    return Question(str(query_id).strip(), str(body))
 
 
 def _judgement(line: bytes, *, header_allowed: bool) -> tuple[str, str, int] | None:
@@ -92,8 +92,9 @@ def _judgement(line: bytes, *, header_allowed: bool) -> tuple[str, str, int] | N
         raise MalformedError(f"byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8") from None
     if len(columns) != 3:
         raise MalformedError(f"expected 3 tab-separated columns (query-id, corpus-id, score), found {len(columns)}")
+    # the readers of the corpus strip ids too
     if re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", columns[2]):
-        return columns[0], columns[1], int(columns[2])
+        return columns[0].strip(), columns[1].strip(), int(columns[2])
     if header_allowed:
         return None
     raise MalformedError(f"the score {shown(columns[2])} is not an integer of at most nine digits")

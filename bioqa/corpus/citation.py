@@ -9,12 +9,15 @@ from bioqa.errors import shown
 from bioqa.io.bad_records import MalformedError
 from bioqa.types import Article
 
+_NO_TITLE = re.compile(r"\[\s*(?:Not Available|In Process Citation)\s*\.?\s*\]\s*\.?", re.IGNORECASE)
+
 
 def citation_to_article(citation: Element | None, pubmed_data: Element | None) -> Article:
     """The article of a ``MedlineCitation``; ``pubmed_data`` is its PubmedData, if the file has one.
 
-    ``journal`` is the full title, else ISO's abbreviation, else NLM's. ``doi`` is the article's own (ELocationID, else
-    PubmedData/ArticleIdList), never one of its references.
+    ``date`` is that of the journal's issue (PubDate), or the electronic one (ArticleDate) if it is more exact: an article in the
+    issue of "2020-01" that appeared on "2019-12-15" has that day. ``journal`` is the full title, else ISO's abbreviation, else
+    NLM's. ``doi`` is the article's own (ELocationID, else PubmedData/ArticleIdList), never one of its references.
 
     Raises:
         MalformedError: no citation, no Article element, no PMID or one that is not a number, or an undefined entity in a text.
@@ -26,15 +29,18 @@ def citation_to_article(citation: Element | None, pubmed_data: Element | None) -
     if not article:
         raise MalformedError(f"PMID {identifier} has no Article element with content")
     abstract, sections = abstract_of(article.get("Abstract"))
+    print_date, electronic_date = _print_date(article), _electronic_date(children.get("Article"))
     return Article(
         id=identifier,
-        title=text_of(article.get("ArticleTitle")),
+        title=_title(article.get("ArticleTitle")),
         abstract=abstract,
         sections=sections,
         version=_version(pmid),
-        vernacular_title=text_of(article.get("VernacularTitle")),
+        vernacular_title=_title(article.get("VernacularTitle")),
         journal=_journal(article.get("Journal"), children.get("MedlineJournalInfo")),
-        date=_publication_date(article),
+        date=max(print_date, electronic_date, key=len),  # the print date if both are equally exact
+        print_date=print_date,
+        electronic_date=electronic_date,
         revised=_date(children.get("DateRevised")),
         mesh=tuple(_mesh(children.get("MeshHeadingList"))),
         keywords=_keywords(citation),
@@ -59,11 +65,11 @@ def book_to_article(book_document: Element | None) -> Article:
     book_title = text_of(book.get("BookTitle"))
     return Article(
         id=pmid_of(pmid),
-        title=text_of(children.get("ArticleTitle")) or book_title,
+        title=_title(children.get("ArticleTitle")) or book_title,
         abstract=abstract,
         sections=sections,
         version=_version(pmid),
-        vernacular_title=text_of(children.get("VernacularTitle")),
+        vernacular_title=_title(children.get("VernacularTitle")),
         journal=book_title,
         date=_date(children.get("ContributionDate")) or _date(book.get("PubDate")),
         revised=_date(children.get("DateRevised")),
@@ -84,7 +90,7 @@ def pmid_of(pmid: Element | None) -> str:
         raise MalformedError("no PMID")
     text = (pmid.text or "").strip()
     if not (text.isascii() and text.isdecimal()):
-        raise MalformedError(f"the PMID {text!r} is not a number")
+        raise MalformedError(f"the PMID {text[:100]!r} is not a number")
     return str(text)
 
 
@@ -109,16 +115,28 @@ def _texts(element: Element | None, tag: str) -> tuple[str, ...]:
     return tuple(text for text in map(text_of, element.iterchildren(tag)) if text)
 
 
+def _title(element: Element | None) -> str:
+    """The text of a title; "" for what NLM writes in place of one."""
+    text = text_of(element)
+    return "" if _NO_TITLE.fullmatch(text) else text
+
+
 def _journal(journal: Element | None, medline_journal: Element | None) -> str:
     names = _children(journal)
     text = text_of(names.get("Title")) or text_of(names.get("ISOAbbreviation"))
     return text or text_of(_children(medline_journal).get("MedlineTA"))
 
 
-def _publication_date(article: dict[str, Element]) -> str:
-    """The issue's date, or ArticleDate, the electronic one, if the issue has none."""
+def _print_date(article: dict[str, Element]) -> str:
+    """The date of the issue; issues of electronic journals have one too."""
     issue = _children(_children(article.get("Journal")).get("JournalIssue"))
-    return _date(issue.get("PubDate")) or _date(article.get("ArticleDate"))
+    return _date(issue.get("PubDate"))
+
+
+def _electronic_date(article: Element | None) -> str:
+    """The most exact ArticleDate; the DTD knows only electronic ones."""
+    dates = article.iterchildren("ArticleDate") if article is not None else ()
+    return max(map(_date, dates), key=len, default="")
 
 
 def _date(element: Element | None) -> str:

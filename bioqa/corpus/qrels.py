@@ -5,7 +5,7 @@ from pathlib import Path
 from bioqa.corpus.beir import read_beir_qrels
 from bioqa.corpus.questions import check_ids, document_id, question_id, question_records, read_json
 from bioqa.errors import QuestionError, SourceError
-from bioqa.io.trec import Qrels, column, read_trec_qrels, significant_lines
+from bioqa.io.trec import Qrels, read_trec_qrels, significant_lines
 
 
 def read_qrels(path: str | Path) -> Qrels:
@@ -13,7 +13,7 @@ def read_qrels(path: str | Path) -> Qrels:
 
     The formats are TREC's ``qid 0 docid rel``, BEIR's tab-separated ``query-id corpus-id score`` with its header, and a BioASQ
     question file, whose gold documents have relevance 1 and whose questions without any are skipped; of its questions, only ids
-    and documents are read. White space in ids becomes "_", as in run files.
+    and documents are read.
 
     Raises:
         QuestionError: the file is missing, empty or in none of the formats, a relevance is not an integer, or a query has the
@@ -30,10 +30,9 @@ def read_qrels(path: str | Path) -> Qrels:
 
 def _beir_qrels(path: Path) -> Qrels:
     try:
-        judgements = read_beir_qrels(path)
+        return read_beir_qrels(path)
     except SourceError as problem:
         raise QuestionError(str(problem)) from None
-    return {column(query): {column(name): grade for name, grade in row.items()} for query, row in judgements.items()}
 
 
 def _bioasq_qrels(path: Path) -> Qrels:
@@ -42,7 +41,7 @@ def _bioasq_qrels(path: Path) -> Qrels:
         for where, record in question_records(path, read_json(path))
     ]
     check_ids(path, (id for id, _ in gold))
-    qrels = {column(id): {column(document_id(url)): 1 for url in urls} for id, urls in gold if urls}
+    qrels = {id: dict.fromkeys(map(document_id, urls), 1) for id, urls in gold if urls}
     if not qrels:
         raise QuestionError(f"{path} has no question with gold documents.")
     return qrels

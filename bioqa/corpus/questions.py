@@ -14,6 +14,8 @@ from bioqa.io.text_files import read_whole
 from bioqa.types import BIOASQ_URL, Question, Snippet
 
 MAX_WORDS = 1000
+MAX_FILE_BYTES = 1 << 28
+"""Of a question file, decompressed: it is read whole. BioASQ's largest has 40 MB."""
 TYPES = ("factoid", "list", "summary", "yesno")
 
 
@@ -132,10 +134,10 @@ def _read(path: Path) -> str:
     # Unlike Path.exists, these return False for names that are too long or have a null character.
     if os.path.isdir(path):  # noqa: PTH112
         raise QuestionError(f"{path} is a folder without a queries.jsonl. Name a question file.")
-    if not os.path.exists(path):  # noqa: PTH110
+    if not os.path.lexists(path):
         raise QuestionError(f"There is no question file {path}.")
     try:
-        data = read_whole(path)
+        data = read_whole(path, MAX_FILE_BYTES)
         return data.decode("utf-8-sig")
     except SourceError as problem:
         raise QuestionError(str(problem)) from None
@@ -147,7 +149,7 @@ def _read(path: Path) -> str:
 
 
 def _parse_tsv(path: Path, text: str) -> Iterator[Question]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         id, tab, body = line.partition("\t")
@@ -157,7 +159,7 @@ def _parse_tsv(path: Path, text: str) -> Iterator[Question]:
 
 
 def _parse_jsonl(path: Path, text: str) -> Iterator[Question]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"line {number}"

@@ -4,7 +4,9 @@ import math
 from collections.abc import Iterable, Mapping
 from datetime import date
 
+from bioqa.corpus.check_article import checked
 from bioqa.corpus.dates import date_from_text
+from bioqa.corpus.markup import collapse
 from bioqa.io.bad_records import MalformedError
 from bioqa.types import Article
 
@@ -35,15 +37,15 @@ def row_to_article(row: Mapping[str, object]) -> Article:
     year counts as unknown; other fields are ignored.
 
     Raises:
-        MalformedError: no id, neither text nor title, or a value of the wrong type.
+        MalformedError: no id, neither text nor title, a value of the wrong type, or as for ``check_article.checked``.
     """
     if not any(name in row for name in (*TEXT_FIELDS, "title")):
         raise MalformedError(f"neither text nor title (looked for {', '.join(TEXT_FIELDS)}, title)")
-    return Article(
+    article = Article(
         id=_id(row),
         title=_text(row, ("title",)),
         abstract=_text(row, TEXT_FIELDS),
-        journal=_text(row, ("journal",)).strip(),
+        journal=collapse(_text(row, ("journal",))),
         date=_date(row),
         mesh=_texts(row, ("mesh",)),
         keywords=_texts(row, ("keywords",)),
@@ -51,6 +53,7 @@ def row_to_article(row: Mapping[str, object]) -> Article:
         doi=_text(row, ("doi",)).strip(),
         languages=_texts(row, LANGUAGE_FIELDS),
     )
+    return checked(article)
 
 
 def _first(row: Mapping[str, object], names: Iterable[str]) -> tuple[str, object]:
@@ -104,7 +107,7 @@ def _texts(row: Mapping[str, object], names: Iterable[str]) -> tuple[str, ...]:
         value = _checked(name, value).split(";")
     if not isinstance(value, list | tuple):
         raise MalformedError(f"{name} is neither a list nor text but {type(value).__name__}")
-    texts = (_text({name: item}, (name,)).strip() for item in value)
+    texts = (collapse(_text({name: item}, (name,))) for item in value)
     return tuple(text for text in texts if text)
 
 

@@ -12,6 +12,12 @@ from bioqa.types import Article, Snippet
 NOT_QUOTES = str.maketrans("<>", "==")
 """sentencex takes "<…>" for a quotation and never splits one: "p < 0.05. … > 3" would be one sentence."""
 
+NAME_WITH_POINTS = re.compile(
+    r"\b(?=[^\W\d]*[A-Z])[^\W\d_]+\d\w*(?:\.(?:(?!A\s|I\s)[A-Z\d]{1,6}\b(?!:)|[a-z]+[A-Z]\w*|\w+(?=\.\w)))+"
+)
+"""A name with points inside whose first part has a capital and a digit: "Ad26.COV2.S", "Ad26.ZEBOV", "Ad26.RSV.preF", "H2A.Z".
+Other points without a space behind them can end a sentence: "this study.A total of", "strain PAO1.IMPORTANCE"."""
+
 LIST_MARK = re.compile(r"(?:\(?\w{1,4}[.)]\s+|[•▪·*-]\s*)+")
 """The start of a list item: "(4) ", "b) ", "• ". sentencex takes all text after the last one for its item."""
 
@@ -60,7 +66,8 @@ def _pieces(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
     """Sentencex's sentences of ``text[begin:end]``; what it takes for a list item is split again."""
     from sentencex import get_sentence_boundaries
 
-    part = text[begin:end].translate(NOT_QUOTES).encode("utf-8", "replace").decode("utf-8")  # as long as before
+    part = text[begin:end].translate(NOT_QUOTES).encode("utf-8", "replace").decode("utf-8")
+    part = NAME_WITH_POINTS.sub(lambda name: name[0].replace(".", "_"), part)  # as long as before
     for found in get_sentence_boundaries("en", part):
         start, stop = begin + found["start_index"], begin + found["end_index"]
         mark = LIST_MARK.match(text, start, stop)

@@ -15,7 +15,7 @@ from bioqa.corpus.rows import ID_FIELDS
 from bioqa.errors import SourceError, UsageError
 from bioqa.io.json_text import parse_json
 from bioqa.io.tabular import row_group_sizes
-from bioqa.io.text_files import GZIP_MAGIC, empty_error, read_head, read_start, source_errors
+from bioqa.io.text_files import GZIP_MAGIC, empty_error, missing_error, read_head, read_start, source_errors
 
 Format = Literal["pubmed", "jsonl", "beir", "parquet"]
 
@@ -68,8 +68,8 @@ def expand_sources(sources: Sequence[str | Path]) -> list[Source]:
     source named twice is read once, at its first position.
 
     Raises:
-        SourceError: a path does not exist, a glob matches nothing, a folder has no corpus files, a file is empty, or neither name
-            nor content says its format.
+        SourceError: a path or the target of a link does not exist, a glob matches nothing, a folder has no corpus files, a file is
+            empty, or neither name nor content says its format.
         UsageError: no source is given, or one is no path.
     """
     if isinstance(sources, str | os.PathLike):
@@ -83,7 +83,7 @@ def expand_sources(sources: Sequence[str | Path]) -> list[Source]:
             for source in _expand_path(path):
                 found.setdefault(source.path.resolve(), source)
     if not found:
-        raise SourceError(f"No corpus files among {', '.join(map(str, sources))}: only checksum files. {FORMAT_HELP}.")
+        raise SourceError(f"No corpus files among {', '.join(map(str, paths))}: only checksum files. {FORMAT_HELP}.")
     return list(found.values())
 
 
@@ -153,6 +153,9 @@ def _expand_path(path: Path) -> Iterator[Source]:
 def _expand_folder(folder: Path) -> Iterator[Source]:
     with source_errors(folder):
         entries = sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=natural_key)
+    for path in entries:
+        if path.is_symlink() and not path.exists() and (_format_by_name(path) or _is_json(path)):
+            raise missing_error(path)
     files = [p for p in entries if p.is_file()]
     if any(p.name in BEIR_CORPUS_FILES for p in files):
         yield Source(folder, "beir")

@@ -1,8 +1,8 @@
 """How an Article is stored in Lucene.
 
 ``id``         stored, and binary doc values of the same name (read for every hit of a run without touching stored text)
-``contents``   title and abstract, Anserini's analyzer; not stored
-``title``      the title alone, for weighting and field queries; not stored
+``contents``   title, abstract and vernacular title, Anserini's analyzer; not stored
+``title``      title and vernacular title, for weighting and field queries; not stored
 ``raw``        stored JSON: the whole article without fields at their default
 ``version``, ``order``  doc values: which of two records of one PMID is the latest
 ``date``       point: the first day that the publication date can mean, as the number YYYYMMDD
@@ -51,8 +51,8 @@ def to_row(article: Article) -> list[str]:
     facets = ((article.journal,), article.mesh, article.publication_types, article.languages)
     return [
         article.id,
-        article.title,
-        article.default_text(),
+        article.titles(),
+        article.searchable_text(),
         to_json(article),
         str(article.version),
         day_number(article.date),

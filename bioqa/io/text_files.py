@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,18 +15,26 @@ GZIP_MAGIC = b"\x1f\x8b"
 CHUNK_BYTES = 1 << 18
 MAX_BYTES = 1 << 30
 """Of a file that is in memory as a whole, decompressed."""
+MAX_LINE_BYTES = 1 << 25
+MAX_EXPANSION = 200
+"""How many times its size a gzip file may expand to, if that is more than ``FREE_EXPANSION_BYTES``; text has 3 to 20."""
+FREE_EXPANSION_BYTES = 1 << 27
 
 
 def read_chunks(path: Path, size: int = CHUNK_BYTES) -> Iterator[bytes]:
     """Yield the content of ``path`` in chunks of at most ``size`` bytes; gzip is detected by its first bytes, not by the name.
 
     Raises:
-        SourceError: the file is missing, empty, a folder or unreadable, or its gzip data is corrupt or truncated.
+        SourceError: the file is missing, empty, a folder or unreadable, or its gzip data is corrupt or truncated or expands to
+            more than ``MAX_EXPANSION`` times its size.
     """
     done = 0
     with source_errors(path) as position, _open(path) as file:
+        limit = _expansion_limit(path, file)
         while chunk := file.read(size):
             done += len(chunk)
+            if done > limit:
+                raise _expansion_error(path)
             position.text = f"after {done:,} bytes of text"
             yield chunk
     if not done:
@@ -36,15 +45,28 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield (line number from 1, line without its line end) for every line of ``path``, gzipped or not.
 
     Raises:
-        SourceError: as for ``read_chunks``.
+        SourceError: as for ``read_chunks``, or a line has more than ``MAX_LINE_BYTES``.
     """
-    number = 0
+    number = done = 0
     with source_errors(path) as position, _open(path) as file:
-        for number, line in enumerate(file, start=1):
+        limit = _expansion_limit(path, file)
+        while line := _read_line(file, f"{path}, line {number + 1}"):
+            number += 1
+            done += len(line)
+            if done > limit:
+                raise _expansion_error(path)
             position.text = f"after line {number:,}"
             yield number, line.rstrip(b"\r\n")
     if not number:
         raise empty_error(path)
+
+
+def _read_line(file: BinaryIO, place: str) -> bytes:
+    """The next line with its line end, b"" at the end of the file."""
+    line = file.readline(MAX_LINE_BYTES + 2)
+    if len(line) > MAX_LINE_BYTES and len(line.rstrip(b"\r\n")) > MAX_LINE_BYTES:
+        raise SourceError(f"{place}: longer than {MAX_LINE_BYTES >> 20} MiB, the limit. Write a record on each line.")
+    return line
 
 
 def read_line_span(path: Path, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
@@ -53,13 +75,13 @@ def read_line_span(path: Path, begin: int, end: int) -> Iterator[tuple[int, byte
     The file must not be gzipped.
 
     Raises:
-        SourceError: missing, a folder, or not readable.
+        SourceError: missing, a folder, or not readable, or a line has more than ``MAX_LINE_BYTES``.
     """
     with source_errors(path) as position, path.open("rb") as file:
         if begin:  # a line that begins before belongs to the span before
             file.seek(begin - 1)
-            begin += len(file.readline()) - 1
-        while begin < end and (line := file.readline()):
+            begin += len(_read_line(file, f"{path}, line at byte {begin}")) - 1
+        while begin < end and (line := _read_line(file, f"{path}, line at byte {begin}")):
             position.text = f"after {begin:,} bytes"
             yield begin, line.rstrip(b"\r\n")
             begin += len(line)
@@ -101,6 +123,15 @@ def empty_error(path: Path) -> SourceError:
     return SourceError(f"{path} is empty. Fetch or write the file again.")
 
 
+def missing_error(path: Path) -> SourceError:
+    """The error for a file that does not exist, or for a link to one."""
+    if path.is_symlink():
+        return SourceError(
+            f"{path} is a link to {path.readlink()}, which does not exist. Restore that file, or remove the link."
+        )
+    return SourceError(f"{path} does not exist. Check the path.")
+
+
 class ReadPosition:
     """How far a file has been read, as ``text`` for error messages."""
 
@@ -119,11 +150,21 @@ def source_errors(path: Path) -> Iterator[ReadPosition]:
     except (gzip.BadGzipFile, zlib.error) as error:
         raise SourceError(f"{path}: corrupt gzip data {position.text} ({error}). Fetch it again.") from None
     except FileNotFoundError:
-        raise SourceError(f"{path} does not exist. Check the path.") from None
+        raise missing_error(path) from None
     except IsADirectoryError:
         raise SourceError(f"{path} is a folder, not a file. Name a file in it.") from None
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _expansion_limit(path: Path, file: BinaryIO) -> float:
+    """The largest number of bytes that may be read from a file of ``_open``: no limit unless it is gzip."""
+    zipped = not isinstance(getattr(file, "raw", None), io.FileIO)
+    return max(FREE_EXPANSION_BYTES, MAX_EXPANSION * path.stat().st_size) if zipped else math.inf
+
+
+def _expansion_error(path: Path) -> SourceError:
+    return SourceError(f"{path} expands to more than {MAX_EXPANSION} times its size: it is not a data file. Check it.")
 
 
 def _open(path: Path) -> BinaryIO:

@@ -1,4 +1,9 @@
-"""TREC run files (``qid Q0 docid rank score tag``) and relevance judgements, called qrels (https://trec.nist.gov)."""
+"""TREC run files (``qid Q0 docid rank score tag``) and relevance judgements, called qrels (https://trec.nist.gov).
+
+White space separates the columns. White space within an id is therefore written as in a URL, "Heart failure" as "Heart%20failure",
+and every reader of these files turns it back. "%" stays as it is, unless that would be read as white space: "50%20" is written
+"50%2520". A "#" at the start of an id is written "%23", because a line that starts with "#" is a comment.
+"""
 
 import math
 import re
@@ -7,6 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 from bioqa.errors import QuestionError, SourceError
 from bioqa.io.text_files import read_lines
@@ -20,29 +26,40 @@ RunScores = dict[str, dict[str, float]]
 _Value = TypeVar("_Value", int, float)
 
 
-def column(text: str) -> str:
-    """The text as a column of a run or qrels file: white space becomes "_"."""
-    return re.sub(r"\s+", "_", text)
+_ESCAPES = {quote(character): character for character in (*filter(str.isspace, map(chr, range(0x3001))), "#", "%")}
+_ESCAPE = re.compile("|".join(_ESCAPES))
+_TO_ESCAPE = re.compile(rf"^#|\s|%(?={'|'.join(escape[1:] for escape in _ESCAPES)})")
+
+
+def to_column(id: str) -> str:
+    """The id as a column of a run or qrels file: see the top of this file."""
+    return _TO_ESCAPE.sub(lambda found: quote(found[0]), id)
+
+
+def from_column(text: str) -> str:
+    """The id that ``to_column`` wrote."""
+    return _ESCAPE.sub(lambda found: _ESCAPES[found[0]], text) if "%" in text else text
 
 
 def run_lines(question_id: str, results: Iterable[tuple[str, float]], tag: str) -> Iterator[str]:
-    """The lines of a question for (docid, score) results in rank order; white space, which separates columns, becomes "_"."""
+    """The lines of a question for (docid, score) results in rank order."""
+    query, tag = to_column(question_id), to_column(tag)
     for rank, (docid, score) in enumerate(results, start=1):
-        yield f"{column(question_id)} Q0 {column(docid)} {rank} {score:.6f} {column(tag)}\n"
+        yield f"{query} Q0 {to_column(docid)} {rank} {score:.6f} {tag}\n"
 
 
 def qrels_lines(question_id: str, grades: Mapping[str, int]) -> Iterator[str]:
-    """The judgements of a question in TREC's format, ``qid 0 docid rel``; white space becomes "_"."""
+    """The judgements of a question in TREC's format, ``qid 0 docid rel``."""
     for docid, grade in grades.items():
-        yield f"{column(question_id)} 0 {column(docid)} {grade}\n"
+        yield f"{to_column(question_id)} 0 {to_column(docid)} {grade}\n"
 
 
 def read_run(path: str | Path) -> RunScores:
-    """The scores of a TREC run file, plain or gzipped; the rank column is ignored, as trec_eval ignores it.
+    """The scores of a TREC run file, plain or gzipped; the order of the ranks is ignored, as trec_eval ignores it.
 
     Raises:
-        QuestionError: the file is missing, empty or corrupt, a line has too few columns or a score that is not a finite number,
-            or a query has the same document twice; the message names the file and the line.
+        QuestionError: the file is missing, empty or corrupt, a line does not have six columns, a rank that is an integer and a
+            score that is a finite number, or a query has the same document twice; the message names the file and the line.
     """
     run: RunScores = {}
     for where, query, document, score in _results(Path(path)):
@@ -76,9 +93,14 @@ def _results(path: Path) -> Iterator[tuple[str, str, str, float]]:
     where = None
     for where, line in significant_lines(path):
         columns = line.split()
-        if len(columns) < 6:
-            raise QuestionError(f"{where}: expected 6 columns, `qid Q0 docid rank score tag`, found {len(columns)}.")
-        yield where, columns[0], columns[2], _score(where, columns[4])
+        if len(columns) != 6:
+            hint = " White space in an id is written as %20." if len(columns) > 6 else ""
+            raise QuestionError(
+                f"{where}: expected 6 columns, `qid Q0 docid rank score tag`, found {len(columns)}.{hint}"
+            )
+        if not re.fullmatch("[+-]?[0-9]+", columns[3]):
+            raise QuestionError(f"{where}: the rank {columns[3]!r} is not an integer.")
+        yield where, from_column(columns[0]), from_column(columns[2]), _score(where, columns[4])
     if where is None:
         raise QuestionError(f"{path} has no results. A run has lines `qid Q0 docid rank score tag`.")
 
@@ -95,10 +117,11 @@ def read_trec_qrels(path: str | Path) -> Qrels:
     for where, line in significant_lines(path):
         columns = line.split()
         if len(columns) != 4:
-            raise QuestionError(f"{where}: expected 4 columns, found {len(columns)}. {QRELS_FORMATS}")
+            hint = " White space in an id is written as %20." if len(columns) > 4 else ""
+            raise QuestionError(f"{where}: expected 4 columns, found {len(columns)}. {QRELS_FORMATS}{hint}")
         if not re.fullmatch("[+-]?[0-9]{1,9}", columns[3]):
             raise QuestionError(f"{where}: the relevance {columns[3]!r} is not an integer.")
-        _add(qrels, where, columns[0], columns[2], int(columns[3]))
+        _add(qrels, where, from_column(columns[0]), from_column(columns[2]), int(columns[3]))
     if not qrels:
         raise QuestionError(f"{path} has no judgements. {QRELS_FORMATS}")
     return qrels

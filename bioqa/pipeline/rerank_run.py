@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bioqa.errors import OutputError, QuestionError, UsageError
 from bioqa.io.checkpoint import Checkpoint
 from bioqa.io.output import is_stream, open_output
-from bioqa.io.trec import column, iter_run, run_lines
+from bioqa.io.trec import iter_run, run_lines
 from bioqa.pipeline.answer import Coverage, Ranked
 from bioqa.pipeline.options import PipelineOptions, check_rerank_depth
 from bioqa.types import Question
@@ -47,7 +47,7 @@ def plan_run(run: str | Path, questions: Sequence[Question], depth: int = 100) -
         UsageError: ``depth`` is less than 1.
     """
     check_rerank_depth(depth)
-    known = {column(question.id.strip()): question.body for question in questions}  # ids as in run files
+    known = {question.id.strip(): question.body for question in questions}
     asked: dict[str, str] = {}
     pairs = not_reranked = 0
     digest = sha256()

@@ -173,7 +173,7 @@ class BM25Retriever:
         """The RM3 query with terms of the articles that ``query`` found; ``query`` itself if it found none."""
         if not feedback:
             return query
-        texts = [article.default_text() for article in self.articles(feedback)]
+        texts = [article.searchable_text() for article in self.articles(feedback)]
         scores = [candidate.score for candidate in feedback]
         return compiled.queries.expanded(question, compiled.commit.reader, texts, scores)
 

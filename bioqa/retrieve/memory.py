@@ -103,7 +103,7 @@ class MemoryRetriever:
         self._articles = sorted(self._by_id.values(), key=lambda article: article.id.encode("utf-8", "surrogatepass"))
         self._name = name
         self._tokens = _analyzer()
-        self._corpus = [self._tokens(article.default_text()) for article in self._articles]
+        self._corpus = [self._tokens(article.searchable_text()) for article in self._articles]
         self._bm25: dict[tuple[float, float], BM25Okapi] = {}
 
     def __len__(self) -> int:

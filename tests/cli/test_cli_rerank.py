@@ -246,9 +246,9 @@ def test_a_run_of_missing_articles_only_is_refused(rerank, files):
 
 def test_a_gzipped_run_with_white_space_in_the_ids_of_its_questions(rerank, files):
     (files / "questions.tsv").write_text("q 1\tWhich gene?\n")
-    (files / "in.run").write_bytes(gzip.compress(b"q_1 Q0 3 1 1.0 x\nq_1\tQ0\t4\t2\t0.5\tx\n"))
+    (files / "in.run").write_bytes(gzip.compress(b"q%201 Q0 3 1 1.0 x\nq%201\tQ0\t4\t2\t0.5\tx\n"))
     assert rerank().code == 0
-    assert [row[0] for row in rows(files / "out.run")] == ["q_1", "q_1"]
+    assert [row[0] for row in rows(files / "out.run")] == ["q%201", "q%201"]
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ def test_bad_input_gets_a_sentence_and_an_exit_code(bioqa, demo_index, tmp_path,
         ("q.jsonl", b'{"_id": "1", "text": "What?"}\nrubbish\n', "line 2: not JSON"),
         ("q.tsv", b"1\tWhat?\n2 Who?\n", "line 2: no tab"),
         ("q.tsv", b"1\tWhat?\n2\tcaf\xe9?\n", "line 2: byte 13 is not UTF-8"),
-        ("q.json.gz", b"\x1f\x8b\x08rubbish", "cannot be read"),
+        ("q.json.gz", b"\x1f\x8b\x08rubbish", "the file is truncated"),
     ],
 )
 def test_bad_question_files_are_refused_with_the_place(bioqa, demo_index, tmp_path, name, content, message):
@@ -292,7 +292,7 @@ def test_an_output_is_complete_or_does_not_appear(tmp_path):
 
 
 def test_ids_with_spaces_keep_the_columns_of_a_run(tmp_path):
-    assert list(run_lines("q 1", [("doc\t2", 1.5)], "my tag")) == ["q_1 Q0 doc_2 1 1.500000 my_tag\n"]
+    assert list(run_lines("q 1", [("doc\t2", 1.5)], "my tag")) == ["q%201 Q0 doc%092 1 1.500000 my%20tag\n"]
 
 
 @pytest.mark.parametrize("form", ["--json", "--abstracts", "--run -"])

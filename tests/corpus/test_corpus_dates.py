@@ -19,6 +19,9 @@ from bioqa.corpus.dates import date_from_parts, date_from_text, date_from_words
         (("2019", "Spring", ""), "2019"),
         (("19", "Mar", "4"), ""),
         (("", "Mar", "4"), ""),
+        (("2019", "9" * 5000, "4"), "2019"),
+        (("2019", "Mar", "9" * 5000), "2019-03"),
+        (("20\uff11\uff19", "Mar", "4"), ""),
     ],
 )
 def test_parts_that_are_not_valid_are_dropped(parts: tuple[str, str, str], date: str) -> None:
@@ -38,6 +41,13 @@ def test_parts_that_are_not_valid_are_dropped(parts: tuple[str, str, str], date:
         ("2000 Spring", "2000"),
         ("1944-1945", "1944"),
         ("Dec 1998", "1998-12"),
+        ("15 Mar 2004", "2004-03-15"),
+        ("15-Mar-2004", "2004-03-15"),
+        ("2004 15 Mar", "2004-03-15"),
+        ("1st March 2004", "2004-03-01"),
+        ("23-30 Dec 2000", "2000-12-23"),
+        ("28 Dec 1998-3 Jan 1999", "1998-12-28"),
+        ("31 Feb 2004", "2004-02"),
         ("no year", ""),
         ("", ""),
     ],

@@ -160,3 +160,44 @@ def test_the_shared_abstracts_are_read(shared_data: Path) -> None:
     articles = read(shared_data / "abstracts" / "abstracts-4.jsonl.gz")
     assert len(articles) > 40_000
     assert all(record.id.isdecimal() and isinstance(record, Article) and record.abstract for record in articles)
+
+
+LONG = "Ö" * 16_384
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ({"id": "a\nb"}, r"the id 'a\\nb' has a control character"),
+        ({"id": "a\tb"}, r"the id 'a\\tb' has a control character"),
+        ({"id": "a\u2028b"}, r"the id 'a\\u2028b' has a control character or a line separator"),
+        ({"id": "a\x00"}, "the id .* has a control character"),
+        ({"id": "e2\x1b[7m"}, "the id .* has a control character"),
+        ({"id": LONG}, "the id 'ÖÖ.* has 32,768 bytes in UTF-8; Lucene's limit is 32,766"),
+        ({"id": "1", "journal": LONG}, "the journal 'ÖÖ.* has 32,768 bytes"),
+        ({"id": "1", "mesh": ["Humans", LONG]}, "the MeSH heading 'ÖÖ.* has 32,768 bytes"),
+        ({"id": "1", "publication_types": LONG}, "the publication type 'ÖÖ.* has 32,768 bytes"),
+        ({"id": "1", "languages": LONG}, "the language 'ÖÖ.* has 32,768 bytes"),
+        ({"id": "1", "journal": "İ" * 16_000}, "the journal 'İİ.* has 48,000 bytes"),  # in lower case
+    ],
+)
+def test_ids_and_values_that_cannot_be_indexed_are_malformed_records(
+    tmp_path: Path, record: dict[str, object], problem: str
+) -> None:
+    lines = [{"id": "0", "text": "t"}, {"text": "t", **record}, {"id": "2", "text": "t"}]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(RecordError, match=rf"a\.jsonl, line 2: {problem}"):
+        read(path)
+    bad: list[RecordError] = []
+    assert [record.id for record in read(path, bad.append)] == ["0", "2"]
+    assert len(bad) == 1
+
+
+def test_ids_and_values_up_to_the_limits_are_read(tmp_path: Path) -> None:
+    for id in ("a b", "a\u00a0b", "=cmd|'/C calc'!A0", "ä", "\u202eb", "x" * 32_766):
+        assert read_record(tmp_path, {"id": id, "text": "t", "journal": "x" * 32_766}).id == id
+
+
+def test_line_ends_in_values_to_filter_by_are_spaces(tmp_path: Path) -> None:
+    article = read_record(tmp_path, {"id": "1", "text": "t", "journal": "The\nLancet", "mesh": ["Heart\r\n Failure"]})
+    assert (article.journal, article.mesh) == ("The Lancet", ("Heart Failure",))

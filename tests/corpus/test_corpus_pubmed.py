@@ -37,7 +37,6 @@ def with_title(title: str) -> str:
         ("<![CDATA[5 < 6]]> x", "5 < 6 x"),
         ("be<!-- a comment -->fore <?pi x?>after", "before after"),
         ("", ""),
-        ("[Not Available].", "[Not Available]."),
     ],
 )
 def test_words_of_a_text_are_neither_lost_nor_joined(read_one: ReadOne, markup: str, text: str) -> None:
@@ -149,13 +148,13 @@ def test_the_pmid_is_the_citations_own_with_its_version(read_one: ReadOne) -> No
         ("<PubDate><MedlineDate>1998 Dec-1999 Jan</MedlineDate></PubDate>", "1998-12"),
         ("<PubDate><Year>2003</Year><Season>Fall</Season></PubDate>", "2003"),
         ("<PubDate><Year>2020</Year><Season>Jul-Aug</Season></PubDate>", "2020-07"),
-        ("", "2018-11-02"),
+        ("", "2018"),
     ],
 )
-def test_the_publication_date_is_the_issues_or_else_the_electronic_one(
+def test_the_publication_date_is_the_issues_unless_the_electronic_one_is_more_exact(
     read_one: ReadOne, issue: str, date: str
 ) -> None:
-    electronic = "<ArticleDate><Year>2018</Year><Month>11</Month><Day>02</Day></ArticleDate>"
+    electronic = "<ArticleDate><Year>2018</Year></ArticleDate>"
     article = read_one(citation(f"<Journal><JournalIssue>{issue}</JournalIssue></Journal>{electronic}"))
     assert article.date == date
 
@@ -299,3 +298,59 @@ def test_memory_does_not_grow_with_the_number_of_records(tmp_path: Path) -> None
     pages = [int(statm.read_text().split()[1]) for number, _ in enumerate(records) if number % 1000 == 999]
     assert len(pages) == 8
     assert (pages[-1] - pages[0]) * 4096 < 16 << 20, "each thousand of these records is a tree of more than 20 MB"
+
+
+def with_dates(issue: str, *electronic: str) -> str:
+    dates = "".join(f'<ArticleDate DateType="Electronic">{date}</ArticleDate>' for date in electronic)
+    journal = f"<Journal><JournalIssue><PubDate>{issue}</PubDate></JournalIssue></Journal>"
+    return citation(f"{journal}<ArticleTitle>T</ArticleTitle>{dates}")
+
+
+DECEMBER_15 = "<Year>2019</Year><Month>12</Month><Day>15</Day>"
+
+
+@pytest.mark.parametrize(
+    ("issue", "electronic", "dates"),
+    [
+        ("<Year>2019</Year>", [DECEMBER_15], ("2019-12-15", "2019", "2019-12-15")),
+        ("<Year>2020</Year><Month>Jan</Month>", [DECEMBER_15], ("2019-12-15", "2020-01", "2019-12-15")),
+        ("<MedlineDate>2020 Jan-Feb</MedlineDate>", [DECEMBER_15], ("2019-12-15", "2020-01", "2019-12-15")),
+        ("<MedlineDate>15 Mar 2004</MedlineDate>", [], ("2004-03-15", "2004-03-15", "")),
+        ("<Year>2020</Year><Month>Jan</Month><Day>3</Day>", [DECEMBER_15], ("2020-01-03", "2020-01-03", "2019-12-15")),
+        ("<Year>2020</Year>", ["<Year>2019</Year>"], ("2020", "2020", "2019")),
+        (
+            "<Year>2020</Year><Month>Jan</Month>",
+            ["<Year>2019</Year>", DECEMBER_15],
+            ("2019-12-15", "2020-01", "2019-12-15"),
+        ),
+        ("", [DECEMBER_15], ("2019-12-15", "", "2019-12-15")),
+        ("<Year>2020</Year>", [], ("2020", "2020", "")),
+    ],
+)
+def test_the_more_exact_of_print_and_electronic_date_counts(
+    read_one: ReadOne, issue: str, electronic: list[str], dates: tuple[str, str, str]
+) -> None:
+    article = read_one(with_dates(issue, *electronic))
+    assert (article.date, article.print_date, article.electronic_date) == dates
+
+
+@pytest.mark.parametrize("title", ["[Not Available].", "[Not Available]", "[not available.]", "[In Process Citation]"])
+def test_what_stands_in_place_of_a_title_is_none(read_one: ReadOne, title: str) -> None:
+    vernacular = "<VernacularTitle>Le titre.</VernacularTitle>"
+    article = read_one(citation(f"<ArticleTitle>{title}</ArticleTitle>{vernacular}"))
+    assert (article.title, article.default_text()) == ("", "Le titre.")
+    assert (article.titles(), article.searchable_text()) == ("Le titre.", "Le titre.")
+    assert read_one(with_title(f"{title} and more")).title == f"{title} and more"
+    assert (
+        read_one(citation(f"<ArticleTitle>T</ArticleTitle><VernacularTitle>{title}</VernacularTitle>")).titles() == "T"
+    )
+
+
+def test_the_vernacular_title_is_indexed_beside_the_title(read_one: ReadOne) -> None:
+    abstract = "<Abstract><AbstractText>Text.</AbstractText></Abstract>"
+    article = read_one(
+        citation(f"<ArticleTitle>[T].</ArticleTitle>{abstract}<VernacularTitle>Le titre.</VernacularTitle>")
+    )
+    assert article.default_text() == "[T].\nText."
+    assert article.titles() == "[T].\nLe titre."
+    assert article.searchable_text() == "[T].\nText.\nLe titre."

@@ -54,16 +54,57 @@ def test_gzip_is_known_by_content_and_not_by_name(tmp_path: Path) -> None:
         ("PMID- 1\nTI  - Title\n", "invalid XML at line 1, column 1"),
         ("<!-- nothing -->", "invalid XML at line 1"),
         ("   \n", "invalid XML at line"),
-        ("<eLinkResult><LinkSet/></eLinkResult>", "its root element is eLinkResult"),
-        ("<html/>", "its root element is html"),
     ],
 )
-def test_broken_or_foreign_xml_is_never_skippable(tmp_path: Path, content: str | bytes, message: str) -> None:
+def test_broken_xml_is_never_skippable(tmp_path: Path, content: str | bytes, message: str) -> None:
     bad: list[RecordError] = []
     with pytest.raises(SourceError, match=rf"a\.xml.*{message}") as caught:
         read(write(tmp_path / "a.xml", content), bad.append)
     assert not isinstance(caught.value, RecordError)
     assert not bad
+
+
+@pytest.mark.parametrize("content", ["<eLinkResult><LinkSet/></eLinkResult>", "<html><head><meta></head></html>"])
+def test_a_foreign_file_in_a_folder_is_one_bad_record(tmp_path: Path, content: str) -> None:
+    write(tmp_path / "a.xml", pubmed_set(GOOD))
+    write(tmp_path / "b.xml", content)
+    write(tmp_path / "c.xml", pubmed_set(citation(pmid="<PMID>9</PMID>")))
+    with pytest.raises(RecordError, match=r"b\.xml is not PubMed XML: its root element is (html|eLinkResult), not"):
+        read(tmp_path)
+    bad: list[RecordError] = []
+    assert [record.id for record in read(tmp_path, bad.append)] == ["7", "9"]
+    assert len(bad) == 1
+
+
+def records_of(count: int) -> list[str]:
+    return [citation(pmid=f"<PMID>{n}</PMID>") for n in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("count", [2, 5000])
+def test_output_of_efetch_without_its_header_is_told_as_that(tmp_path: Path, count: int) -> None:
+    path = write(tmp_path / "a.xml", "\n\n".join(records_of(count)))
+    with pytest.raises(SourceError, match=r"a\.xml has PubmedArticle elements without a root .*Put <PubmedArticleSet>"):
+        read(path)
+    assert len(read(write(tmp_path / "b.xml", f"<PubmedArticleSet>{path.read_text()}</PubmedArticleSet>"))) == count
+
+
+@pytest.mark.parametrize("count", [1, 5000])
+@pytest.mark.parametrize("doctype", [DOCTYPE, ""])
+def test_files_that_were_put_together_are_told_as_that(tmp_path: Path, doctype: str, count: int) -> None:
+    path = write(tmp_path / "a.xml", pubmed_set(*records_of(count), doctype=doctype) * 2)
+    with pytest.raises(SourceError, match=r"a\.xml is several PubMed files, .*Save each as its own file; .* csplit"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    ["<a", "<!--", f"{citation()}<a", "<PubmedArticle><MedlineCitation><a b='", "<a/>" * 1000 + "<!--", "<?"],
+)
+def test_xml_that_never_ends_is_an_error(tmp_path: Path, begin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bioqa.corpus.pubmed.MAX_RECORD_BYTES", 1 << 20)
+    path = write(tmp_path / "a.xml.gz", f"<PubmedArticleSet>{begin}{'a' * (3 << 20)}")
+    with pytest.raises(SourceError, match=r"a\.xml\.gz: (no record ends in the 1 MiB after|invalid XML)"):
+        read(path)
 
 
 def billion_laughs() -> str:
@@ -118,6 +159,9 @@ BAD_RECORDS = {
     "PMID '' is not a number": citation(pmid="<PMID/>"),
     "PMID '-3' is not a number": citation(pmid="<PMID>-3</PMID>"),
     "Version 'two' of the PMID is not a number": citation(pmid='<PMID Version="two">1</PMID>'),
+    "of the PMID is not a number of at most nine digits": citation(pmid=f'<PMID Version="{"9" * 5000}">1</PMID>'),
+    "the id '1111": citation(pmid=f"<PMID>{'1' * 32_767}</PMID>"),
+    "the journal 'ÖÖ": citation(f"<Journal><Title>{'Ö' * 16_384}</Title></Journal><ArticleTitle>T</ArticleTitle>"),
     "PMID 1 has no Article element": citation(""),
     ": no PMID.": "<PubmedArticle><PubmedData/></PubmedArticle>",
     "the entity &alpha; is not defined in XML": citation("<ArticleTitle>&alpha;-synuclein</ArticleTitle>"),
@@ -138,7 +182,7 @@ def test_bad_records_are_skipped_and_reported_to_a_handler(tmp_path: Path) -> No
     bad: list[RecordError] = []
     assert [record.id for record in read(path, bad.append)] == ["7", "8", "9"]
     assert [str(error).split(" (line")[0] for error in bad] == [
-        f"{path}, record {n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 11)
+        f"{path}, record {n}" for n in (*range(1, len(BAD_RECORDS) + 1), len(BAD_RECORDS) + 3)
     ]
 
 

@@ -41,7 +41,7 @@ def real(shared_data: Path) -> RealFiles:
     root = shared_data / "pubmed-xml"
     records: dict[str, list[Article | Deletion]] = {}
     errors: dict[str, str] = {}
-    for path, file_format in expand_sources([root / folder for folder in FOLDERS]):
+    for path, file_format, _ in expand_sources([root / folder for folder in FOLDERS]):
         name = str(path.relative_to(root))
         try:
             records[name] = list(read_source(Source(path, file_format)))
@@ -57,7 +57,7 @@ def real(shared_data: Path) -> RealFiles:
 def citations(shared_data: Path) -> Iterator[Any]:
     """Each citation and book document of the files, parsed at once by lxml and in the order of ``RealFiles.records``."""
     root = shared_data / "pubmed-xml"
-    for path, _ in expand_sources([root / folder for folder in FOLDERS]):
+    for path, *_ in expand_sources([root / folder for folder in FOLDERS]):
         raw = path.read_bytes()
         tree = etree.fromstring(gzip.decompress(raw) if path.suffix == ".gz" else raw)
         if path.name not in NOT_PUBMED:
@@ -157,8 +157,10 @@ def test_no_word_of_a_title_or_an_abstract_is_lost_or_joined(real: RealFiles, sh
 
 
 def test_dates_agree_with_the_years_in_the_xml(real: RealFiles) -> None:
-    lengths = Counter(len(article.date) for found in real.articles.values() for article in found)
-    assert lengths == {4: 499, 7: 1226, 10: 1016}
+    articles = [article for found in real.articles.values() for article in found]
+    assert Counter(len(article.date) for article in articles) == {4: 132, 7: 611, 10: 1998}
+    assert Counter(len(article.print_date) for article in articles) == {0: 1, 4: 499, 7: 1226, 10: 1015}
+    assert Counter(len(article.electronic_date) for article in articles) == {0: 1054, 10: 1687}
 
 
 PINNED: dict[str, dict[str, object]] = {
@@ -167,17 +169,17 @@ PINNED: dict[str, dict[str, object]] = {
     "30108519": {"abstract": "velocity at MLSS (VMLSS)"},
     "31840341": {"abstract": "well-drained acid soils of an N-saturated"},
     "36462752": {"abstract": "BACKGROUND: \u2003We aimed to compare"},
-    "31824604": {"abstract": "Aceh.Keywords: disaster risk;", "date": "2019", "doi": "10.4102/jamba.v11i1.759"},
+    "31824604": {"abstract": "Aceh.Keywords: disaster risk;", "date": "2019-11-14", "doi": "10.4102/jamba.v11i1.759"},
     "39785110": {"abstract": "real-world.CLINICALTRIALS: GOV ID: NCT03441451."},
     "10188493": {"date": "1998-12", "mesh": "Great Britain", "doi": ""},
     "14316043": {"date": "1965-12"},
     "18122624": {"date": "1947"},
     "15206831": {"date": "2003", "revised": "2007-11-14"},
     "29929724": {"date": "2019-05", "keywords": "Cornete medio"},
-    "39780848": {"date": "2025-01"},
-    "32437181": {"date": "2020-07"},
+    "39780848": {"date": "2025-01-06", "print_date": "2025-01"},
+    "32437181": {"date": "2020-05-21", "print_date": "2020-07"},
     "31833337": {"title": "[Pain management in Neonatology].", "vernacular_title": "Manejo del dolor en Neonatología."},
-    "41605226": {"title": "", "abstract": "", "languages": "ger", "date": "2026-02"},
+    "41605226": {"title": "", "abstract": "", "languages": "ger", "date": "2026-01-28"},
     "36450451": {"keywords": "Candida albicans", "journal": "G3 (Bethesda, Md.)"},
     "31839787": {"title": "Erratum"},
     "36987902": {"mesh": "Burns/epidemiology", "doi": "10.4045/tidsskr.22.0358", "languages": "nor"},

@@ -55,6 +55,9 @@ def test_nothing_gives_nothing(title, abstract):
         "Larvae of An. gambiae and Ae. aegypti were kept in water.",
         "The blood stage-P. falciparum and the mosquito An. coluzzii were compared.",
         "We isolated Klebsiella spp. (28 of them) and Pseudomonas sp. strain ADP and C. jejuni subsp. jejuni.",
+        "Single-dose Ad26.COV2.S vaccination, Ad26.COV2.S Vaccine Janssen, Ad26.COV2.S-elicited cells and Ad26.COV2.S.",
+        "We gave Ad26.ZEBOV, Ad26.RSV.preF, Ad26.Mos.HIV and ChAd3.EBO.Z in turn.",
+        "The variant H2A.Z marks genes, and so do PfH2A.Z/PfH2B.Z, γH2A.X and B7-H3.CAR-Ts.",
         "The mean daily dose of desipramine was 150 mg. and of methylphenidate 30 mg. daily.",
     ],
 )
@@ -70,11 +73,23 @@ def test_points_that_do_not_end_a_sentence(one):
         ["Groups were: (1) aspirin was given.", "(2) Nothing was given.", "They were followed.", "All lived."],
         ["• It is known to be so.", "• We found it to be so.", "Notch is a gene.", "It is conserved."],
         ["We found it in mice.", "siRNAs against it had no effect.", "p53 was lost.", "miR-122 was not."],
+        ["We gave Ad26.COV2.S.", "Antibodies rose."],
         ["It was so (P < 0.05).", "(ABSTRACT TRUNCATED AT 250 WORDS)"],
     ],
 )
 def test_points_that_do(many):
     assert texts(" ".join(many)) == many
+
+
+def test_sentences_that_lack_a_space_between_them_are_still_split():
+    for first, second in [
+        ("It was found in this study.", "A total of two were seen."),
+        ("It raised CO2.", "A total of two were seen."),
+        ("It grew in strain PAO1.", "IMPORTANCE It is known."),
+        ("It raised IL6.", "RESULTS: It is known."),
+        ("It raised IL6.", "The rest did not."),
+    ]:
+        assert texts(first + second) == [first, second]
 
 
 def test_text_in_lower_case_is_split_too():
@@ -89,7 +104,16 @@ def test_halves_of_surrogate_pairs_do_not_move_offsets():
 
 
 def test_odd_text_takes_no_time():
-    for odd in ("1) " * 5000, "(1) aa bb. " * 2000, "." * 5000, "<" * 5000, "a. " * 5000, "sp. " * 5000):
+    for odd in (
+        "1) " * 5000,
+        "(1) aa bb. " * 2000,
+        "." * 5000,
+        "<" * 5000,
+        "a. " * 5000,
+        "sp. " * 5000,
+        "A1." * 5000,
+        "A1" * 5000,
+    ):
         spans = split(odd, 0, len(odd))
         assert (spans[0][0], spans[-1][1]) == (0, len(odd))
 

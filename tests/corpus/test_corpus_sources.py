@@ -136,6 +136,17 @@ def test_an_unusable_source_is_an_error_that_names_it(tmp_path: Path, name: str,
         expand_sources([tmp_path / name])
 
 
+@pytest.mark.parametrize("name", ["b.xml", "corpus.jsonl.gz", "b.json"])
+def test_a_link_to_nothing_is_told(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "a.xml", XML)
+    (tmp_path / "notes").symlink_to(tmp_path / "away")  # no corpus file by its name
+    assert names(tmp_path) == ["a.xml"]
+    (tmp_path / name).symlink_to(tmp_path / "gone.xml")
+    for named in (tmp_path, tmp_path / name, str(tmp_path / f"{name[0]}*{name[1:]}")):
+        with pytest.raises(SourceError, match=rf"{name} is a link to .*gone\.xml, which does not exist"):
+            expand_sources([named])
+
+
 def test_no_source_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="No corpus was given"):
         expand_sources([])

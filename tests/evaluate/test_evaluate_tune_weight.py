@@ -98,6 +98,15 @@ def roomy(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def some(tmp_path_factory):
+    """A file with a quarter of the demo's questions."""
+    path = tmp_path_factory.mktemp("some") / "questions.json"
+    content = json.loads(FILE.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({"questions": content["questions"][::4]}), encoding="utf-8")
+    return path
+
+
 @pytest.fixture
 def model(tmp_path, roomy):
     """A model folder with settings, one of them unknown to bioqa."""
@@ -106,8 +115,8 @@ def model(tmp_path, roomy):
     return folder
 
 
-def test_a_tuned_weight_ranks_as_the_search_then_does(demo_index, bioqa, model):
-    options = ["--questions", FILE, "--reranker", model, "--device", "cpu", "--rerank-depth", "10", "--folds", "3"]
+def test_a_tuned_weight_ranks_as_the_search_then_does(demo_index, bioqa, model, some):
+    options = ["--questions", some, "--reranker", model, "--device", "cpu", "--rerank-depth", "5", "--folds", "3"]
     before = (model / "bioqa.json").read_text()
     shown = bioqa("tune", demo_index, *options, "--weights", "0,4")
     assert shown.code == 0, shown.err
@@ -122,18 +131,18 @@ def test_a_tuned_weight_ranks_as_the_search_then_does(demo_index, bioqa, model):
     assert (stored["threshold"], stored["mine"]) == (0.25, {"kept": ["as", "it", "is"]})
     assert stored["first_stage_weight"] == 4.0
     assert stored["first_stage_weights_tried"].keys() == {"0", "0.3", "4"}
-    assert "47 questions: questions.json" in stored["first_stage_weight_chosen_by"]
+    assert "12 questions: questions.json" in stored["first_stage_weight_chosen_by"]
     assert "Stored first_stage_weight 4 in" in done.err
     with Index(demo_index) as index:
-        pipeline = Pipeline(BM25Retriever(index), Reranker(model, device="cpu"), PipelineOptions(rerank_depth=10))
-        run = {one.question.id: dict(one.results) for one in pipeline.run(read_questions(FILE))}
-    values = measure_runs(read_qrels(FILE), run, ["ndcg@10"])["ndcg@10"]
+        pipeline = Pipeline(BM25Retriever(index), Reranker(model, device="cpu"), PipelineOptions(rerank_depth=5))
+        run = {one.question.id: dict(one.results) for one in pipeline.run(read_questions(some))}
+    values = measure_runs(read_qrels(some), run, ["ndcg@10"])["ndcg@10"]
     assert statistics.fmean(values.values()) == pytest.approx(found["best"]["mean"])
 
 
-def test_a_collection_of_a_suite(bioqa, model, tmp_path):
+def test_a_collection_of_a_suite(bioqa, model, some, tmp_path):
     suite = tmp_path / "suite.toml"
-    collection = f'[[collection]]\nname = "NAME"\ncorpus = ["{DEMO / "demo26n0001.xml"}"]\nquestions = "{FILE}"\n'
+    collection = f'[[collection]]\nname = "NAME"\ncorpus = ["{DEMO / "demo26n0001.xml"}"]\nquestions = "{some}"\n'
     suite.write_text(f'name = "s"\n{collection.replace("NAME", "demo")}[[first-stage]]\nname = "bm25"\n')
     options = ["--reranker", model, "--device", "cpu", "--rerank-depth", "3", "--cache", tmp_path / "cache"]
     done = bioqa("tune", "--suite", suite, *options, "--weights", "1", "--write")
