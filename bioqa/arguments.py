@@ -93,6 +93,8 @@ def _fields(kind: type) -> list[_Field]:
     """Each annotated field of a class, with the types of its value and of the value's items (none: not checked)."""
     fields = []
     for name, hint in get_type_hints(kind).items():
+        if hint is Any:
+            continue
         of_items = get_args(hint)[0] if get_origin(hint) in (tuple, list) else None
         fields.append(_Field(name, _classes(hint), _classes(of_items) if of_items else ()))
     return fields

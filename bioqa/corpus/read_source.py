@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import get_args
 
-from bioqa.arguments import check_path
+from bioqa.arguments import check_path, shown
 from bioqa.corpus.jsonl import read_jsonl
 from bioqa.corpus.sources import Format, Source
 from bioqa.errors import UsageError
@@ -23,8 +23,12 @@ def read_source(source: Source, *, on_bad: BadRecordHandler | None = None) -> It
         RecordError: a malformed record, if ``on_bad`` is None. The message names the file and the record, line or row.
         UsageError: ``source`` is none of ``expand_sources``, or ``on_bad`` is no function.
     """
-    if not isinstance(source, Source) or source.format not in get_args(Format):
-        raise UsageError(f"{source!r} is not a Source. Get one from a path with expand_sources.")
+    if not isinstance(source, Source):
+        raise UsageError(f"source must be a Source, not {shown(source)}. Get one from a path with expand_sources.")
+    if source.format not in get_args(Format):
+        raise UsageError(
+            f"Unknown format {source.format!r} of {source.path}. Choose from {', '.join(get_args(Format))}."
+        )
     source = source._replace(path=check_path("source.path", source.path))
     if on_bad is not None and not callable(on_bad):
         raise UsageError("on_bad must be a function that is called with each RecordError, or None.")

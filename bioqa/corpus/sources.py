@@ -83,7 +83,7 @@ def expand_sources(sources: Sequence[str | Path]) -> list[Source]:
             for source in _expand_path(path):
                 found.setdefault(source.path.resolve(), source)
     if not found:
-        raise SourceError(f"No corpus files among {', '.join(map(str, sources))}: only checksum files. {FORMAT_HELP}.")
+        raise SourceError(f"No corpus files among {', '.join(map(str, paths))}: only checksum files. {FORMAT_HELP}.")
     return list(found.values())
 
 

@@ -8,6 +8,8 @@ from bioqa.index.filters import Filters
 
 K1, B = 0.9, 0.4
 """Anserini's defaults."""
+MAX_WEIGHT = 1_000_000_000
+"""Maximum of k1 and of the title weight: Lucene computes with 32-bit floats, which far larger ones overflow."""
 SYNTAXES = ("words", "lucene")
 
 
@@ -41,5 +43,9 @@ class SearchOptions:
             raise UsageError(f"Unknown query syntax {self.syntax!r}. Choose {' or '.join(SYNTAXES)}.")
         if not 0 <= self.title_weight < float("inf"):
             raise UsageError(f"The title weight must be finite and at least 0, not {self.title_weight}.")
+        if max(self.k1, self.title_weight) > MAX_WEIGHT:
+            raise UsageError(
+                f"BM25's k1 and the title weight must be at most {MAX_WEIGHT:,}, not {max(self.k1, self.title_weight):g}."
+            )
         if self.rm3 and self.syntax != "words":
             raise UsageError("RM3 expands bag-of-words questions and cannot be combined with Lucene's query syntax.")

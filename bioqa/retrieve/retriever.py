@@ -9,6 +9,9 @@ from bioqa.errors import QuestionError, UsageError
 from bioqa.retrieve.options import SearchOptions
 from bioqa.types import Article, Candidate
 
+MAX_INT = 2**31 - 1
+"""Java's largest int: of results of a search, and of keys of articles."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -86,22 +89,34 @@ class Retriever(Protocol):
         ...
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether the text has no lone surrogate, which neither UTF-8 nor Java could encode."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def check_text(question: str) -> None:
     """Raise UsageError if the question is no text, and QuestionError if it cannot be encoded as UTF-8."""
     check_type("question", question, str)
-    if any("\ud800" <= character <= "\udfff" for character in question):
+    if not _is_unicode(question):
         raise QuestionError("The question has half a character (a lone surrogate). Remove it.")
 
 
 def check_search(k: int, options: SearchOptions) -> None:
-    """Raise UsageError if an argument of a search is of the wrong type, or ``k`` is less than 1."""
+    """Raise UsageError if an argument of a search is of the wrong type, or ``k`` is not 1 to ``MAX_INT``."""
     check_count("k", k)
+    if k > MAX_INT:
+        raise UsageError(f"k must be at most {MAX_INT:,}, not {k:,}.")
     check_type("options", options, SearchOptions)
 
 
 def check_candidates(candidates: Sequence[Candidate], articles: int | None = None) -> None:
     """Raise UsageError unless they are candidates whose keys are numbers of articles, of which there are ``articles``."""
     for candidate in check_items("candidates", candidates, Candidate):
+        check_type("candidate.id", candidate.id, str)
         check_type("candidate.key", candidate.key, int)
-        if candidate.key < 0 or (articles is not None and candidate.key >= articles):
-            raise UsageError(f"{candidate} is not a candidate that this retriever returned: it has no such key.")
+        if not 0 <= candidate.key <= MAX_INT or not _is_unicode(candidate.id):
+            raise UsageError(f"{candidate} is not a candidate that a retriever returned.")
+        if articles is not None and candidate.key >= articles:
+            raise UsageError(
+                f"{candidate} is not a candidate that this retriever returned: it has {articles:,} articles."
+            )

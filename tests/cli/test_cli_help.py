@@ -26,7 +26,7 @@ ALL = dict(walk(cli, "bioqa"))
 
 
 def help_of(name: str) -> str:
-    settings = {"terminal_width": WIDTH, "max_content_width": WIDTH}
+    settings = {**cli.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
     with click.Context(ALL[name], info_name=name, **settings) as context:
         return ALL[name].get_help(context)
 
@@ -40,7 +40,7 @@ def test_help_fits_the_screen_and_ends_with_an_example_that_can_be_parsed(name):
     for line in example.replace("\\\n", " ").splitlines():
         words = shlex.split(line)
         command, arguments = cli, words[words.index("bioqa") + 1 :]
-        context = click.Context(cli, info_name="bioqa")
+        context = click.Context(cli, info_name="bioqa", **cli.context_settings)
         while isinstance(command, click.Group):
             _, command, arguments = command.resolve_command(context, arguments)
         command.make_context("example", arguments, parent=context).close()

@@ -292,7 +292,7 @@ def test_an_output_is_complete_or_does_not_appear(tmp_path):
 
 
 def test_ids_with_spaces_keep_the_columns_of_a_run(tmp_path):
-    assert list(run_lines("q 1", [("doc\t2", 1.5)], "my tag")) == ["q_1 Q0 doc_2 1 1.500000 my_tag\n"]
+    assert list(run_lines("q 1", [("doc\t2", 1.5)], "my tag")) == ["q%201 Q0 doc%092 1 1.500000 my%20tag\n"]
 
 
 @pytest.mark.parametrize("form", ["--json", "--abstracts", "--run -"])

@@ -134,7 +134,7 @@ def test_a_tuned_weight_ranks_as_the_search_then_does(demo_index, bioqa, model, 
     assert "12 questions: questions.json" in stored["first_stage_weight_chosen_by"]
     assert "Stored first_stage_weight 4 in" in done.err
     with Index(demo_index) as index:
-        pipeline = Pipeline(BM25Retriever(index), Reranker(model, device="cpu"), PipelineOptions(top=5, rerank_depth=5))
+        pipeline = Pipeline(BM25Retriever(index), Reranker(model, device="cpu"), PipelineOptions(rerank_depth=5))
         run = {one.question.id: dict(one.results) for one in pipeline.run(read_questions(some))}
     values = measure_runs(read_qrels(some), run, ["ndcg@10"])["ndcg@10"]
     assert statistics.fmean(values.values()) == pytest.approx(found["best"]["mean"])

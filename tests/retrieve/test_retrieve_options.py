@@ -275,6 +275,8 @@ def test_a_question_with_characters_of_lucenes_syntax_is_only_words_by_default(p
         ({"syntax": "sql"}, "Unknown query syntax 'sql'"),
         ({"title_weight": -1.0}, "title weight"),
         ({"title_weight": float("nan")}, "title weight"),
+        ({"title_weight": 3e38}, "must be at most 1,000,000,000, not 3e"),
+        ({"k1": 1e300}, "must be at most 1,000,000,000, not 1e"),
         ({"rm3": True, "syntax": "lucene"}, "RM3"),
     ],
 )
