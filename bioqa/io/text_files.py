@@ -149,8 +149,8 @@ def source_errors(path: Path) -> Iterator[ReadPosition]:
     try:
         yield position
     except EOFError:
-        message = f"{path}: the gzip data ends {position.text}; it is truncated and cannot be read to its end. Fetch it again."
-        raise SourceError(message) from None
+        end = f"the gzip data ends {position.text}; the file is truncated and cannot be read to its end"
+        raise SourceError(f"{path}: {end}. Fetch it again.") from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise SourceError(f"{path}: corrupt gzip data {position.text} ({error}). Fetch it again.") from None
     except FileNotFoundError:
