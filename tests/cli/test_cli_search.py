@@ -252,7 +252,7 @@ def test_bad_input_gets_a_sentence_and_an_exit_code(bioqa, demo_index, tmp_path,
         ("q.jsonl", b'{"_id": "1", "text": "What?"}\nrubbish\n', "line 2: not JSON"),
         ("q.tsv", b"1\tWhat?\n2 Who?\n", "line 2: no tab"),
         ("q.tsv", b"1\tWhat?\n2\tcaf\xe9?\n", "line 2: byte 13 is not UTF-8"),
-        ("q.json.gz", b"\x1f\x8b\x08rubbish", "cannot be read"),
+        ("q.json.gz", b"\x1f\x8b\x08rubbish", "the file is truncated"),
     ],
 )
 def test_bad_question_files_are_refused_with_the_place(bioqa, demo_index, tmp_path, name, content, message):

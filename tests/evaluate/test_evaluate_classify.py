@@ -125,7 +125,7 @@ def test_bad_pairs_are_named(bioqa, tmp_path, text, problem):
             "line 1: not JSON: Expecting property name enclosed in double quotes at character 2",
         ),
         ("pairs.jsonl", b'{"label": 1, "score": "\xe9"}\n', 3, "line 1: byte 24 (0xe9) is not UTF-8"),
-        ("pairs.jsonl", b'{"label": 1, "score": 1%s}\n' % (b"0" * 400), 3, "line 1: the score is 1000"),
+        ("pairs.jsonl", b'{"label": 1, "score": 1%s}\n' % (b"0" * 400), 3, "line 1: a number has 401 digits"),
         ("pairs.parquet", b"PAR1 or not", 3, "is not a valid Parquet file"),
         ("pairs.txt", b"1 1\n", 2, "the ending says the format"),
     ],

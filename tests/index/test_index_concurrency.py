@@ -83,8 +83,9 @@ def test_readers_beside_a_writer_never_fail(index, tmp_path):
     for reader in readers:
         reader.start()
     try:
-        for revision in range(1, 12):
-            update_index(index, [write_jsonl(tmp_path / f"update{revision}.jsonl", articles(30, revision))])
+        files = [write_jsonl(tmp_path / f"update{revision}.jsonl", articles(30, revision)) for revision in range(1, 12)]
+        code = "import sys; from bioqa.index.update import update_index; [update_index(sys.argv[1], [one]) for one in sys.argv[2:]]"
+        subprocess.run([sys.executable, "-c", code, index, *files], check=True, cwd=REPOSITORY)
     finally:
         done.set()
         for reader in readers:

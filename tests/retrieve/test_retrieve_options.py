@@ -77,8 +77,8 @@ def found(path, question=QUESTION, **options):
 
 def test_the_index_contains_the_articles_above(path):
     with Index(path) as index:
-        stored = {id: index.get(id) for id in ARTICLES}
-    assert stored == {id: replace(article, print_date=article.date) for id, article in ARTICLES.items()}
+        expected = {id: replace(article, print_date=article.date) for id, article in ARTICLES.items()}
+        assert {id: index.get(id) for id in ARTICLES} == expected
 
 
 @pytest.mark.parametrize(

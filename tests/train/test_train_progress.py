@@ -49,6 +49,14 @@ def test_lines_come_after_10_seconds_and_then_every_30(clock, capsys):
     ]
 
 
+def test_a_stage_named_by_a_recipe_does_not_control_the_terminal(clock, capsys):
+    progress = callbacks.TrainingProgress("\x1b[2Jstage", "eval_map", pairs_per_example=2.0)
+    state = SimpleNamespace(max_steps=1, global_step=1, is_world_process_zero=True)
+    progress.on_train_begin(None, state, None)
+    progress.on_log(None, state, None, {"eval_loss": 0.5, "eval_map": 0.75})
+    assert capsys.readouterr().err.startswith("\ufffd[2Jstage, step 1 of 1: dev loss 0.5000")
+
+
 def test_a_step_longer_than_a_minute_is_reported_by_its_batches(clock, capsys):
     run(clock, steps=3, seconds=15, accumulation=10)
     first = capsys.readouterr().err.splitlines()[0]
