@@ -18,7 +18,7 @@ MAX_BYTES = 1 << 30
 MAX_LINE_BYTES = 1 << 25
 MAX_EXPANSION = 200
 """How many times its size a gzip file may expand to, if that is more than ``FREE_EXPANSION_BYTES``; text has 3 to 20."""
-FREE_EXPANSION_BYTES = 1 << 27
+FREE_EXPANSION_BYTES = 1 << 26
 
 
 def read_chunks(path: Path, size: int = CHUNK_BYTES) -> Iterator[bytes]:
@@ -50,22 +50,26 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     number = done = 0
     with source_errors(path) as position, _open(path) as file:
         limit = _expansion_limit(path, file)
-        while line := _read_line(file, f"{path}, line {number + 1}"):
-            number += 1
-            done += len(line)
-            if done > limit:
-                raise _expansion_error(path)
-            position.text = f"after line {number:,}"
-            yield number, line.rstrip(b"\r\n")
+        try:
+            while line := _read_line(file, path, "line", number + 1):
+                number += 1
+                done += len(line)
+                if done > limit:
+                    raise _expansion_error(path)
+                yield number, line.rstrip(b"\r\n")
+        finally:
+            if number:
+                position.text = f"after line {number:,}"
     if not number:
         raise empty_error(path)
 
 
-def _read_line(file: BinaryIO, place: str) -> bytes:
-    """The next line with its line end, b"" at the end of the file."""
+def _read_line(file: BinaryIO, path: Path, unit: str, number: int) -> bytes:
+    """The next line with its line end, b"" at the end of the file; ``unit`` and ``number`` tell its place."""
     line = file.readline(MAX_LINE_BYTES + 2)
     if len(line) > MAX_LINE_BYTES and len(line.rstrip(b"\r\n")) > MAX_LINE_BYTES:
-        raise SourceError(f"{place}: longer than {MAX_LINE_BYTES >> 20} MiB, the limit. Write a record on each line.")
+        size = f"{MAX_LINE_BYTES >> 20} MiB"
+        raise SourceError(f"{path}, {unit} {number}: longer than {size}, the limit. Write a record on each line.")
     return line
 
 
@@ -80,8 +84,8 @@ def read_line_span(path: Path, begin: int, end: int) -> Iterator[tuple[int, byte
     with source_errors(path) as position, path.open("rb") as file:
         if begin:  # a line that begins before belongs to the span before
             file.seek(begin - 1)
-            begin += len(_read_line(file, f"{path}, line at byte {begin}")) - 1
-        while begin < end and (line := _read_line(file, f"{path}, line at byte {begin}")):
+            begin += len(_read_line(file, path, "line at byte", begin)) - 1
+        while begin < end and (line := _read_line(file, path, "line at byte", begin)):
             position.text = f"after {begin:,} bytes"
             yield begin, line.rstrip(b"\r\n")
             begin += len(line)
@@ -145,8 +149,8 @@ def source_errors(path: Path) -> Iterator[ReadPosition]:
     try:
         yield position
     except EOFError:
-        message = f"{path}: the gzip data ends {position.text}; the file is truncated. Fetch it again."
-        raise SourceError(message) from None
+        end = f"the gzip data ends {position.text}; the file is truncated and cannot be read to its end"
+        raise SourceError(f"{path}: {end}. Fetch it again.") from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise SourceError(f"{path}: corrupt gzip data {position.text} ({error}). Fetch it again.") from None
     except FileNotFoundError:
