@@ -93,7 +93,7 @@ def test_plots_are_written(bioqa, pairs, tmp_path):
         ),
         ("label,label,score\n1,0,0.5\n", "pairs.csv: 2 columns are named 'label'"),
         ("label,score\n1,0.5\n0,\n", "line 3: the score is missing"),
-        (f"label,score,text\n1,0.5,{'x' * (1 << 25)}\n", "line 2: invalid CSV (field larger than field limit"),
+        (f"label,score,text\n1,0.5,{'x' * ((1 << 24) + 1)}\n", "line 2: invalid CSV (field larger than field limit"),
         ("label,score\n1,0.5\n1,0.4\n", "pairs.csv: All 2 labels are 1"),
         ("label,score\n", "pairs.csv: There are no pairs"),
         ("label,points\n1,2\n", "Name the right one with --score-column"),
