@@ -16,6 +16,9 @@ import org.apache.lucene.util.BytesRef;
  * ({@code unpack_hits} in retrieve/bm25.py).
  */
 final class PackedHits {
+  /** Ties of up to this many hits are sorted by insertion, without objects. */
+  private static final int SHORT = 32;
+
   private PackedHits() {}
 
   /** Document and score in one number, greatest for the best: the score's bits, which sort as positive scores do, then -1 - document. */
@@ -60,20 +63,38 @@ final class PackedHits {
   private static void sortTies(long[] hits, BytesRef[] ids) {
     for (int begin = 0, end; begin < hits.length; begin = end) {
       end = begin + 1;
-      while (end < hits.length && score(hits[end]) == score(hits[begin])) {
+      while (end < hits.length && hits[end] >>> 32 == hits[begin] >>> 32) {
         end++;
       }
-      if (end - begin > 1) {
-        int from = begin;
-        Integer[] order = new Integer[end - begin];
-        Arrays.setAll(order, i -> from + i);
-        Arrays.sort(order, (one, other) -> ids[one].compareTo(ids[other]));
-        long[] sortedHits = Arrays.stream(order).mapToLong(i -> hits[i]).toArray();
-        BytesRef[] sortedIds = Arrays.stream(order).map(i -> ids[i]).toArray(BytesRef[]::new);
-        System.arraycopy(sortedHits, 0, hits, begin, sortedHits.length);
-        System.arraycopy(sortedIds, 0, ids, begin, sortedIds.length);
+      if (end - begin > SHORT) {
+        sortLong(hits, ids, begin, end);
+      } else if (end - begin > 1) {
+        sortShort(hits, ids, begin, end);
       }
     }
+  }
+
+  private static void sortShort(long[] hits, BytesRef[] ids, int begin, int end) {
+    for (int i = begin + 1; i < end; i++) {
+      long hit = hits[i];
+      BytesRef id = ids[i];
+      int at = i;
+      for (; at > begin && ids[at - 1].compareTo(id) > 0; at--) {
+        hits[at] = hits[at - 1];
+        ids[at] = ids[at - 1];
+      }
+      hits[at] = hit;
+      ids[at] = id;
+    }
+  }
+
+  private static void sortLong(long[] hits, BytesRef[] ids, int begin, int end) {
+    Integer[] order = IntStream.range(begin, end).boxed().toArray(Integer[]::new);
+    Arrays.sort(order, (one, other) -> ids[one].compareTo(ids[other]));
+    long[] sortedHits = Arrays.stream(order).mapToLong(i -> hits[i]).toArray();
+    BytesRef[] sortedIds = Arrays.stream(order).map(i -> ids[i]).toArray(BytesRef[]::new);
+    System.arraycopy(sortedHits, 0, hits, begin, sortedHits.length);
+    System.arraycopy(sortedIds, 0, ids, begin, sortedIds.length);
   }
 
   /** Ids from doc values, which can only be read in document order. */

@@ -128,20 +128,20 @@ final class TopKCollector implements Collector {
     for (int i = 1; i < k; i++) {
       worst = Math.min(worst, hits[i]);
     }
-    float lowest = PackedHits.score(worst);
-    int above = 0;
-    for (int i = 0; i < n; i++) { // higher scores to the front, then equal ones
-      if (PackedHits.score(hits[i]) > lowest) {
-        swap(hits, i, above++);
-      }
-    }
-    int equal = above;
-    for (int i = above; i < n; i++) {
-      if (PackedHits.score(hits[i]) == lowest) {
+    int lowest = (int) (worst >>> 32);
+    int equal = k;
+    for (int i = k; i < n; i++) { // hits left out whose score is that of the worst of the best
+      if ((int) (hits[i] >>> 32) == lowest) {
         swap(hits, i, equal++);
       }
     }
     if (equal > k) {
+      int above = 0;
+      for (int i = 0; i < k; i++) {
+        if ((int) (hits[i] >>> 32) != lowest) {
+          swap(hits, i, above++);
+        }
+      }
       firstIds(hits, above, equal, leaves);
     }
     return k;
