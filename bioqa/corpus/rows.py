@@ -57,7 +57,7 @@ def row_to_article(row: Mapping[str, object]) -> Article:
     are kept unchanged. All other fields of ``Article`` but the sections are optional: texts and numbers as they are, dates also as
     ``year`` (for ``date``); ``mesh``, ``major_topics``, ``keywords``, ``publication_types``, ``abstract_languages`` and
     ``languages`` or ``language`` as lists, or as one text separated by semicolons. ``authors`` likewise, each an object with
-    ``last``, ``fore``, ``initials``, ``suffix``, ``collective``, or a name such as "Smith JA" or "Smith, John A"; ``links`` as
+    ``last``, ``fore``, ``initials``, ``suffix``, ``collective`` or ``name``, or a name such as "Smith JA" or "Smith, John A"; ``links`` as
     objects with ``type``, ``id``, ``source``. None and NaN count as missing; a date without a year counts as unknown; other fields
     are ignored.
 
@@ -73,7 +73,7 @@ def row_to_article(row: Mapping[str, object]) -> Article:
         date=_date(row, DATE_FIELDS),
         doi=_text(row, ("doi",)).strip(),
         languages=_texts(row, LANGUAGE_FIELDS),
-        authors=tuple(map(_author, _items(row, "authors"))),
+        authors=tuple(filter(any, map(_author, _items(row, "authors")))),
         links=tuple(map(_link, _items(row, "links"))),
         **{name: _collapsed(row, name) for name in _COLLAPSED if name in row},
         **{name: _date(row, (name,)) for name in _DATES if name in row},
@@ -159,13 +159,14 @@ def _list(name: str, value: object) -> Sequence[object]:
 def _author(author: Mapping[str, object] | str) -> Author:
     """An author given as an object, or as a name: "Smith JA", "Smith, John A"; one without initials is a group."""
     if isinstance(author, Mapping):
-        return Author(**{name: collapse(_text(author, (name,))) for name in Author._fields})
+        parts = Author(**{name: collapse(_text(author, (name,))) for name in Author._fields})
+        return parts if any(parts) else _author(_text(author, ("name",)))
     name = collapse(author)
     last, comma, fore = name.partition(",")
     if comma:
         return Author(last.strip(), fore.strip(), "".join(part[0] for part in re.split(r"[\s.-]+", fore) if part))
-    parts = _NAME.fullmatch(name)
-    return Author(parts[1], "", parts[2]) if parts else Author(collective=name)
+    initialed = _NAME.fullmatch(name)
+    return Author(initialed[1], "", initialed[2]) if initialed else Author(collective=name)
 
 
 def _link(link: Mapping[str, object] | str) -> Link:
