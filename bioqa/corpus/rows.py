@@ -56,10 +56,10 @@ def row_to_article(row: Mapping[str, object]) -> Article:
     ``id`` (also ``_id``, ``pmid``, ``docid``) is text or a whole number. ``text`` (also ``contents``, ``abstract``) and ``title``
     are kept unchanged. All other fields of ``Article`` but the sections are optional: texts and numbers as they are, dates also as
     ``year`` (for ``date``); ``mesh``, ``major_topics``, ``keywords``, ``publication_types``, ``abstract_languages`` and
-    ``languages`` or ``language`` as lists, or as one text separated by semicolons. ``authors`` likewise, each an object with
-    ``last``, ``fore``, ``initials``, ``suffix``, ``collective`` or ``name``, or a name such as "Smith JA" or "Smith, John A"; ``links`` as
-    objects with ``type``, ``id``, ``source``. None and NaN count as missing; a date without a year counts as unknown; other fields
-    are ignored.
+    ``languages`` or ``language`` as lists, or as one text separated by semicolons. ``authors`` likewise, each a name such as
+    "Smith JA" or "Smith, John A", or an object with ``last``, ``fore``, ``initials``, ``suffix``, ``collective`` or ``name``;
+    ``links`` as objects with ``type``, ``id``, ``source``. None and NaN count as missing; a date without a year counts as unknown;
+    other fields are ignored.
 
     Raises:
         MalformedError: no id, neither text nor title, a value of the wrong type, or as for ``check_article.checked``.
