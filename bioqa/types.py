@@ -5,7 +5,7 @@ Text offsets are BioASQ's: in characters of ``Article.title`` or ``Article.abstr
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple, overload
 
 from bioqa.arguments import check_fields, check_type
@@ -33,6 +33,57 @@ class Section:
         check_fields(self)
 
 
+class Author(NamedTuple):
+    """An author as PubMed records it: a person, or a group with only a ``collective`` name.
+
+    ``initials`` are those of the fore names, without separators ("JA"); ``suffix`` is "Jr", "3rd" and the like.
+    """
+
+    last: str = ""
+    fore: str = ""
+    initials: str = ""
+    suffix: str = ""
+    collective: str = ""
+
+    def __str__(self) -> str:
+        """The name as PubMed shows it: "Smith JA Jr", or the collective name."""
+        return " ".join(filter(None, (self.last, self.initials or self.fore, self.suffix))) or self.collective
+
+
+class Link(NamedTuple):
+    """A link between two citations.
+
+    ``type`` is NLM's RefType, such as "RetractionIn", "ErratumIn" or "CommentOn"; ``id`` is the PMID of the other citation, ""
+    if it has none; ``source`` says where it appeared ("BMJ. 2019;365:l1234").
+    Source: https://www.nlm.nih.gov/bsd/licensee/elements_descriptions.html#commentscorrections
+    """
+
+    type: str
+    id: str = ""
+    source: str = ""
+
+
+RETRACTED_TYPE = "Retracted Publication"
+"""The publication type of a retracted article."""
+RETRACTED, CONCERN, CORRECTED = "retracted", "expression of concern", "corrected"
+MARKS = {
+    "RetractionIn": RETRACTED,
+    "RetractedandRepublishedIn": RETRACTED,
+    "ExpressionOfConcernIn": CONCERN,
+    "ErratumIn": CORRECTED,
+    "CorrectedandRepublishedIn": CORRECTED,
+}
+"""Type of a link to a notice → what the notice says of the article."""
+NOTICES = {
+    "RetractionOf": "RetractionIn",
+    "RetractedandRepublishedFrom": "RetractedandRepublishedIn",
+    "ExpressionOfConcernFor": "ExpressionOfConcernIn",
+    "ErratumFor": "ErratumIn",
+    "CorrectedandRepublishedFrom": "CorrectedandRepublishedIn",
+}
+"""Type of a notice's link to an article → type of the link back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Article:
     """One citation of a corpus.
@@ -40,9 +91,12 @@ class Article:
     ``abstract`` is the string of BioASQ's offsets: the labelled parts of a structured abstract ("LABEL: text") joined with no
     separator. ``vernacular_title`` is the title in the article's own language, if that is not English. ``date`` is the publication
     date with its known precision: "2019", "2019-03", "2019-03-04" or "". In PubMed it is the ``print_date``, that of the
-    journal's issue, or the ``electronic_date`` if that is more exact. ``revised`` is the day (YYYY-MM-DD) of the record's last
-    revision, or "". ``mesh`` has the name of each descriptor and "Descriptor/qualifier" for each qualifier. ``languages`` are NLM's
-    three-letter codes ("eng").
+    journal's issue, or the ``electronic_date`` if that is more exact. ``entered`` is the day (YYYY-MM-DD) on which the citation
+    entered PubMed, ``revised`` that of its last revision, or "". ``mesh`` has the name of each descriptor and
+    "Descriptor/qualifier" for each qualifier; ``major_topics`` are those that the article is mainly about, a descriptor also if
+    only one of its qualifiers is major. ``languages`` are NLM's three-letter codes ("eng"), ``abstract_languages`` those of
+    further abstracts. ``journal_abbreviation`` is NLM's ("N Engl J Med"). ``status`` is the publication status ("ppublish",
+    "epublish", "aheadofprint"). ``links`` lead to retractions, corrections and comments.
     """
 
     id: str
@@ -61,9 +115,33 @@ class Article:
     languages: tuple[str, ...] = ()
     print_date: str = ""
     electronic_date: str = ""
+    entered: str = ""
+    authors: tuple[Author, ...] = ()
+    journal_abbreviation: str = ""
+    volume: str = ""
+    issue: str = ""
+    pages: str = ""
+    pmcid: str = ""
+    major_topics: tuple[str, ...] = ()
+    abstract_languages: tuple[str, ...] = ()
+    status: str = ""
+    links: tuple[Link, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    @property
+    def marks(self) -> dict[str, tuple[str, ...]]:
+        """Whether the article still stands: "retracted", "expression of concern" and "corrected", each with its notices' PMIDs."""
+        found: dict[str, tuple[str, ...]] = {}
+        if RETRACTED_TYPE in self.publication_types:
+            found[RETRACTED] = ()
+        for link in self.links:
+            mark = MARKS.get(link.type)
+            if mark:
+                ids = found.setdefault(mark, ())
+                found[mark] = ids if not link.id or link.id in ids else (*ids, link.id)
+        return {mark: found[mark] for mark in (RETRACTED, CONCERN, CORRECTED) if mark in found}
 
     def default_text(self) -> str:
         """Title and abstract as one text to index or score, with each part of a structured abstract on its own line.
@@ -87,6 +165,16 @@ class Article:
     def url(self) -> str:
         """The PubMed page of the citation, "" if the id is not a PMID."""
         return f"https://pubmed.ncbi.nlm.nih.gov/{self.id}/" if self.id.isdecimal() else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The article as a JSON object: its fields, ``url`` and ``marks``; sections, authors and links as objects."""
+        record = {one.name: getattr(self, one.name) for one in fields(self)}
+        record = {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
+        record["sections"] = [asdict(section) for section in self.sections]
+        record["authors"] = [author._asdict() for author in self.authors]
+        record["links"] = [link._asdict() for link in self.links]
+        record["marks"] = {mark: list(notices) for mark, notices in self.marks.items()}
+        return {**record, "url": self.url}
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,22 +313,16 @@ class Hit:
         check_fields(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """The hit as a JSON object, its snippets in BioASQ's format with their probabilities."""
-        article = self.article
+        """The hit as a JSON object: the article's fields, the scores, and the snippets in BioASQ's format."""
         record = {
             "rank": self.rank,
-            "id": article.id,
-            "title": article.title,
-            "journal": article.journal,
-            "date": article.date,
-            "url": article.url,
+            **self.article.to_dict(),
             "score": self.score,
             "first_stage_score": self.first_stage_score,
             "logit": self.logit,
             "reranker_score": self.reranker_score,
             "relevant": self.relevant,
             "probability": self.probability,
-            "abstract": article.abstract,
             "snippets": [snippet.to_dict() for snippet in self.snippets],
         }
         return {**record, "explanation": self.explanation} if self.explanation else record

@@ -1,6 +1,5 @@
 """``bioqa show``: one article."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -23,7 +22,7 @@ def command(index: Path, pmid: str, as_json: bool) -> None:
     if article is None:
         raise UsageError(f"{index} has no article {pmid}.")
     if as_json:
-        print_json(asdict(article))
+        print_json(article.to_dict())
         return
     out = console()
     out.print(styled(article.title or article.vernacular_title or "(no title)", style="bold"))

@@ -27,6 +27,12 @@ def checked(article: Article) -> Article:
         ("MeSH heading", article.mesh),
         ("publication type", article.publication_types),
         ("language", article.languages),
+        ("major topic", article.major_topics),
+        ("author", map(" ".join, article.authors)),
+        ("link", map(" ".join, article.links)),
+        ("journal", (article.journal_abbreviation,)),
+        ("PMCID", (article.pmcid,)),
+        ("DOI", (article.doi,)),
     ):
         for value in values:
             _check_length(name, value)

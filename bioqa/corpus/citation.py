@@ -7,8 +7,10 @@ from bioqa.corpus.dates import date_from_parts, date_from_words
 from bioqa.corpus.markup import Element, abstract_of, text_of
 from bioqa.errors import shown
 from bioqa.io.bad_records import MalformedError
-from bioqa.types import Article
+from bioqa.types import Article, Author, Link
 
+_NAMES = ("LastName", "ForeName", "Initials", "Suffix", "CollectiveName")
+_PMCID = re.compile(r"PMC\d+")
 _NO_TITLE = re.compile(r"\[\s*(?:Not Available|In Process Citation)\s*\.?\s*\]\s*\.?", re.IGNORECASE)
 
 
@@ -17,7 +19,9 @@ def citation_to_article(citation: Element | None, pubmed_data: Element | None) -
 
     ``date`` is that of the journal's issue (PubDate), or the electronic one (ArticleDate) if it is more exact: an article in the
     issue of "2020-01" that appeared on "2019-12-15" has that day. ``journal`` is the full title, else ISO's abbreviation, else
-    NLM's. ``doi`` is the article's own (ELocationID, else PubmedData/ArticleIdList), never one of its references.
+    NLM's; ``journal_abbreviation`` is NLM's, else ISO's. ``doi`` is the article's own (ELocationID, else
+    PubmedData/ArticleIdList), never one of its references. ``entered`` is the date on which the record was created (in the
+    history "entrez", else "pubmed"; DateCreated in files before 2018).
 
     Raises:
         MalformedError: no citation, no Article element, no PMID or one that is not a number, or an undefined entity in a text.
@@ -47,6 +51,16 @@ def citation_to_article(citation: Element | None, pubmed_data: Element | None) -
         publication_types=_texts(article.get("PublicationTypeList"), "PublicationType"),
         doi=_doi(children.get("Article"), pubmed_data),
         languages=_texts(children.get("Article"), "Language"),
+        entered=_entered(pubmed_data) or _date(children.get("DateCreated")),
+        authors=_authors(article.get("AuthorList")),
+        journal_abbreviation=_abbreviation(article.get("Journal"), children.get("MedlineJournalInfo")),
+        **_issue(article.get("Journal")),
+        pages=_pages(article.get("Pagination")),
+        pmcid=_pmcid(citation, pubmed_data),
+        major_topics=tuple(_major_topics(children.get("MeshHeadingList"))),
+        abstract_languages=_other_languages(citation),
+        status=text_of(_children(pubmed_data).get("PublicationStatus")),
+        links=tuple(_links(children.get("CommentsCorrectionsList"))),
     )
 
 
@@ -77,6 +91,10 @@ def book_to_article(book_document: Element | None) -> Article:
         publication_types=_texts(book_document, "PublicationType"),
         doi=_doi(children.get("Book"), book_document),
         languages=_texts(book_document, "Language"),
+        authors=_authors(children.get("AuthorList")) or _authors(book.get("AuthorList")),
+        volume=text_of(book.get("Volume")),
+        pages=_pages(children.get("Pagination")),
+        pmcid=_article_id(book_document, "pmc"),
     )
 
 
@@ -160,6 +178,15 @@ def _mesh(headings: Element | None) -> Iterator[str]:
                 yield f"{descriptor}/{text_of(name)}"
 
 
+def _major_topics(headings: Element | None) -> Iterator[str]:
+    for heading in headings if headings is not None else ():
+        names = [(name.tag, text_of(name), name.get("MajorTopicYN") == "Y") for name in heading]
+        descriptor = next((text for tag, text, _ in names if tag == "DescriptorName"), "")
+        if any(major for _, _, major in names):
+            yield descriptor
+        yield from (f"{descriptor}/{text}" for tag, text, major in names if tag == "QualifierName" and major)
+
+
 def _keywords(record: Element) -> tuple[str, ...]:
     return tuple(text for keywords in record.iterchildren("KeywordList") for text in _texts(keywords, "Keyword"))
 
@@ -168,8 +195,66 @@ def _doi(article: Element | None, pubmed_data: Element | None) -> str:
     for location in article.iterchildren("ELocationID") if article is not None else ():
         if location.get("EIdType") == "doi" and location.get("ValidYN") != "N":
             return text_of(location)
-    for ids in pubmed_data.iterchildren("ArticleIdList") if pubmed_data is not None else ():
+    return _article_id(pubmed_data, "doi")
+
+
+def _article_id(record: Element | None, kind: str) -> str:
+    """The identifier of a record's own ArticleIdList; those of its references are deeper."""
+    for ids in record.iterchildren("ArticleIdList") if record is not None else ():
         for article_id in ids.iterchildren("ArticleId"):
-            if article_id.get("IdType") == "doi":
+            if article_id.get("IdType") == kind:
                 return text_of(article_id)
     return ""
+
+
+def _pmcid(citation: Element, pubmed_data: Element | None) -> str:
+    """The id in PubMed Central ("PMC4677453"); files without PubmedData have it among the other ids."""
+    others = (text_of(other) for other in citation.iterchildren("OtherID"))
+    return _article_id(pubmed_data, "pmc") or next((text for text in others if _PMCID.fullmatch(text)), "")
+
+
+def _entered(pubmed_data: Element | None) -> str:
+    dates = {date.get("PubStatus"): date for date in _children(pubmed_data).get("History", ())}
+    return _date(dates.get("entrez")) or _date(dates.get("pubmed"))
+
+
+def _authors(authors: Element | None) -> tuple[Author, ...]:
+    """The authors in their order; editors of a book, and names that NLM has marked as wrong, are none."""
+    if authors is None or authors.get("Type") == "editors":
+        return ()
+    return tuple(filter(any, map(_author, authors.iterchildren("Author"))))
+
+
+def _author(author: Element) -> Author:
+    if author.get("ValidYN") == "N":
+        return Author()
+    parts = {tag: text_of(child) for tag, child in _children(author).items() if tag in _NAMES}
+    return Author(*(parts.get(tag, "") for tag in _NAMES))
+
+
+def _abbreviation(journal: Element | None, medline_journal: Element | None) -> str:
+    return text_of(_children(medline_journal).get("MedlineTA")) or text_of(_children(journal).get("ISOAbbreviation"))
+
+
+def _issue(journal: Element | None) -> dict[str, str]:
+    issue = _children(_children(journal).get("JournalIssue"))
+    return {"volume": text_of(issue.get("Volume")), "issue": text_of(issue.get("Issue"))}
+
+
+def _pages(pagination: Element | None) -> str:
+    """The pages as MEDLINE shortens them ("181-5"), else the first and the last."""
+    pages = _children(pagination)
+    whole = "-".join(filter(None, (text_of(pages.get("StartPage")), text_of(pages.get("EndPage")))))
+    return text_of(pages.get("MedlinePgn")) or whole
+
+
+def _other_languages(citation: Element) -> tuple[str, ...]:
+    languages = (abstract.get("Language", "").strip() for abstract in citation.iterchildren("OtherAbstract"))
+    return tuple(dict.fromkeys(filter(None, languages)))
+
+
+def _links(links: Element | None) -> Iterator[Link]:
+    for link in links if links is not None else ():
+        parts = _children(link)
+        if link.get("RefType") and link.get("RefType") != "Cites":  # references, in files before 2018
+            yield Link(link.get("RefType"), text_of(parts.get("PMID")), text_of(parts.get("RefSource")))

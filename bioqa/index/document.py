@@ -5,25 +5,38 @@
 ``title``      title and vernacular title, for weighting and field queries; not stored
 ``raw``        stored JSON: the whole article without fields at their default
 ``version``, ``order``  doc values: which of two records of one PMID is the latest
-``date``       point: the first day that the publication date can mean, as the number YYYYMMDD
-``journal``, ``mesh``, ``type``, ``language``  exact values in lower case, for filters
-``lacks``      the names of those five fields for which the article has no value
+``date``       point, and doc values: the first day that the publication date can mean, as the number YYYYMMDD
+``entered``    point, and doc values: the day on which the citation entered PubMed, likewise
+``journal``, ``mesh``, ``major_topic``, ``type``, ``language``, ``author``  exact values in lower case, for filters
+``facet.journal``, ``facet.mesh``, ``facet.type``, ``facet.language``, ``facet.author``  doc values: the values as shown, for counts
+``mark``       exact: "retracted", "expression of concern", "corrected", as the article's own record says
+``notice``     exact: "RetractionIn 123" in the notice that retracts 123, and so on for ``types.NOTICES``
+``pmcid``, ``doi``  exact values in lower case
+``lacks``      the names of the dates and the fields for filters for which the article has no value; "abstract" without one
+``vector``     reserved for a dense vector of the article
 
 Java makes the Lucene documents (``java/DocumentWriter.java``) from rows of strings, hundreds of articles per call.
 """
 
 import json
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
 from bioqa.index.jvm import java
-from bioqa.types import Article, Section
+from bioqa.types import NOTICES, Article, Author, Link, Section
 
 ID, TITLE, CONTENTS, RAW = "id", "title", "contents", "raw"
-DATE, MISSING = "date", "lacks"
-FACETS = ("journal", "mesh", "type", "language")
+DATE, ENTERED, MISSING = "date", "entered", "lacks"
+MARK, NOTICE, VECTOR = "mark", "notice", "vector"
+FILTER_FIELDS = ("journal", "mesh", "type", "language", "author", "major_topic")
+EXACT_FIELDS = (*FILTER_FIELDS, MARK, NOTICE, "pmcid", "doi")
+FACET_FIELDS = ("journal", "mesh", "type", "language", "author")
+"""The columns of ``to_row`` with exact values and with the values to count, in the order of ``DocumentWriter``."""
+_APART = {"id", "title", "abstract", "sections", "authors", "links"}
 _TUPLES = {f.name for f in fields(Article) if isinstance(f.default, tuple)}
-_OPTIONAL = [(f.name, f.default) for f in fields(Article) if f.name not in ("id", "title", "abstract", "sections")]
+_OPTIONAL = [(f.name, f.default) for f in fields(Article) if f.name not in _APART]
 
 
 def to_json(article: Article) -> str:
@@ -33,6 +46,10 @@ def to_json(article: Article) -> str:
         value = getattr(article, name)
         if value != default:
             record[name] = value
+    if article.authors:  # without what is empty at the end
+        record["authors"] = ["\t".join(author).rstrip("\t") for author in article.authors]
+    if article.links:
+        record["links"] = ["\t".join(link).rstrip("\t") for link in article.links]
     if article.sections:
         record["sections"] = [[s.label, s.category, s.begin, s.text_begin, s.end] for s in article.sections]
     return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
@@ -42,13 +59,33 @@ def from_json(text: str) -> Article:
     """The article that ``to_json`` wrote."""
     record: dict[str, Any] = json.loads(text)
     sections = tuple(Section(*part) for part in record.pop("sections", ()))
+    authors = tuple(Author(*text.split("\t")) for text in record.pop("authors", ()))
+    links = tuple(Link(*text.split("\t")) for text in record.pop("links", ()))
     values: dict[str, Any] = {name: tuple(value) if name in _TUPLES else value for name, value in record.items()}
-    return Article(sections=sections, **values)
+    return Article(sections=sections, authors=authors, links=links, **values)
 
 
 def to_row(article: Article) -> list[str]:
-    """The article as the row of 10 strings that ``DocumentWriter.add`` takes."""
-    facets = ((article.journal,), article.mesh, article.publication_types, article.languages)
+    """The article as the row of strings that ``DocumentWriter.add`` takes; several values of a field are separated by newlines."""
+    exact = (
+        (article.journal, article.journal_abbreviation),
+        article.mesh,
+        article.publication_types,
+        article.languages,
+        author_terms(article.authors),
+        article.major_topics,
+        tuple(article.marks),
+        [f"{NOTICES[link.type]} {link.id}" for link in article.links if link.type in NOTICES and link.id],
+        (article.pmcid,),
+        (article.doi,),
+    )
+    facets = (
+        (article.journal,),
+        [heading for heading in article.mesh if "/" not in heading],
+        article.publication_types,
+        article.languages,
+        [str(author) for author in article.authors],
+    )
     return [
         article.id,
         article.titles(),
@@ -56,8 +93,29 @@ def to_row(article: Article) -> list[str]:
         to_json(article),
         str(article.version),
         day_number(article.date),
-        *("\n".join(value.lower() for value in values if value) for values in facets),
+        day_number(article.entered),
+        "" if article.abstract else "abstract",
+        *("\n".join(dict.fromkeys(value.lower() for value in values if value)) for values in exact),
+        *("\n".join(dict.fromkeys(filter(None, values))) for values in facets),
     ]
+
+
+def author_terms(authors: Iterable[Author]) -> list[str]:
+    """What finds an article by author: "smith", "smith j", "smith ja", "smith john a"; each also without accents."""
+    found: list[str] = []
+    for author in authors:
+        initials = [author.initials[:length] for length in range(1, len(author.initials) + 1)]
+        names = [author.collective] if author.collective else []
+        names += [f"{author.last} {given}".strip() for given in ("", *initials, author.fore)] if author.last else []
+        found += [folded for name in names for folded in (name.lower(), without_accents(name.lower()))]
+    return found
+
+
+def without_accents(text: str) -> str:
+    """The text with accented letters replaced by those without: "sjögren" → "sjogren"."""
+    if text.isascii():
+        return text
+    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
 
 
 def day_number(date: str) -> str:

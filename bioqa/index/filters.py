@@ -7,7 +7,7 @@ from typing import Any
 
 from bioqa.arguments import check_fields, check_items
 from bioqa.errors import UsageError
-from bioqa.index.document import DATE, FACETS, MISSING
+from bioqa.index.document import DATE, FILTER_FIELDS, MISSING
 from bioqa.index.jvm import cast, java
 
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
@@ -20,7 +20,9 @@ class Filters:
 
     ``since`` and ``until`` are "2019", "2019-03" or "2019-03-04". The first day that an article's date can mean must not be before
     the first day of ``since`` nor after the last day of ``until``. Values of the other fields match as a whole, ignoring case; a
-    MeSH descriptor ("Asthma") matches with every qualifier, "Asthma/drug therapy" with that one only.
+    MeSH descriptor ("Asthma") matches with every qualifier, "Asthma/drug therapy" with that one only; ``major_topic`` is the same
+    for what the article is mainly about. An ``author`` is "Smith", "Smith J" (any whose initials begin with J), "Smith John" or
+    the name of a group.
 
     Raises:
         UsageError: a date is malformed, ``since`` is after ``until``, or a value is empty, not text or not encodable as UTF-8.
@@ -32,9 +34,11 @@ class Filters:
     mesh: tuple[str, ...] = ()
     type: tuple[str, ...] = ()
     language: tuple[str, ...] = ()
+    author: tuple[str, ...] = ()
+    major_topic: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for field in FACETS:  # lists would not be hashable
+        for field in FILTER_FIELDS:  # lists would not be hashable
             object.__setattr__(self, field, tuple(check_items(f"Filters.{field}", getattr(self, field), str)))
         check_fields(self)
         first, last = self._days()
@@ -55,7 +59,7 @@ class Filters:
         return first, last
 
     def _facets(self) -> list[tuple[str, tuple[str, ...]]]:
-        return [(field, getattr(self, field)) for field in FACETS if getattr(self, field)]
+        return [(field, getattr(self, field)) for field in FILTER_FIELDS if getattr(self, field)]
 
     @property
     def fields(self) -> tuple[str, ...]:

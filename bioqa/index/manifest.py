@@ -8,7 +8,7 @@ from typing import Any
 
 from bioqa.index.jvm import java
 
-FORMAT = 2
+FORMAT = 3
 BUILDING, COMPLETE = "building", "complete"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bioqa.errors import RecordError, SourceError
-from bioqa.types import Article
+from bioqa.types import Article, Author, Link
 from tests.corpus.corpus_files import read, write
 
 
@@ -28,7 +28,29 @@ def test_every_known_field_is_read(tmp_path: Path) -> None:
         "keywords": "a; b;",
         "publication_types": ["Review"],
         "language": "eng",
-        "authors": [{"name": "ignored"}],
+        "authors": [
+            "Smith JA",
+            "Roe, Jane B.",
+            {"name": "Doe J"},
+            {"last": "Ng", "suffix": "Jr"},
+            {"orcid": "0"},
+            "WHO group",
+        ],
+        "journal_abbreviation": "J Tests",
+        "volume": 7,
+        "issue": "2 Suppl",
+        "pages": "1-9",
+        "pmcid": "PMC1",
+        "entered": "2001/2/3",
+        "revised": "2002-03-04",
+        "print_date": "1998",
+        "electronic_date": "1998-05-06",
+        "vernacular_title": "V",
+        "major_topics": "Neoplasms; Asthma",
+        "abstract_languages": ["fre"],
+        "status": "ppublish",
+        "links": [{"type": "RetractionIn", "id": 13, "source": "J. 1999"}, {"type": "CommentIn"}],
+        "unknown": 1,
     }
     assert read_record(tmp_path, record) == Article(
         id="12",
@@ -41,6 +63,27 @@ def test_every_known_field_is_read(tmp_path: Path) -> None:
         keywords=("a", "b"),
         publication_types=("Review",),
         languages=("eng",),
+        authors=(
+            Author("Smith", "", "JA"),
+            Author("Roe", "Jane B.", "JB"),
+            Author("Doe", "", "J"),
+            Author("Ng", suffix="Jr"),
+            Author(collective="WHO group"),
+        ),
+        journal_abbreviation="J Tests",
+        volume="7",
+        issue="2 Suppl",
+        pages="1-9",
+        pmcid="PMC1",
+        entered="2001-02-03",
+        revised="2002-03-04",
+        print_date="1998",
+        electronic_date="1998-05-06",
+        vernacular_title="V",
+        major_topics=("Neoplasms", "Asthma"),
+        abstract_languages=("fre",),
+        status="ppublish",
+        links=(Link("RetractionIn", "13", "J. 1999"), Link("CommentIn")),
     )
 
 

@@ -237,7 +237,7 @@ def test_words_in_lucenes_syntax_score_as_words(path):
         ('β-blockers 𝛽 "heart', 14, "unclosed quotation mark"),
         ("asthma *gen", 8, "cannot start with"),
         ("asthma gene~4", 8, "must be 1 or 2"),
-        ("asthma author:smith", 8, "unknown field author; the fields are contents, title"),
+        ("asthma writer:smith", 8, "unknown field writer; the fields are contents, title"),
         ("date:soon", 6, "soon is not a date"),
         ("date:[2019-1 TO 2020]", 7, "2019-1 is not a date"),
         ("asthma^high", 8, "unexpected character"),

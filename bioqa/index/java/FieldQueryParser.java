@@ -28,7 +28,9 @@ final class FieldQueryParser extends MultiFieldQueryParser {
   /** The value of QueryParserBase.MOD_NOT, which is not public. */
   private static final int NOT = 10;
   private static final List<String> FIELDS =
-      List.of("contents", "title", "id", "date", "journal", "mesh", "type", "language", "lacks");
+      List.of(
+          "contents", "title", "id", "date", "entered", "journal", "mesh", "major_topic", "type", "language", "author", "mark", "pmcid", "doi",
+          "lacks");
   private final String text;
 
   FieldQueryParser(String text, Analyzer analyzer, float titleWeight) {
@@ -106,19 +108,19 @@ final class FieldQueryParser extends MultiFieldQueryParser {
   @Override
   protected Query getFieldQuery(String field, String value, boolean quoted) throws ParseException {
     check(field);
-    return "date".equals(field) ? dates(value, value, true, true) : super.getFieldQuery(field, value, quoted);
+    return isDate(field) ? dates(field, value, value, true, true) : super.getFieldQuery(field, value, quoted);
   }
 
   @Override
   protected Query getFieldQuery(String field, String value, int slop) throws ParseException {
     check(field);
-    return "date".equals(field) ? dates(value, value, true, true) : super.getFieldQuery(field, value, slop);
+    return isDate(field) ? dates(field, value, value, true, true) : super.getFieldQuery(field, value, slop);
   }
 
   @Override
   protected Query getRangeQuery(String field, String from, String to, boolean fromIn, boolean toIn) throws ParseException {
     check(field);
-    return "date".equals(field) ? dates(from, to, fromIn, toIn) : super.getRangeQuery(field, from, to, fromIn, toIn);
+    return isDate(field) ? dates(field, from, to, fromIn, toIn) : super.getRangeQuery(field, from, to, fromIn, toIn);
   }
 
   @Override
@@ -160,19 +162,23 @@ final class FieldQueryParser extends MultiFieldQueryParser {
 
   /** Dates are numbers in the index, so that neither a prefix nor a wildcard, a fuzzy term or a regular expression matches any. */
   private void refuseDate(String field, String value, String end) throws InvalidQueryException {
-    if ("date".equals(field)) {
+    if (isDate(field)) {
       throw new InvalidQueryException(dateOffset(value), notADate(value + end, "write YYYY, YYYY-MM or YYYY-MM-DD, or [FROM TO TO]"));
     }
   }
 
-  /** Publication dates between two of YYYY, YYYY-MM, YYYY-MM-DD or YYYYMMDD; null for no bound. */
-  private Query dates(String from, String to, boolean fromIn, boolean toIn) throws InvalidQueryException {
+  private static boolean isDate(String field) {
+    return "date".equals(field) || "entered".equals(field);
+  }
+
+  /** Dates between two of YYYY, YYYY-MM, YYYY-MM-DD or YYYYMMDD; null for no bound. */
+  private Query dates(String field, String from, String to, boolean fromIn, boolean toIn) throws InvalidQueryException {
     if (from != null && to != null && day(from, false) > day(to, true)) {
       throw new InvalidQueryException(dateOffset(from), "the start date " + from + " is after the end date " + to);
     }
     int low = from == null ? 0 : fromIn ? day(from, false) : day(from, true) + 1;
     int high = to == null ? Integer.MAX_VALUE : toIn ? day(to, true) : day(to, false) - 1;
-    return IntPoint.newRangeQuery("date", low, high);
+    return IntPoint.newRangeQuery(field, low, high);
   }
 
   /** The first or the last day that a date can mean, as the number YYYYMMDD; what is refused here, {@code --since} refuses too. */
@@ -205,7 +211,7 @@ final class FieldQueryParser extends MultiFieldQueryParser {
 
   /** The offset of a value of the field date, or of the field if the query has the value escaped. */
   private int dateOffset(String value) {
-    int field = Math.max(0, text.indexOf("date:"));
+    int field = Math.max(0, Math.max(text.indexOf("date:"), text.indexOf("entered:")));
     return Math.max(field, text.indexOf(value, field));
   }
 }

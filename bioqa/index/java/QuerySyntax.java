@@ -1,6 +1,7 @@
 package bioqa;
 
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import org.apache.lucene.analysis.Analyzer;
 import org.apache.lucene.analysis.core.KeywordAnalyzer;
@@ -18,10 +19,12 @@ public final class QuerySyntax {
    */
   public static Query parse(String text, Analyzer analyzer, float titleWeight) {
     Map<String, Analyzer> analyzers = new HashMap<>();
-    for (String field : DocumentWriter.FACET_FIELDS) {
+    for (String field : DocumentWriter.FILTER_FIELDS) {
       analyzers.put(field, new ExactValueAnalyzer());
     }
-    analyzers.put("lacks", new ExactValueAnalyzer());
+    for (String field : List.of("mark", "pmcid", "doi", "lacks")) {
+      analyzers.put(field, new ExactValueAnalyzer());
+    }
     analyzers.put("id", new KeywordAnalyzer());
     FieldQueryParser parser = new FieldQueryParser(text, new PerFieldAnalyzerWrapper(analyzer, analyzers), titleWeight);
     try {
