@@ -1,5 +1,6 @@
 """The datasets of a stage: pairs files as examples in the shape that the loss takes, their token counts, the rows of each epoch."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,8 +161,14 @@ def to_examples(table: "pa.Table", stage: "Stage", epoch: int = 0) -> "Dataset":
         columns |= {name: [passage[rows[position]] for rows in lists] for position, name in enumerate(names)}
     else:
         columns["passages"] = [[passage[row] for row in rows] for rows in lists]
-        columns["labels"] = [[label[row] for row in rows] for rows in lists]
+        target = _log if stage.loss.name == "infonce" else float
+        columns["labels"] = [[target(label[row]) for row in rows] for rows in lists]
     return _dataset(pa.table(columns))
+
+
+def _log(label: float) -> float:
+    """The logarithm, whose softmax over a list, the target of ``ListNetLoss``, is each label's share of their sum."""
+    return math.log(label) if label else -math.inf
 
 
 def _lists(table: "pa.Table", size: int, seed: int, *, full: bool) -> Iterator[list[int]]:

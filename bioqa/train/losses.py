@@ -23,6 +23,7 @@ LOSSES = {
     "mse": Loss("MSELoss", "pair"),
     "ranknet": Loss("RankNetLoss", "list"),
     "lambda": Loss("LambdaLoss", "list"),
+    "infonce": Loss("ListNetLoss", "list"),
     "listnet": Loss("ListNetLoss", "list"),
     "listmle": Loss("ListMLELoss", "list"),
     "plistmle": Loss("PListMLELoss", "list"),
@@ -30,7 +31,9 @@ LOSSES = {
     "multiple_negatives": Loss("MultipleNegativesRankingLoss", "tuple"),
 }
 """Pointwise: bce and mse (mean squared error of the probability). Pairwise: ranknet. Listwise: the other lists.
-multiple_negatives: cross-entropy of the relevant passage against its negatives and the other passages of the batch.
+infonce: cross-entropy of the relevant passage against the others of its list; listnet's target is the softmax of the labels, which
+leaves much of it to the negatives. multiple_negatives: cross-entropy of the relevant passage against its negatives and the other
+passages of the batch.
 """
 
 
