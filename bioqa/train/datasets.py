@@ -13,7 +13,7 @@ from bioqa.errors import LeakError, PairsError, UsageError
 from bioqa.pairs.contradictions import check_labels
 from bioqa.pairs.leaks import find_leaks
 from bioqa.pairs.pair_file import TEACHER_SCORE, Pair
-from bioqa.pairs.read_pairs import read_pairs
+from bioqa.pairs.read_pairs import column_values, read_pairs
 from bioqa.train.curriculum import epoch_rows
 from bioqa.train.losses import LOSSES
 
@@ -168,7 +168,7 @@ def to_examples(table: "pa.Table", stage: "Stage", epoch: int = 0) -> "Dataset":
             "requires. Use bce, or other pairs."
         )
     names = ("question", "passage", _target(table, stage))
-    question, passage, label = (table.column(name).to_pylist() for name in names)
+    question, passage, label = (column_values(table, name) for name in names)
     columns: dict[str, Any] = {"question": [question[rows[0]] for rows in lists]}
     if example == "tuple":
         parts = ["positive", *(f"negative_{number}" for number in range(1, stage.loss.list_size))]
