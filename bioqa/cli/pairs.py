@@ -232,7 +232,7 @@ def cells(ontology: Path, crosswalks: tuple[Path, ...], out: Path, **given: Any)
     _print_report(report, given["as_json"], missing="labels were dropped: their term is not in the ontology")
 
 
-@command.command(example="bioqa pairs score pairs-train.parquet --teacher models/large --out scored.parquet")
+@command.command(example="bioqa pairs score pairs.parquet --teacher models/large --out scored.parquet")
 @click.argument("file", type=_PATH)
 @click.option(
     "--teacher",
