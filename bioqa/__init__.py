@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from bioqa.corpus.questions import read_questions
     from bioqa.corpus.read_source import read_source
     from bioqa.corpus.sources import expand_sources
+    from bioqa.encode.encoder import Encoder
     from bioqa.errors import BioqaError
     from bioqa.index.build import build_index
     from bioqa.index.filters import Filters
@@ -33,6 +34,7 @@ _HOME = {
     "Candidate": "bioqa.types",
     "Candidates": "bioqa.types",
     "Deletion": "bioqa.types",
+    "Encoder": "bioqa.encode.encoder",
     "Filters": "bioqa.index.filters",
     "Hit": "bioqa.types",
     "Index": "bioqa.index.reader",
@@ -58,6 +60,7 @@ __all__ = [
     "Candidate",
     "Candidates",
     "Deletion",
+    "Encoder",
     "Filters",
     "Hit",
     "Index",

@@ -17,6 +17,7 @@ from bioqa import (
     Candidate,
     Candidates,
     Deletion,
+    Encoder,
     Filters,
     Hit,
     Index,
@@ -105,6 +106,7 @@ def entries(demo_index, tmp_path_factory):
     memory = MemoryRetriever([ARTICLE])
     tiny = build(tmp_path_factory.mktemp("model"), "bert-uncased")
     reranker = Reranker(tiny, device="cpu")
+    encoder = Encoder(build(tmp_path_factory.mktemp("encoder"), head=""), device="cpu")
     pipeline = Pipeline(memory, reranker)
     options = SearchOptions()
     with Index(demo_index) as index:
@@ -156,6 +158,21 @@ def entries(demo_index, tmp_path_factory):
             "Reranker.rank": Entry(
                 reranker.rank, {"query": "gene", "documents": ["a gene"], "top_k": 1, "return_documents": True}
             ),
+            "Encoder": Entry(
+                Encoder,
+                {
+                    "name_or_path": encoder.folder,
+                    "device": "cpu",
+                    "batch_size": 8,
+                    "max_length": 64,
+                    "engine": "exact",
+                    "pooling": "cls",
+                },
+            ),
+            "Encoder.encode_queries": Entry(encoder.encode_queries, {"texts": ["gene"]}),
+            "Encoder.encode_query": Entry(encoder.encode_query, {"text": "gene"}),
+            "Encoder.encode_articles": Entry(encoder.encode_articles, {"articles": [ARTICLE]}),
+            "Encoder.encode_passages": Entry(encoder.encode_passages, {"texts": ["a gene"]}),
             "expand_sources": Entry(expand_sources, {"sources": [run.parent]}),
             "read_questions": Entry(read_questions, {"path": run}),
             "read_source": Entry(read_source, {"source": expand_sources(DEMO / "demo26n0002.xml")[0], "on_bad": None}),

@@ -1,11 +1,9 @@
 """Score passages for questions with a cross-encoder, as sentence-transformers' ``CrossEncoder`` does."""
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypedDict
@@ -16,8 +14,6 @@ from numpy.typing import NDArray
 from bioqa.arguments import check_items, check_path, check_type, shown
 from bioqa.errors import ModelError, QuestionError, UsageError
 from bioqa.rerank.activations import SCALES, activate, probabilities
-from bioqa.rerank.batching import Batch, make_batches
-from bioqa.rerank.engines.gpu import TOKENS_PER_PAIR
 from bioqa.rerank.load_model import load_model
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER, DEFAULT_NAME
 from bioqa.rerank.pair_tokenizer import TokenizedPair
@@ -170,7 +166,8 @@ class Reranker:
         texts = [(self._prompt + question, passage) for question, passage in pairs]
         cuts: list[tuple[bool, int]] = []
         chunks = self._tokenizer.encode_chunks(texts, only_second=whole_questions)
-        logits = self._workers.logits(self._batches(chunks, cuts), len(texts))
+        batches = self._model.batches(_recorded(chunks, cuts), self.batch_size)
+        logits = self._workers.logits(batches, len(texts))
         if not np.isfinite(logits).all():
             bad = int(np.flatnonzero(~np.isfinite(logits))[0])
             raise ModelError(
@@ -180,24 +177,6 @@ class Reranker:
         truncated = np.array([cut for cut, _ in cuts], dtype=np.bool_)
         unread = np.array([characters for _, characters in cuts], dtype=np.int64)
         return Scores(logits, self.activate(logits), self.calibrate(logits), truncated, unread)
-
-    def _batches(self, chunks: Iterator[list[TokenizedPair]], cuts: list[tuple[bool, int]]) -> Iterator[Batch]:
-        """Batches of the pairs in ``chunks``; (truncated, unread) of each pair is appended to ``cuts``.
-
-        Packed batches are made of one chunk after another, so that a GPU computes the first ones meanwhile; others are made of
-        all pairs at once, so that pairs of similar length come together.
-        """
-        model = self._model
-        size, max_tokens = self.batch_size, model.batch_tokens
-        if model.packed:
-            size, max_tokens = sys.maxsize, self.batch_size * TOKENS_PER_PAIR
-        else:
-            chunks = iter([list(chain.from_iterable(chunks))])
-        for chunk in chunks:
-            first = len(cuts)
-            cuts += [(pair.truncated, pair.unread) for pair in chunk]
-            for batch in make_batches(chunk, size, self._tokenizer.padding, max_tokens, model.padded_length):
-                yield replace(batch, rows=batch.rows + first)
 
     def calibrate(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """The probabilities of logits by ``calibration``: float32, same shape."""
@@ -245,6 +224,13 @@ class Reranker:
         if return_documents:
             return [{"corpus_id": i, "score": scores[i], "text": documents[i]} for i in order]
         return [{"corpus_id": i, "score": scores[i]} for i in order]
+
+
+def _recorded(chunks: Iterator[list[TokenizedPair]], cuts: list[tuple[bool, int]]) -> Iterator[list[TokenizedPair]]:
+    """The chunks; (truncated, unread) of each pair is appended to ``cuts``."""
+    for chunk in chunks:
+        cuts += [(pair.truncated, pair.unread) for pair in chunk]
+        yield chunk
 
 
 def _checked_pairs(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

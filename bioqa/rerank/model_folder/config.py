@@ -50,7 +50,8 @@ class ModelConfig:
     ``name`` is what messages call the model. ``json`` is config.json. ``activation`` is a key of ``activations.SCALES``.
     ``prompt`` is prepended to every question. ``max_length`` is the length in tokens that sentence-transformers saved, None if
     the tokenizer's applies. ``lower_case`` asks for text to be lower-cased whatever the tokenizer does. ``settings`` is
-    bioqa.json.
+    bioqa.json. ``kind`` is what messages call such a model. ``pooling`` is how an encoder makes one vector of a text's token
+    embeddings (names of ``pooling.POOLINGS``, concatenated); empty for a classifier.
     """
 
     name: str
@@ -61,6 +62,8 @@ class ModelConfig:
     max_length: int | None = None
     lower_case: bool = False
     settings: RerankerSettings = DEFAULTS
+    kind: str = "reranker"
+    pooling: tuple[str, ...] = ()
 
 
 def read_config(name: str, folder: Path) -> ModelConfig:
