@@ -72,6 +72,7 @@ def open_writer(path: Path, *, create: bool, ram_mb: float) -> Iterator[Any]:
             config.setRAMBufferSizeMB(ram_mb)
             config.setCommitOnClose(False)
             config.setIndexDeletionPolicy(java("bioqa.KeepCompleteCommit")())
+            config.setCodec(java("bioqa.VectorCodec")())
             writer = java("org.apache.lucene.index.IndexWriter")(directory, config)
             yield writer
     finally:
