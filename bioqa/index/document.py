@@ -34,6 +34,8 @@ FILTER_FIELDS = ("journal", "mesh", "type", "language", "author", "major_topic")
 EXACT_FIELDS = (*FILTER_FIELDS, MARK, NOTICE, "pmcid", "doi")
 FACET_FIELDS = ("journal", "mesh", "type", "language", "author")
 """The columns of ``to_row`` with exact values and with the values to count, in the order of ``DocumentWriter``."""
+FACETS = ("year", *FACET_FIELDS)
+"""What the articles that match can be counted by: the year of publication, and the fields with values to count."""
 _APART = {"id", "title", "abstract", "sections", "authors", "links"}
 _TUPLES = {f.name for f in fields(Article) if isinstance(f.default, tuple)}
 _OPTIONAL = [(f.name, f.default) for f in fields(Article) if f.name not in _APART]
@@ -79,13 +81,7 @@ def to_row(article: Article) -> list[str]:
         (article.pmcid,),
         (article.doi,),
     )
-    facets = (
-        (article.journal,),
-        [heading for heading in article.mesh if "/" not in heading],
-        article.publication_types,
-        article.languages,
-        [str(author) for author in article.authors],
-    )
+    facets = facet_values(article)
     return [
         article.id,
         article.titles(),
@@ -96,8 +92,21 @@ def to_row(article: Article) -> list[str]:
         day_number(article.entered),
         "" if article.abstract else "abstract",
         *("\n".join(dict.fromkeys(value.lower() for value in values if value)) for values in exact),
-        *("\n".join(dict.fromkeys(filter(None, values))) for values in facets),
+        *("\n".join(facets[name]) for name in FACET_FIELDS),
     ]
+
+
+def facet_values(article: Article) -> dict[str, list[str]]:
+    """Facet → the article's distinct values, as shown; MeSH headings without qualifiers."""
+    found: dict[str, Iterable[str]] = {
+        "year": (article.date[:4],),
+        "journal": (article.journal,),
+        "mesh": (heading for heading in article.mesh if "/" not in heading),
+        "type": article.publication_types,
+        "language": article.languages,
+        "author": map(str, article.authors),
+    }
+    return {name: list(dict.fromkeys(filter(None, values))) for name, values in found.items()}
 
 
 def author_terms(authors: Iterable[Author]) -> list[str]:

@@ -6,18 +6,15 @@
 import re
 import unicodedata
 
-LETTERS = {
-    **{"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ł": "l", "ħ": "h", "ı": "i", "ŧ": "t"},
-    **{"ŋ": "n", "ĸ": "q", "ə": "a", "ɛ": "e", "ɔ": "o", "ɓ": "b", "ɗ": "d", "ƙ": "k", "ƴ": "y", "ɖ": "d", "ƒ": "f"},
-    **{"’": "'", "ʼ": "'", "·": "", "\xad": "", "\u2060": "", "\ufeff": ""},
-}
+_LATIN = "ßss æae œoe øo đd ðd þth łl ħh ıi ŧt ŋn ĸq əa ɛe ɔo ɓb ɗd ɖd ƙk ƴy ƒf"
+_IN_WORDS = {"’": "'", "ʼ": "'", "·": "", "\xad": "", "\u2060": "", "\ufeff": ""}
+LETTERS = {pair[0]: pair[1:] for pair in _LATIN.split()} | _IN_WORDS
 """Letters of Latin alphabets that Unicode does not decompose, as Lucene's ASCIIFoldingFilter has them; and apostrophes, the Catalan
 point, the soft hyphen and invisible joiners inside words."""
-GREEK = {
-    **{"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "ζ": "zeta", "η": "eta", "θ": "theta"},
-    **{"ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "ο": "omicron", "π": "pi", "ρ": "rho"},
-    **{"σ": "sigma", "ς": "sigma", "τ": "tau", "υ": "upsilon", "φ": "phi", "χ": "chi", "ψ": "psi", "ω": "omega"},
-}
+_NAMES = """
+alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau upsilon phi chi psi omega
+"""
+GREEK = dict(zip("αβγδεζηθικλμνξοπρςστυφχψω", _NAMES.split(), strict=True))
 """The names of the Greek letters."""
 MAX_SYMBOLS = 2
 """A longer run of Greek letters is a Greek word, which keeps its letters."""
@@ -28,9 +25,9 @@ _GREEK_RUN = re.compile(f"([{''.join(GREEK)}]+)")
 def forms(token: str) -> list[str]:
     """The folded forms of a word in lower case.
 
-    The first is the whole word: "sjögren" → ["sjogren"], "α" → ["alpha"], "ﬁn" → ["fin"]. If a Greek letter stands inside it, the
-    parts that begin with one follow, and what is before them: "tnfα" → ["tnfalpha", "tnf", "alpha"]. Other scripts keep their letters
-    and marks.
+    The first is the whole word: "sjögren" → ["sjogren"], "α" → ["alpha"], "ﬁn" → ["fin"]. If a Greek letter stands inside it, its
+    parts follow, each from a Greek letter to the next: "tnfα" → ["tnfalpha", "tnf", "alpha"]. Other scripts keep their letters and
+    marks.
     """
     if token.isascii():
         return [token]

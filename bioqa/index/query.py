@@ -15,7 +15,7 @@ _HINT = "Close every quotation mark and parenthesis, and escape a literal ( : or
 
 
 class QueryBuilder:
-    """Makes the queries of one index under one set of options. By default they are Anserini's bag-of-words queries, with folded words.
+    """Makes the queries of one index under one set of options. By default they are Anserini's bags of words, with folded words.
 
     ``title_weight`` × the BM25 score of the title is added to that of title and abstract. Safe to use from several threads.
     """

@@ -62,7 +62,7 @@ def _stemmer() -> Callable[[list[str]], list[str]]:
     published = Stemmer("porter")
 
     def stem(words: list[str]) -> list[str]:
-        stems = published.stemWords(words)
+        stems: list[str] = published.stemWords(words)
         for at, found in enumerate(stems):
             if len(words[at]) <= 2:
                 stems[at] = words[at]

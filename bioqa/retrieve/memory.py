@@ -1,13 +1,24 @@
 """BM25 in memory with rank-bm25, for a few thousand articles: no index on disk, no JVM."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bioqa.arguments import check_items, check_type
 from bioqa.errors import SourceError, UsageError
+from bioqa.index.document import facet_values
 from bioqa.retrieve.analyze import Analyzed, analyzer
 from bioqa.retrieve.options import SearchOptions
-from bioqa.retrieve.retriever import MissingField, Snapshot, check_candidates, check_search, check_text
+from bioqa.retrieve.retriever import (
+    Facets,
+    MissingField,
+    Snapshot,
+    UnknownValue,
+    check_candidates,
+    check_facets,
+    check_search,
+    check_text,
+)
 from bioqa.types import Article, Candidate, Deletion
 
 if TYPE_CHECKING:
@@ -82,8 +93,8 @@ def check_options(options: SearchOptions) -> None:
 class MemoryRetriever:
     """The first stage over articles in memory: bag-of-words questions only, no filters.
 
-    A repeated id replaces the earlier article, as in a built index. Scores are those of a new index of the same articles, but for the
-    last digits: rank-bm25's over k1 + 1, with Lucene's tokens and lengths. Safe to use from several threads, and can be pickled.
+    A repeated id replaces the earlier article, as in a built index. Scores are those of a new index of the same articles but
+    for the last digits: rank-bm25's over k1 + 1, with Lucene's tokens and lengths. Safe to use from several threads, and can be pickled.
 
     Raises:
         SourceError: there is no article.
@@ -129,7 +140,8 @@ class MemoryRetriever:
         if not any(text.tokens for text in self._corpus):
             return np.zeros(len(self), np.float32)
         scores = self._model(options).get_scores(self._analyze(question, False).tokens) / (options.k1 + 1)
-        return scores.astype(np.float32)
+        found: NDArray[np.float32] = scores.astype(np.float32)
+        return found
 
     def _model(self, options: SearchOptions) -> "BM25Okapi":
         key = options.k1, options.b
@@ -164,10 +176,29 @@ class MemoryRetriever:
         check_options(options)
         return []
 
-    def unknown_filter_values(self, options: SearchOptions = DEFAULTS) -> list[tuple[str, str]]:
+    def unknown_filter_values(self, options: SearchOptions = DEFAULTS) -> list[UnknownValue]:
         """Always empty: in-memory search has no filters."""
         check_options(options)
         return []
+
+    def facets(
+        self, question: str, fields: Sequence[str], options: SearchOptions = DEFAULTS, values: int = 10
+    ) -> Facets:
+        """As ``Retriever.facets``."""
+        check_text(question)
+        check_options(options)
+        names = check_facets(fields, values)
+        counts: dict[str, Counter[str]] = {name: Counter() for name in names}
+        for at in self._scores(question, options).nonzero()[0]:
+            article = facet_values(self._articles[at])
+            for name in names:
+                counts[name].update(article[name])
+        found: Facets = {}
+        for name, counted in counts.items():
+            by_value = sorted(counted.items())
+            ranked = sorted(by_value, key=lambda one: -one[1])[:values]
+            found[name] = by_value if name == "year" else ranked
+        return found
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
         """The articles of candidates that this retriever returned."""
