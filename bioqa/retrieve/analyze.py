@@ -12,7 +12,7 @@ a an and are as at be but by for if in into is it no not of on or such that the 
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 MAX_LENGTH = 255
-"""Lucene's StandardTokenizer cuts longer words into pieces of so many UTF-16 units."""
+"""Lucene's StandardTokenizer cuts longer words."""
 _SYLLABLE = re.compile("[aeiou][^aeiou]|(?<=[^aeiouy])y[^aeiouy]")
 """A vowel and a consonant, in Porter's sense: his measure m is above 0."""
 _POSSESSIVES = ("'s", "’s", "＇s")
@@ -79,13 +79,13 @@ def _stemmer() -> Callable[[list[str]], list[str]]:
 def analyzer() -> Callable[[str, bool], Analyzed]:
     """A function of a text and whether it is an article's: then words stay beside their folded forms, else those replace them."""
     stem = _stemmer()
-    find_words = _words().findall
+    pattern = _words()
 
     def analyze(text: str, keep: bool) -> Analyzed:
         kept: list[str] = []
         length = 0
-        for found in find_words(text):
-            for word in _cut(found):
+        for found in pattern.findall(text):
+            for word in _cut(pattern, found):
                 lower = word.lower() if word.isascii() else "".join(letter.lower()[0] for letter in word)
                 if lower.endswith(_POSSESSIVES):
                     lower = lower[:-2]
@@ -104,10 +104,14 @@ def analyzer() -> Callable[[str, bool], Analyzed]:
     return analyze
 
 
-def _cut(word: str) -> list[str]:
-    """A word in pieces of at most ``MAX_LENGTH`` UTF-16 units."""
-    if len(word) <= MAX_LENGTH // 2:
+def _cut(pattern: Any, word: str) -> list[str]:
+    """The words that Lucene's tokenizer, which sees ``MAX_LENGTH`` characters at a time, finds in a word."""
+    if len(word) <= MAX_LENGTH:
         return [word]
-    units = word.encode("utf-16-le", "surrogatepass")
-    pieces = [units[at : at + 2 * MAX_LENGTH] for at in range(0, len(units), 2 * MAX_LENGTH)]
-    return [piece.decode("utf-16-le", "surrogatepass") for piece in pieces]
+    pieces = []
+    at = 0
+    while found := pattern.search(word, at):
+        found = pattern.match(word, found.start(), found.start() + MAX_LENGTH)
+        pieces.append(found.group())
+        at = found.end()
+    return pieces

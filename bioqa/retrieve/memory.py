@@ -93,8 +93,9 @@ def check_options(options: SearchOptions) -> None:
 class MemoryRetriever:
     """The first stage over articles in memory: bag-of-words questions only, no filters.
 
-    A repeated id replaces the earlier article, as in a built index. Scores are those of a new index of the same articles but
-    for the last digits: rank-bm25's over k1 + 1, with Lucene's tokens and lengths. Safe to use from several threads, and can be pickled.
+    A repeated id replaces the earlier article, as in a built index. Scores are those of an index built of the same articles, except
+    for the last digits: rank-bm25's over k1 + 1, with Lucene's tokens and lengths. Safe to use from several threads, and can be
+    pickled.
 
     Raises:
         SourceError: there is no article.
