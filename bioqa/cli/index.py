@@ -227,7 +227,7 @@ def info(index: Path, as_json: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def values(index: Path, field: str, prefix: str, top: int, as_json: bool) -> None:
-    """List the values of FIELD in INDEX, with how many articles have each.
+    """List the values of FIELD and their numbers of articles.
 
     These are the values that the filters of `bioqa search` accept: --journal, --mesh and so on.
     """
