@@ -68,8 +68,9 @@ def download(folder: Path) -> Path:
 def dequantize(graph: Any) -> dict[str, NDArray[np.float32]]:
     """The weights of a BERT by transformers' names.
 
-    Dynamic quantization stores a matrix as ``X_quantized`` with ``X_scale`` and ``X_zero_point``. X is the weight's own name if it is
-    looked up or multiplied by Gemm, which stores it transposed; MatMul stores it under a number, and the node's path tells the layer.
+    Dynamic quantization stores a matrix as ``X_quantized`` with ``X_scale`` and ``X_zero_point``. X is the weight's own name if it
+    is looked up, or multiplied by Gemm, which stores it transposed; MatMul stores it under a number, and the node's path tells the
+    layer.
     """
     stored = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     layers = {node.input[1]: node.name for node in graph.node if node.op_type == "MatMulInteger"}
