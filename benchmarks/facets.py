@@ -23,6 +23,7 @@ from benchmarks.scale import percentiles
 from bioqa import BM25Retriever, Index, SearchOptions, build_index
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
+from bioqa.errors import IndexStateError
 from bioqa.types import Article
 
 SIZES = (175_166,)
@@ -89,7 +90,9 @@ def measure(size: int, options: argparse.Namespace) -> dict[str, Any]:
     options.data.mkdir(parents=True, exist_ok=True)
     if not corpus.exists():
         write_corpus(corpus, size)
-    if not index.exists():
+    try:
+        Index(index).close()
+    except IndexStateError:  # there is none, or an unfinished one
         build_index(index, [corpus])
     figures: dict[str, Any] = {"articles": size, "questions": {}}
     with Index(index, threads=options.threads) as opened:

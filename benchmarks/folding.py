@@ -3,10 +3,10 @@
     python -m benchmarks.folding
 
 The same passages are indexed twice in one process, and asked the same questions. Collections: the questions of BioASQ's dev split
-against the snippets of all splits; those of its train split, among which more have such letters; and SciFact's test claims. Of each,
-questions that have a letter outside ASCII, and those that have or name a Greek letter, are also shown by themselves.
-``mean_score_change`` is the mean relative change of the scores of passages that both find, over questions in ASCII: folded forms add
-to the mean length of passages and to the frequencies of words. The result goes to ``benchmarks/results/folding.json``.
+against the snippets of all splits; those of its train split, among which more have such letters; and SciFact's test claims. Of
+each, questions that have a letter outside ASCII, and those that have or name a Greek letter, are also shown by themselves.
+``mean_score_change`` is the mean relative change of the scores of passages that both find, over questions in ASCII: folded forms
+add to the mean length of passages and to the frequencies of words. The result goes to ``benchmarks/results/folding.json``.
 """
 
 import argparse
