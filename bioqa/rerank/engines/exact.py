@@ -11,10 +11,12 @@ from bioqa.rerank.batching import Batch
 from bioqa.rerank.engines.exact_bert import POOLER, load_bert
 from bioqa.rerank.engines.network import Network
 from bioqa.rerank.model_folder.config import ModelConfig
+from bioqa.rerank.model_folder.modules import SCORES, HeadModule
 from bioqa.rerank.model_folder.weights import Weights
 from bioqa.rerank.pooling import pool_tensors
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
 
@@ -30,9 +32,9 @@ def load_exact_network(config: ModelConfig, device: str, *, use_segment_ids: boo
         bert = load_bert(config, weights, device, use_segment_ids=use_segment_ids)
         if bert is not None:
             return bert
-        return TransformersNetwork(
-            _load_with_transformers(config, weights, device, pad_id), use_segment_ids, config.pooling
-        )
+        model = _load_with_transformers(config, weights, device, pad_id)
+        head = [_load_module(module).eval().to(device) for module in config.head]
+        return TransformersNetwork(model, use_segment_ids, head, config.pooling)
     except ModelError:
         raise
     except Exception as error:
@@ -40,11 +42,20 @@ def load_exact_network(config: ModelConfig, device: str, *, use_segment_ids: boo
 
 
 class TransformersNetwork:
-    """A transformers model of any architecture in evaluation mode: a classifier, or with ``pooling`` an encoder."""
+    """A transformers model of any architecture in evaluation mode: a classifier, one with sentence-transformers' modules as its
+    ``head``, or with ``pooling`` an encoder.
+    """
 
-    def __init__(self, model: "PreTrainedModel", use_segment_ids: bool, pooling: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        use_segment_ids: bool,
+        head: "Sequence[nn.Module]" = (),
+        pooling: Sequence[str] = (),
+    ) -> None:
         self._model = model
         self._use_segment_ids = use_segment_ids
+        self._head = head
         self._pooling = pooling
 
     def __call__(self, batch: Batch) -> NDArray[np.float32]:
@@ -61,11 +72,28 @@ class TransformersNetwork:
             if self._pooling:
                 mask = tensors["attention_mask"]
                 starts = torch.nn.functional.pad(mask.sum(dim=1).cumsum(0), (1, 0))
-                scores = pool_tensors(output.last_hidden_state[mask.bool()], starts, self._pooling)
+                scores: Tensor = pool_tensors(output[0][mask.bool()], starts, self._pooling)
+            elif self._head:
+                scores = self._scores({**tensors, "token_embeddings": output[0]})[:, 0]
             else:
                 scores = output.logits[:, 0]
             result: NDArray[np.float32] = scores.float().cpu().numpy()
         return result
+
+    def _scores(self, features: "dict[str, Tensor]") -> "Tensor":
+        for module in self._head:
+            features = module(features)
+        return features[SCORES]
+
+
+def _load_module(module: HeadModule) -> "nn.Module":
+    """A module of sentence-transformers with its weights, which ``model_folder.modules`` has checked to be safetensors."""
+    from sentence_transformers.base.modules import Dense
+    from sentence_transformers.sentence_transformer.modules import Dropout, LayerNorm, Normalize, Pooling
+
+    classes: dict[str, Any] = {one.__name__: one for one in (Dense, Dropout, LayerNorm, Normalize, Pooling)}
+    loaded: nn.Module = classes[module.kind].load(str(module.folder), local_files_only=True)
+    return loaded
 
 
 def _load_with_transformers(config: ModelConfig, weights: Weights, device: str, pad_id: int) -> "PreTrainedModel":
@@ -74,7 +102,7 @@ def _load_with_transformers(config: ModelConfig, weights: Weights, device: str, 
 
     from bioqa.rerank.silence_libraries import silence_libraries
 
-    auto_class: Any = AutoModel if config.pooling else AutoModelForSequenceClassification
+    auto_class: Any = AutoModel if config.head or config.pooling else AutoModelForSequenceClassification
     local: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
     with silence_libraries():
         auto_config = AutoConfig.from_pretrained(config.folder, **local)

@@ -68,6 +68,8 @@ def unsupported_architecture(config: ModelConfig) -> str | None:
     """Why bioqa cannot compute a model itself, as the end of a sentence; None if it can."""
     names = config.json.get("architectures") or ["a model without a named architecture"]
     known, what = (ENCODERS, "encoder") if config.pooling else (ARCHITECTURES, "classifier")
+    if config.head:
+        return f"its head is {' + '.join(module.kind for module in config.head)}"
     if names[0] not in known:
         return f"it is {names[0]}, not a BERT or XLM-RoBERTa {what}"
     if config.json.get("model_type") not in MODEL_TYPES:
