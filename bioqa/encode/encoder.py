@@ -16,6 +16,7 @@ from bioqa.arguments import check_items, check_path, check_type
 from bioqa.encode.config import EncoderConfig, read_encoder_config
 from bioqa.encode.head import normalized
 from bioqa.errors import ModelError, UsageError
+from bioqa.index.manifest import VectorInfo
 from bioqa.rerank.device import resolve_devices
 from bioqa.rerank.load_model import LoadedModel, check_engine, explained, load_networks
 from bioqa.rerank.model_folder.files import CONFIG_FILE, TOKENIZER_FILES, WEIGHTS_FILE, weight_files
@@ -124,6 +125,18 @@ class Encoder:
                 with path.open("rb") as file:
                     digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
+
+    @property
+    def info(self) -> VectorInfo:
+        """How its vectors are made, as an index records it."""
+        return VectorInfo(
+            str(self._source),
+            self.digest,
+            self.dimension,
+            self.similarity,
+            self._arguments["pooling"],
+            self._arguments["max_length"],
+        )
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The vectors of n questions: float32 (n, dimension). Raises ModelError if the model fails."""

@@ -11,11 +11,11 @@ from typing import Any
 
 from bioqa.arguments import check_count, check_type
 from bioqa.errors import IndexStateError, UsageError
-from bioqa.index.document import FACET_FIELDS, FILTER_FIELDS, ID, RAW, from_json
+from bioqa.index.document import FACET_FIELDS, FILTER_FIELDS, ID, RAW, VECTOR, from_json
 from bioqa.index.filters import any_of, term_query
 from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import cast, java, java_lock
-from bioqa.index.manifest import FORMAT, Manifest, SourceEntry, read_format, read_manifest, user_data
+from bioqa.index.manifest import FORMAT, Manifest, SourceEntry, VectorInfo, read_format, read_manifest, user_data
 from bioqa.index.shard import open_directory
 from bioqa.index.writer import has_commit
 from bioqa.types import Article
@@ -28,7 +28,8 @@ BATCH_IDS = 1000
 class IndexInfo:
     """Metadata of an index: ``size`` in bytes, ``snapshot`` the latest revision date in it, ``created`` in UTC (both ISO 8601).
 
-    ``deleted`` documents count in BM25's statistics until a merge drops them.
+    ``deleted`` documents count in BM25's statistics until a merge drops them. ``vectors`` says how the vectors of ``with_vector``
+    articles were made; None if there are none.
     """
 
     path: str
@@ -41,6 +42,8 @@ class IndexInfo:
     size: int
     format: int
     version: str
+    vectors: VectorInfo | None
+    with_vector: int
 
 
 def cores() -> int:
@@ -96,6 +99,11 @@ class Index:
         if commit is None:
             raise UsageError(f"{self.path} was closed, so it cannot be read. Open it again.")
         return commit
+
+    @property
+    def pool(self) -> Any:
+        """The threads that one question is searched on, a Java ExecutorService; None for the calling thread only."""
+        return self._pool
 
     @property
     def manifest(self) -> Manifest:
@@ -233,7 +241,15 @@ class Index:
             size=_size(self.path),
             format=manifest.format,
             version=manifest.version,
+            vectors=manifest.vectors,
+            with_vector=self._with_vector(commit) if manifest.vectors else 0,
         )
+
+    def _with_vector(self, commit: OpenCommit) -> int:
+        """The number of articles with a vector."""
+        with java_lock, java_errors(self.path):
+            query = java("org.apache.lucene.search.FieldExistsQuery")(VECTOR)
+            return int(java("bioqa.Searcher").count(commit.searcher, cast("org.apache.lucene.search.Query", query)))
 
 
 def unpack_counts(flat: Sequence[str]) -> list[tuple[str, int]]:

@@ -1,7 +1,7 @@
-"""Vectors on disk while an index is being embedded, so that an interrupted run resumes: three files in a folder inside the index.
+"""Vectors on disk while an index is being embedded, so that an interrupted run resumes: files in a folder inside the index.
 
-``header.json`` says with what they were made; ``orders`` has the position in the corpus of each article, int64; ``vectors`` has a row of
-float32 for each, both in the machine's byte order. Rows that a kill left incomplete are dropped.
+``header.json`` says with what they were made; ``orders`` has the position of each article in the corpus, int64; ``vectors`` has a
+row of float32 for each, both in the machine's byte order. Rows that a kill left incomplete are dropped.
 """
 
 import json
@@ -22,7 +22,7 @@ EMBEDDING = "embedding"
 class VectorStore:
     """The vectors in a folder, which is created if missing. The caller keeps other processes out of it.
 
-    If the folder's vectors were made with another ``header``, they are dropped.
+    If the folder's vectors were made with another ``header``, they are dropped; only "sources" may have grown since.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -33,10 +33,10 @@ class VectorStore:
         self.orders = folder / "orders"
         self._header = folder / "header.json"
         self._row = 4 * dimension
-        self.dimension = dimension
+        self.header = dict(header)
         with output_errors(folder, RESUME_HINT):
             folder.mkdir(parents=True, exist_ok=True)
-            count = self._complete_rows() if self._read_header() == dict(header) else 0
+            count = self._complete_rows() if _continues(self._read_header(), header) else 0
             for path, size in ((self.orders, 8), (self.vectors, self._row)):
                 path.touch()
                 os.truncate(path, count * size)
@@ -73,3 +73,11 @@ class VectorStore:
                     file.flush()
                     os.fsync(file.fileno())
         self._known = np.sort(np.concatenate([self._known, orders]))
+
+
+def _continues(found: Any, header: Mapping[str, Any]) -> bool:
+    """Whether rows written with the header ``found`` belong to a run with this one."""
+    if not isinstance(found, dict) or found.keys() != header.keys():
+        return False
+    same = all(found[name] == value for name, value in header.items() if name != "sources")
+    return same and all(source in header["sources"] for source in found["sources"])
