@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bioqa.encode.encoder import Encoder
     from bioqa.errors import BioqaError
     from bioqa.index.build import build_index
+    from bioqa.index.embed import embed_index
     from bioqa.index.filters import Filters
     from bioqa.index.reader import Index
     from bioqa.pipeline.answer import Answer
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from bioqa.pipeline.pipeline import Pipeline
     from bioqa.rerank.reranker import Reranker
     from bioqa.retrieve.bm25 import BM25Retriever
+    from bioqa.retrieve.dense import DenseRetriever
+    from bioqa.retrieve.fusion import HybridRetriever
     from bioqa.retrieve.memory import MemoryRetriever
     from bioqa.retrieve.options import SearchOptions
     from bioqa.types import Article, Candidate, Candidates, Deletion, Hit, Question, Section, Snippet
@@ -34,9 +37,11 @@ _HOME = {
     "Candidate": "bioqa.types",
     "Candidates": "bioqa.types",
     "Deletion": "bioqa.types",
+    "DenseRetriever": "bioqa.retrieve.dense",
     "Encoder": "bioqa.encode.encoder",
     "Filters": "bioqa.index.filters",
     "Hit": "bioqa.types",
+    "HybridRetriever": "bioqa.retrieve.fusion",
     "Index": "bioqa.index.reader",
     "MemoryRetriever": "bioqa.retrieve.memory",
     "Pipeline": "bioqa.pipeline.pipeline",
@@ -47,6 +52,7 @@ _HOME = {
     "Section": "bioqa.types",
     "Snippet": "bioqa.types",
     "build_index": "bioqa.index.build",
+    "embed_index": "bioqa.index.embed",
     "expand_sources": "bioqa.corpus.sources",
     "read_questions": "bioqa.corpus.questions",
     "read_source": "bioqa.corpus.read_source",
@@ -60,9 +66,11 @@ __all__ = [
     "Candidate",
     "Candidates",
     "Deletion",
+    "DenseRetriever",
     "Encoder",
     "Filters",
     "Hit",
+    "HybridRetriever",
     "Index",
     "MemoryRetriever",
     "Pipeline",
@@ -74,6 +82,7 @@ __all__ = [
     "Snippet",
     "__version__",
     "build_index",
+    "embed_index",
     "expand_sources",
     "read_questions",
     "read_source",

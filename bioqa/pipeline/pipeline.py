@@ -85,6 +85,14 @@ class Pipeline:
         hits = [
             self._hit(number, *parts) for number, parts in enumerate(zip(best, found, snippets, strict=True), start=1)
         ]
+        found_by = getattr(candidates, "found", None)
+        if found_by:
+            hits = [
+                replace(
+                    hit, first_stage={name: at for name, column in found_by.items() if (at := column[one.position])}
+                )
+                for hit, one in zip(hits, best, strict=True)
+            ]
         if options.explain:
             explanations = [self.retriever.explain(body, candidates[one.position], options.search) for one in best]
             hits = [replace(hit, explanation=text) for hit, text in zip(hits, explanations, strict=True)]
@@ -184,8 +192,14 @@ class Pipeline:
         if depth is None:
             depth = max(DEPTH_CPU if self.reranker.device == "cpu" else DEPTH_GPU, options.top)
         if weight is None:
-            weight = self.reranker.first_stage_weight
+            weight = self._default_weight(self.reranker)
         return replace(options, rerank_depth=depth, first_stage_weight=weight)
+
+    def _default_weight(self, reranker: "Reranker") -> float:
+        """The reranker's own factor for the retriever's kind of scores; 0 if none was chosen."""
+        if self.retriever.scale == "bm25":
+            return reranker.first_stage_weight
+        return reranker.first_stage_weights.get(self.retriever.scale, 0.0)
 
     def _check_lengths(self, questions: Iterable[tuple[str, str]]) -> None:
         """Raise QuestionError for the first (id, question) that leaves the reranker too few tokens for articles."""

@@ -59,7 +59,8 @@ class Reranker:
     A logit becomes three different numbers. ``score`` returns the activation of the logit, on the model's own ``scale`` (in words);
     ``threshold`` is on this scale: passages that score at least that count as relevant. ``probabilities`` returns what
     ``calibration`` makes of the logit; it is what searches show, and must not be compared with ``threshold``. A ``Pipeline`` ranks
-    by the logit plus ``first_stage_weight`` times the first-stage score (``Hit.score``). Threshold, calibration and weight were
+    by the logit plus ``first_stage_weight`` times the first-stage score (``Hit.score``) if that is BM25's; ``first_stage_weights``
+    has the factors of other scores by their kind ("minmax"). Threshold, calibration and weight were
     chosen on dev pairs in training (if not: None, the logistic function and 0).
 
     With the engine "exact", scores equal ``sentence_transformers.CrossEncoder(folder, model_kwargs={"dtype":
@@ -106,6 +107,7 @@ class Reranker:
         self.threshold = config.settings.threshold
         self.calibration = config.settings.calibration
         self.first_stage_weight = config.settings.first_stage_weight
+        self.first_stage_weights = dict(config.settings.first_stage_weights)
         own_folder = self.folder != DEFAULT_FOLDER and Path(self.name).expanduser().is_dir()
         self._source = self.folder.resolve() if own_folder else self.name
         self._arguments: dict[str, Any] = {"device": device, "max_length": max_length, "engine": engine}
@@ -115,7 +117,7 @@ class Reranker:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as its arguments and the attributes that may have been set since; a folder by its absolute path."""
-        names = ("name", "batch_size", "threshold", "calibration", "first_stage_weight")
+        names = ("name", "batch_size", "threshold", "calibration", "first_stage_weight", "first_stage_weights")
         return partial(type(self), **self._arguments), (self._source,), {name: getattr(self, name) for name in names}
 
     @property
