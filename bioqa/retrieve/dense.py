@@ -53,10 +53,11 @@ class QueryEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """Filters compiled for one commit: what searches the articles that pass them."""
+    """Filters compiled for one commit: what searches the articles that pass them, and how its vectors are compared."""
 
     commit: OpenCommit
     searcher: Any
+    similarity: str
 
 
 class DenseRetriever:
@@ -96,7 +97,7 @@ class DenseRetriever:
         check_search(k, options)
         self.check_question(question, options)
         compiled = self._compile(options.filters)
-        vector = self._encode([question]).tobytes()
+        vector = self._encode([question], compiled.similarity).tobytes()
         with java_errors(self.index.path):
             search = java("bioqa.DenseSearcher").search
             return unpack_hits(
@@ -112,7 +113,7 @@ class DenseRetriever:
         if not questions:
             return []
         compiled = self._compile(options.filters)
-        vectors = self._encode(questions)
+        vectors = self._encode(questions, compiled.similarity)
         threads = min(self.index.threads, len(questions))
         with java_errors(self.index.path):
             search = java("bioqa.DenseSearcher").searchAll
@@ -135,7 +136,7 @@ class DenseRetriever:
         self.check_question(question, options)
         check_candidates([candidate])
         compiled = self._compile(options.filters)
-        vector = self._encode([question]).tobytes()
+        vector = self._encode([question], compiled.similarity).tobytes()
         with java_errors(self.index.path):
             score = float(java("bioqa.DenseSearcher").score(compiled.searcher, vector, candidate.key))
         if np.isnan(score):
@@ -176,10 +177,10 @@ class DenseRetriever:
     def _candidates(self, k: int) -> int:
         return 0 if self.exact else k + max(EXTRA, k // 2)
 
-    def _encode(self, questions: Sequence[str]) -> NDArray[np.float32]:
+    def _encode(self, questions: Sequence[str], similarity: str) -> NDArray[np.float32]:
         """The vectors of n questions as they are compared: float32 (n, dimension)."""
         vectors = np.ascontiguousarray(self.encoder.encode_queries(questions), dtype=np.float32)
-        return np.nan_to_num(at_length_one(vectors)) if self.encoder.info.similarity == "cosine" else vectors
+        return np.nan_to_num(at_length_one(vectors)) if similarity == "cosine" else vectors
 
     def _compile(self, filters: Filters) -> _Compiled:
         """The filters for the commit that is open now."""
@@ -188,20 +189,20 @@ class DenseRetriever:
             found = self._compiled.get((filters, commit))
             if found is not None:
                 return found
-            check_encoder(self.index, self.encoder.info)  # a commit since may have other vectors
+            vectors = check_encoder(self.index, self.encoder.info)  # a commit since may have other ones
             for key in [key for key in self._compiled if key[1] is not commit]:
                 del self._compiled[key]
             passing = cast("org.apache.lucene.search.Query", QueryBuilder(filters).passing()) if filters else None
             with java_errors(self.index.path):
                 searcher = java("bioqa.DenseSearcher").open(commit.searcher, passing)
-            made = self._compiled[filters, commit] = _Compiled(commit, searcher)
+            made = self._compiled[filters, commit] = _Compiled(commit, searcher, vectors.similarity)
             if len(self._compiled) > MAX_COMPILED:
                 self._compiled.popitem(last=False)
             return made
 
 
-def check_encoder(index: Index, info: VectorInfo) -> None:
-    """Raise IndexStateError if the index has no vectors, or others than the encoder described makes."""
+def check_encoder(index: Index, info: VectorInfo) -> VectorInfo:
+    """How the index's vectors were made. Raises IndexStateError if it has none, or others than the encoder described makes."""
     found = index.manifest.vectors
     if found is None:
         raise IndexStateError(f"{index.path} has no vectors. Make them with `bioqa index embed {index.path}`.")
@@ -210,3 +211,4 @@ def check_encoder(index: Index, info: VectorInfo) -> None:
             f"The vectors of {index.path} were made by {found.model}, which is not the same as {info.model} now. Load that model, "
             f"or make the vectors again with `bioqa index embed {index.path} --model {info.model}`."
         )
+    return found

@@ -13,7 +13,7 @@ from bioqa.retrieve.retriever import Retriever
 from tests.index.vector_encoders import TextEncoder
 from tests.support import write_jsonl
 
-MANY = 12_000
+MANY = 10_500
 """More than are all compared."""
 CLUSTERS = 300
 
@@ -29,7 +29,7 @@ class Clustered(TextEncoder):
         return values / np.linalg.norm(values) if self.info.similarity == "cosine" else values
 
 
-@pytest.fixture(scope="module", params=["cosine", "dot"])
+@pytest.fixture(scope="module", params=["cosine", pytest.param("dot", marks=pytest.mark.slow)])
 def large(request, tmp_path_factory):
     """An index of ``MANY`` articles in several segments, some replaced, with its encoder."""
     folder = tmp_path_factory.mktemp("large")

@@ -57,6 +57,7 @@ def test_scores_are_fused_as_documented(fusion, weight, expected):
     assert found == sorted(found, key=lambda one: (-one[1], one[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of numba
 def test_rrf_and_min_max_are_those_of_ranx():
     ranx = pytest.importorskip("ranx")
