@@ -24,7 +24,7 @@ class PipelineOptions:
 
     ``top``: number of results. ``rerank_depth``: number of candidates to rerank (None: 50 on CPU, 100 on GPU, or ``top`` if more);
     the others follow in the first stage's order. ``first_stage_weight``: candidates are ranked by logit + this × the first-stage
-    score (None: the weight in the reranker's folder for this kind of score, else 0). ``aggregation`` (a key of ``AGGREGATIONS``)
+    score (None: see ``combine.default_weight``). ``aggregation`` (a key of ``AGGREGATIONS``)
     and ``overlap`` (sentences shared by adjacent windows) apply to articles longer than the reranker reads. ``sentences``: number
     of answer sentences per hit. ``explain``: whether each hit explains its first-stage score. ``facets``: what all matching
     articles are counted by ("year", "journal", "mesh", "type", "language", "author"), with the ``facet_values`` most frequent

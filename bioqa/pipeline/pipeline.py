@@ -11,7 +11,7 @@ from bioqa.arguments import check_items, check_type, shown
 from bioqa.corpus.questions import check_question
 from bioqa.errors import QuestionError, UsageError
 from bioqa.pipeline.answer import Answer, Ranked, RankedCandidate
-from bioqa.pipeline.combine import rank
+from bioqa.pipeline.combine import default_weight, rank
 from bioqa.pipeline.highlight import best_sentences
 from bioqa.pipeline.options import PipelineOptions
 from bioqa.pipeline.rerank_run import RunPlan, question_groups
@@ -192,14 +192,10 @@ class Pipeline:
         if depth is None:
             depth = max(DEPTH_CPU if self.reranker.device == "cpu" else DEPTH_GPU, options.top)
         if weight is None:
-            weight = self._default_weight(self.reranker)
+            weight = default_weight(
+                self.retriever.scale, self.reranker.first_stage_weight, self.reranker.first_stage_weights
+            )
         return replace(options, rerank_depth=depth, first_stage_weight=weight)
-
-    def _default_weight(self, reranker: "Reranker") -> float:
-        """The reranker's own factor for the retriever's kind of scores; 0 if none was chosen."""
-        if self.retriever.scale == "bm25":
-            return reranker.first_stage_weight
-        return reranker.first_stage_weights.get(self.retriever.scale, 0.0)
 
     def _check_lengths(self, questions: Iterable[tuple[str, str]]) -> None:
         """Raise QuestionError for the first (id, question) that leaves the reranker too few tokens for articles."""

@@ -33,8 +33,8 @@ from bioqa.types import Article, Candidate, Candidates
 DEFAULTS = SearchOptions()
 MAX_COMPILED = 8
 """Number of filters whose compiled form is cached."""
-EXTRA = 100
-"""How many more candidates than results each segment's graph is asked for at least; half as many as results if that is more."""
+EXTRA = 200
+"""How many more candidates than results each segment's graph is asked for at least; twice as many as results if that is more."""
 
 
 @runtime_checkable
@@ -175,7 +175,7 @@ class DenseRetriever:
         return self._words.snapshot()
 
     def _candidates(self, k: int) -> int:
-        return 0 if self.exact else k + max(EXTRA, k // 2)
+        return 0 if self.exact else k + max(EXTRA, k)
 
     def _encode(self, questions: Sequence[str], similarity: str) -> NDArray[np.float32]:
         """The vectors of n questions as they are compared: float32 (n, dimension)."""

@@ -17,6 +17,7 @@ from bioqa import (
 )
 from bioqa.errors import UsageError
 from bioqa.index.build import build_index
+from bioqa.pipeline.combine import BM25_SPREAD
 from bioqa.retrieve.fusion import FUSIONS, fuse
 from bioqa.retrieve.retriever import Retriever
 from bioqa.types import Found
@@ -166,7 +167,7 @@ class _Reranker:
         raise NotImplementedError
 
 
-def test_a_weight_chosen_for_bm25_is_not_used_for_fused_scores(parts):
+def test_a_weight_chosen_for_bm25_is_not_used_for_fused_scores(parts, monkeypatch):
     words, dense = parts
     weights = {
         name: Pipeline(one, _Reranker()).resolve_options().first_stage_weight
@@ -178,6 +179,9 @@ def test_a_weight_chosen_for_bm25_is_not_used_for_fused_scores(parts):
         }.items()
     }
     assert weights == {"bm25": 0.6, "dense": 0.0, "minmax": 4.0, "rrf": 0.0}
+    monkeypatch.setattr(_Reranker, "first_stage_weights", {})
+    hybrid = Pipeline(HybridRetriever(words, dense), _Reranker())
+    assert hybrid.resolve_options().first_stage_weight == pytest.approx(0.6 * BM25_SPREAD)
 
 
 def test_hits_say_where_they_were_found(parts):
