@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bioqa.arguments import check_items, check_type
 from bioqa.errors import SourceError, UsageError
 from bioqa.retrieve.options import SearchOptions
-from bioqa.retrieve.retriever import MissingField, Snapshot, check_candidates, check_search, check_text
+from bioqa.retrieve.retriever import MissingField, Snapshot, check_candidates, check_search, check_similar, check_text
 from bioqa.types import Article, Candidate, Deletion
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ a an and are as at be but by for if in into is it no not of on or such that the 
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 DEFAULTS = SearchOptions()
+SIMILAR_TERMS = 25
+"""Terms of an article that find similar ones, as in Lucene's MoreLikeThis."""
 FILTER_OPTIONS = ("since", "until", "journal", "mesh", "type", "language")
 INDEX_ONLY = ("syntax", "title_weight", "rm3")
 _WORD = re.compile(r"\w+(?:['’.]\w+)*")
@@ -119,14 +121,31 @@ class MemoryRetriever:
         Raises:
             UsageError: an option needs an index, or ``k`` is less than 1.
         """
-        import numpy as np
-
         check_search(k, options)
         check_options(options)
         check_text(question)
+        return self._best(self._tokens(question), k, options)
+
+    def similar(self, article: Article, k: int = 10, options: SearchOptions = DEFAULTS) -> list[Candidate]:
+        """The ``k`` articles with the highest BM25 score for the terms of one that have the highest tf·idf, without itself.
+
+        Raises:
+            UsageError: an option needs an index or is for questions, or ``k`` is less than 1.
+        """
+        check_similar(article, k, options)
+        check_options(options)
+        counts = Counter(self._tokens(article.searchable_text()))
+        idf = self._model(options).idf if any(self._corpus) else {}
+        strongest = sorted(counts, key=lambda term: (-counts[term] * idf.get(term, 0), term))[:SIMILAR_TERMS]
+        found = self._best(strongest, k + 1, options)
+        return [candidate for candidate in found if candidate.id != article.id][:k]
+
+    def _best(self, terms: list[str], k: int, options: SearchOptions) -> list[Candidate]:
+        import numpy as np
+
         if not any(self._corpus):
             return []
-        scores = self._model(options).get_scores(self._tokens(question)) / (options.k1 + 1)
+        scores = self._model(options).get_scores(terms) / (options.k1 + 1)
         order = np.argsort(-scores, kind="stable")[:k]
         return [Candidate(self._articles[i].id, float(scores[i]), int(i)) for i in order if scores[i] > 0]
 
