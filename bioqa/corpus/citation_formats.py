@@ -126,6 +126,11 @@ def _title(article: Article) -> str:
     return _line(article.title or article.vernacular_title)
 
 
+def _abstract(article: Article) -> str:
+    """The abstract, with a space between its parts."""
+    return _line(" ".join(article.abstract[part.begin : part.end] for part in article.sections) or article.abstract)
+
+
 def _full_pages(pages: str) -> str:
     """Pages with the last one in full: "181-5" → "181-185", "S12-8" → "S12-S18"."""
 
@@ -174,7 +179,7 @@ def _ris(articles: Iterable[Article]) -> Iterator[str]:
             "accession_number": article.id if article.url else "",
             "custom2": _line(article.pmcid),
             "language": ", ".join(article.languages),
-            "abstract": _line(article.abstract),
+            "abstract": _abstract(article),
             "keywords": _subjects(article),
             "notes": _notes(article),
             "urls": [article.url] if article.url else [],
@@ -212,7 +217,7 @@ def _nbib_fields(article: Article) -> Iterator[tuple[str, str]]:
     yield "TI", article.title or article.vernacular_title
     yield "PG", article.pages
     yield "LID", f"{article.doi} [doi]" if article.doi else ""
-    yield "AB", article.abstract
+    yield "AB", _abstract(article)
     for author in article.authors:
         if author.collective and not author.last:
             yield "CN", author.collective
@@ -273,7 +278,7 @@ def _bibtex(articles: Iterable[Article]) -> Iterator[str]:
             "pmid": article.id if article.url else "",
             "pmcid": _latex(_line(article.pmcid)),
             "url": article.url,
-            "abstract": _latex(_line(article.abstract)),
+            "abstract": _latex(_abstract(article)),
             "keywords": _latex("; ".join(_subjects(article))),
             "language": ", ".join(article.languages),
             "note": _latex("; ".join(_notes(article))),
@@ -346,7 +351,7 @@ def _csl_item(article: Article) -> dict[str, object]:
         "language": ", ".join(article.languages),
         "genre": "; ".join(article.publication_types),
         "keyword": "; ".join(_subjects(article)),
-        "abstract": article.abstract,
+        "abstract": _abstract(article),
         "note": "; ".join(standing(article)),
     }
     return {name: value for name, value in values.items() if value}
@@ -390,6 +395,8 @@ def _cell(article: Article) -> Callable[[str], Cell]:
             return "; ".join(article.marks)
         if name == "notices":
             return "; ".join(notice for notices in article.marks.values() for notice in notices)
+        if name == "abstract":
+            return _abstract(article)
         value = getattr(article, name)
         return "; ".join(map(str, value)) if isinstance(value, tuple) else value
 

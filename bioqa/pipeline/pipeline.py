@@ -33,6 +33,8 @@ GROUP = 8
 PACKED = 10
 """How many times as many pairs fill a batch of the gpu engine, which is measured in tokens."""
 
+_Ranking = tuple[Ranked, Sequence[Candidate], dict[int, Article]]
+
 
 class Pipeline:
     """Searches with ``retriever`` and reranks with ``reranker`` (None: first stage only). Safe to use from several threads.
@@ -77,7 +79,7 @@ class Pipeline:
         options = self.resolve_options(options)
         body = check_question(asked.body)
         ranking = self._rank(asked, body, options)
-        answer = self._answer(asked, body, options, *ranking, matching=body)
+        answer = self._answer(asked, body, options, ranking)
         if not options.explain:
             return answer
         candidates = {candidate.id: candidate for candidate in ranking[1]}
@@ -107,20 +109,23 @@ class Pipeline:
         started = time.perf_counter()
         candidates = self.retriever.similar(article, _depth(options), options.search)
         ranking = self._rank_found(asked, body, options, candidates, time.perf_counter() - started)
-        return self._answer(asked, body, options, *ranking, matching=None)
+        return self._answer(asked, body, options, ranking, similar=True)
 
     def _answer(
         self,
         asked: Question,
         body: str,
         options: PipelineOptions,
-        ranked: Ranked,
-        candidates: Sequence[Candidate],
-        articles: dict[int, Article],
+        ranking: _Ranking,
         *,
-        matching: str | None,
+        similar: bool = False,
     ) -> Answer:
-        """The answer with the best of the ranked candidates; ``matching`` is the question of its ``missing_fields``."""
+        """The answer with the best of the ranked candidates: articles for a question, or those similar to one.
+
+        The reranker's threshold says whether an article answers a question, and nothing about similarity.
+        """
+        ranked, candidates, articles = ranking
+        threshold = self.reranker.threshold if self.reranker and not similar else None
         best = ranked.candidates[: options.top]
         started = time.perf_counter()
         unread = [one.position for one in best if one.position not in articles]
@@ -130,7 +135,8 @@ class Pipeline:
         found = [articles[one.position] for one in best]
         snippets = best_sentences(self.reranker, body, found, per_article=options.sentences)
         hits = [
-            self._hit(number, *parts) for number, parts in enumerate(zip(best, found, snippets, strict=True), start=1)
+            self._hit(number, *parts, threshold)
+            for number, parts in enumerate(zip(best, found, snippets, strict=True), start=1)
         ]
         timings = {**ranked.timings, "highlight": time.perf_counter() - started}
         return Answer(
@@ -139,11 +145,11 @@ class Pipeline:
             reranker=self.reranker.name if self.reranker else None,
             timings=timings,
             coverage=ranked.coverage,
-            missing_fields=tuple(self.retriever.missing_field_counts(matching, options.search)),
+            missing_fields=tuple(self.retriever.missing_field_counts(None if similar else body, options.search)),
             unknown_filter_values=tuple(self.retriever.unknown_filter_values(options.search)),
             options=options,
             index=self.retriever.snapshot(),
-            threshold=self.reranker.threshold if self.reranker else None,
+            threshold=threshold,
         )
 
     def rank(self, question: Question, options: PipelineOptions | None = None) -> Ranked:
@@ -235,9 +241,7 @@ class Pipeline:
             except QuestionError as problem:
                 raise QuestionError(f"Question {id}: {problem}") from problem
 
-    def _rank(
-        self, question: Question, body: str, options: PipelineOptions
-    ) -> tuple[Ranked, Sequence[Candidate], dict[int, Article]]:
+    def _rank(self, question: Question, body: str, options: PipelineOptions) -> _Ranking:
         """The ranking of one question, its candidates in the first stage's order, and the reranked articles by position there."""
         started = time.perf_counter()
         candidates = self.retriever.search(body, _depth(options), options.search)
@@ -245,7 +249,7 @@ class Pipeline:
 
     def _rank_found(
         self, question: Question, body: str, options: PipelineOptions, candidates: Sequence[Candidate], seconds: float
-    ) -> tuple[Ranked, Sequence[Candidate], dict[int, Article]]:
+    ) -> _Ranking:
         """``_rank`` of candidates that the first stage found in that many seconds."""
         timings = {"retrieve": seconds}
         if self.reranker is None:
@@ -258,7 +262,14 @@ class Pipeline:
         timings["rerank"] = time.perf_counter() - started
         return replace(ranked, timings=timings), candidates, dict(enumerate(articles))
 
-    def _hit(self, number: int, one: RankedCandidate, article: Article, snippets: tuple[Snippet, ...]) -> Hit:
+    def _hit(
+        self,
+        number: int,
+        one: RankedCandidate,
+        article: Article,
+        snippets: tuple[Snippet, ...],
+        threshold: float | None,
+    ) -> Hit:
         """A candidate as a hit, with its score on the model's own scale and whether that reaches the threshold."""
         hit = Hit(number, article, one.score, one.first_stage_score, one.logit, one.probability, snippets)
         if self.reranker is None or one.logit is None:
@@ -266,7 +277,6 @@ class Pipeline:
         import numpy as np
 
         score = float(self.reranker.activate(np.array([one.logit], dtype=np.float32))[0])
-        threshold = self.reranker.threshold
         return replace(hit, reranker_score=score, relevant=None if threshold is None else score >= threshold)
 
     def _run_first_stage(self, questions: Iterator[Question], options: PipelineOptions) -> Iterator[Ranked]:

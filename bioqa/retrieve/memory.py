@@ -1,6 +1,7 @@
 """BM25 in memory with rank-bm25, for a few thousand articles: no index on disk, no JVM."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
