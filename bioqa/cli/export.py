@@ -10,7 +10,7 @@ import click
 
 from bioqa.cli.commands import Command, complete_file
 from bioqa.corpus.citation_formats import FORMATS, format_citations
-from bioqa.errors import UsageError
+from bioqa.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
     from bioqa.index.reader import Index
@@ -61,7 +61,7 @@ def command(index: Path, identifiers: tuple[str, ...], ids: Path | None, citatio
         articles = _articles(opened, _identifiers(identifiers, ids), missing)
         first = next(articles, None)
         if first is None:
-            raise not_found(opened, missing) if missing else UsageError("No article is named: the list is empty.")
+            raise not_found(opened, missing) if missing else UsageError("The list names no article: it is empty.")
         with open_output(out, [ids] if ids else []) as file:
             file.writelines(format_citations(chain([first], articles), citation_format))
         if missing:
@@ -73,23 +73,25 @@ def _identifiers(words: tuple[str, ...], ids: Path | None) -> Iterator[str]:
 
     for word in join_labels(words):
         if word == "-":
-            yield from _lines(sys.stdin.buffer.read(), "Standard input")
+            try:
+                yield from _lines(sys.stdin.buffer.read())
+            except UnicodeDecodeError as problem:
+                raise UsageError(f"Standard input is not UTF-8 (byte {problem.start}).") from None
         else:
             yield word
     if ids is not None:
         from bioqa.io.text_files import read_lines
 
-        for _, line in read_lines(ids):
-            yield from _lines(line, str(ids))
+        for number, line in read_lines(ids):
+            try:
+                yield from _lines(line)
+            except UnicodeDecodeError:
+                raise SourceError(f"{ids}, line {number}: not UTF-8. Save the file as UTF-8.") from None
 
 
-def _lines(data: bytes, place: str) -> Iterator[str]:
-    """The lines with text."""
-    try:
-        lines = data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as problem:
-        raise UsageError(f"{place} is not UTF-8 (byte {problem.start}). Save it as UTF-8.") from None
-    yield from filter(None, map(str.strip, lines))
+def _lines(data: bytes) -> Iterator[str]:
+    """The lines with text. Raises UnicodeDecodeError."""
+    yield from filter(None, map(str.strip, data.decode("utf-8-sig").splitlines()))
 
 
 def _articles(index: "Index", identifiers: Iterator[str], missing: list[str]) -> "Iterator[Article]":

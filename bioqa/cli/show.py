@@ -46,7 +46,7 @@ def _print_article(out: "Console", article: Article) -> None:
     major = set(article.major_topics)
     rows = {
         "Original title": article.vernacular_title if article.title else "",
-        "Status of the article": "; ".join(standing(article)),
+        "Standing": "; ".join(standing(article)),
         "Authors": ", ".join(map(str, article.authors)),
         "Journal": article.journal,
         "Published in": source_line(article) if article.journal_abbreviation or article.volume or article.pages else "",

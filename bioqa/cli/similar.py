@@ -6,10 +6,11 @@ from typing import Any
 import click
 
 from bioqa.cli.commands import Command
-from bioqa.cli.output import console, print_hits, print_json, report_missing_fields
+from bioqa.cli.output import console, first_few, print_hits, print_json, report_missing_fields
 from bioqa.cli.rerank_options import RerankOptions, open_pipeline, report_coverage, rerank_options
 from bioqa.cli.search_options import filter_options, take_filters
 from bioqa.corpus.citation_formats import FORMATS, format_hits
+from bioqa.errors import UsageError
 from bioqa.retrieve.options import SearchOptions
 
 
@@ -49,11 +50,14 @@ def command(
     from bioqa.io.output import open_output
     from bioqa.retrieve.bm25 import BM25Retriever
 
+    names = list(join_labels(identifiers))
+    if len(names) > 1:
+        raise UsageError(f"Name one article, not {len(names)} ({first_few(names)}).")
     search, rerank = SearchOptions(filters=take_filters(given)), RerankOptions.take(given)
     chosen = rerank.pipeline_options(top=top, sentences=sentences, search=search)
     with open_pipeline(index, None, rerank, chosen) as pipeline:
         assert isinstance(pipeline.retriever, BM25Retriever)
-        article = find_article(pipeline.retriever.index, " ".join(join_labels(identifiers)))
+        article = find_article(pipeline.retriever.index, names[0])
         answer = pipeline.similar(article)
         if as_json or result_format == "json":
             print_json(answer.to_dict())

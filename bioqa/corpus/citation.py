@@ -221,7 +221,9 @@ def _entered(pubmed_data: Element | None) -> str:
 def _authors(record: Element | None) -> tuple[Author, ...]:
     """The authors in their order; editors of a book, and names that NLM has marked as wrong, are none."""
     lists = record.iterchildren("AuthorList") if record is not None else ()
-    authors = (_author(one) for found in lists if found.get("Type") != "editors" for one in found.iterchildren("Author"))
+    authors = (
+        _author(one) for found in lists if found.get("Type") != "editors" for one in found.iterchildren("Author")
+    )
     return tuple(filter(any, authors))
 
 

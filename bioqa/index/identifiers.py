@@ -99,9 +99,8 @@ def _meanings(identifier: str) -> Iterator[tuple[str, str]]:
         yield ID, _matched(pmid) if pmid else text
     elif pmcid:
         yield "pmcid", _matched(pmcid).lower()
-    elif doi := _DOI.fullmatch(text):
-        value = doi.group(1)
-        yield "doi", (unquote(value) if "doi.org/" in text.lower() else value).lower()
+    elif doi := _DOI.fullmatch(unquote(text) if "doi.org/" in text.lower() else text):
+        yield "doi", doi.group(1).lower()
 
 
 def _matched(match: "re.Match[str]") -> str:

@@ -168,7 +168,9 @@ class Index:
         commit = self.commit
         found: dict[str, list[Article]] = {}
         for start in range(0, len(values), BATCH_IDS):
-            wanted = values[start : start + BATCH_IDS]
+            wanted = [value for value in values[start : start + BATCH_IDS] if _is_unicode(value)]
+            if not wanted:
+                continue
             with java_lock, java_errors(self.path):
                 query = any_of([term_query(field, value) for value in wanted])
                 most = len(wanted) if field == ID else max(1, int(java("bioqa.Searcher").count(commit.searcher, query)))
@@ -212,6 +214,11 @@ class Index:
             format=manifest.format,
             version=manifest.version,
         )
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text has no lone surrogate, which no article in an index has."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _reopen(path: Path, threads: int) -> Index:

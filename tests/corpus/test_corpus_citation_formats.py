@@ -278,7 +278,7 @@ def test_line_ends_in_values_make_no_lines_of_their_own(citation_format):
         "csl-json": lambda: json.loads(text),
         "csv": lambda: list(csv.DictReader(io.StringIO(text))),
         "tsv": lambda: text.splitlines()[1:],
-        "markdown": lambda: text.splitlines(),
+        "markdown": text.splitlines,
     }[citation_format]()
     assert len(read) == 2
 
