@@ -102,8 +102,8 @@ class Pipeline:
         """
         check_type("article", article, Article)
         options = self.resolve_options(options)
-        if options.explain:
-            raise UsageError("The scores of similar articles cannot be explained.")
+        if options.explain or options.facets:
+            raise UsageError("Scores are explained and facets counted for questions, not for similar articles.")
         body = _title_question(article)
         asked = Question(article.id, body)
         started = time.perf_counter()
@@ -139,6 +139,11 @@ class Pipeline:
             for number, parts in enumerate(zip(best, found, snippets, strict=True), start=1)
         ]
         timings = {**ranked.timings, "highlight": time.perf_counter() - started}
+        facets = {}
+        if options.facets:
+            started = time.perf_counter()
+            facets = self.retriever.facets(body, options.facets, options.search, options.facet_values)
+            timings["facets"] = time.perf_counter() - started
         return Answer(
             question=asked,
             hits=tuple(hits),
@@ -150,6 +155,7 @@ class Pipeline:
             options=options,
             index=self.retriever.snapshot(),
             threshold=threshold,
+            facets=facets,
         )
 
     def rank(self, question: Question, options: PipelineOptions | None = None) -> Ranked:

@@ -251,6 +251,7 @@ def test_search_writes_its_results_as_citations(bioqa, demo_index, tmp_path):
     [
         (["--explain"], "--explain and --format ris"),
         (["--abstracts"], "--abstracts and --format ris"),
+        (["--facets", "year"], "--facets and --format ris"),
         (["--questions", "q.tsv", "--run", "-"], "--run and --format ris"),
     ],
 )

@@ -224,7 +224,7 @@ def test_an_answer_reports_what_filters_excluded_for_want_of_a_field(demo_retrie
     pipeline = Pipeline(demo_retriever, None, PipelineOptions(search=search))
     answer = pipeline.answer("Which gene is mutated in Marfan syndrome?")
     assert answer.hits == ()
-    assert answer.unknown_filter_values == (("journal", "the lancet"),)
+    assert answer.unknown_filter_values == (("journal", "the lancet", ""),)
     assert answer.missing_fields == ()  # the journal filter excludes everything else as well
     search = SearchOptions(filters=Filters(mesh=["Marfan Syndrome"], since="2000"))
     question = "Which gene is mutated in Marfan syndrome?"
@@ -243,7 +243,7 @@ def test_an_answer_as_json(demo_retriever, reranker):
     record = json.loads(json.dumps(answer.to_dict()))
     assert list(record) == [
         *("id", "question", "reranker", "first_stage_weight", "threshold", "index", "options", "timings", "coverage"),
-        *("missing_fields", "unknown_filter_values", "hits"),
+        *("missing_fields", "unknown_filter_values", "facets", "hits"),
     ]
     assert (record["id"], record["question"]) == ("question", QUESTION)
     assert record["index"] == asdict(answer.index)
@@ -255,7 +255,7 @@ def test_an_answer_as_json(demo_retriever, reranker):
         assert (shown["id"], shown["first_stage_score"]) == (hit.article.id, hit.first_stage_score)
         assert float(hit.explanation.split(" = ")[0]) == pytest.approx(hit.first_stage_score, rel=1e-5)
     other = Pipeline(demo_retriever).answer(QUESTION, PipelineOptions(search=search)).to_dict()
-    assert other["unknown_filter_values"] == [["journal", "the lancet"]]
+    assert other["unknown_filter_values"] == [{"field": "journal", "value": "the lancet", "nearest": ""}]
 
 
 @pytest.mark.parametrize("stage", ["memory", "index"])
@@ -365,8 +365,9 @@ def test_the_first_sentence_stands_in_for_a_missing_title(retriever):
     assert len(Pipeline(retriever).similar(Article("x", "word " * 5000, "")).question.body.split()) == 100
     with pytest.raises(QuestionError, match="x has neither title nor abstract"):
         Pipeline(retriever).similar(Article("x", "", " "))
-    with pytest.raises(UsageError, match="cannot be explained"):
-        Pipeline(retriever).similar(Article("x", "Statins", ""), PipelineOptions(explain=True))
+    for options in (PipelineOptions(explain=True), PipelineOptions(facets=("year",))):
+        with pytest.raises(UsageError, match="not for similar articles"):
+            Pipeline(retriever).similar(Article("x", "Statins", ""), options)
 
 
 def test_filters_of_similar_articles_count_over_the_whole_index(demo_retriever):
