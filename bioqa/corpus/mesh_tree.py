@@ -10,6 +10,7 @@ from pathlib import Path
 from bioqa.corpus.markup import text_of
 from bioqa.corpus.xml_records import xml_records
 from bioqa.errors import SourceError, UsageError
+from bioqa.io.bad_records import MalformedError
 
 _RECORDS_OF_ROOT = {"DescriptorRecordSet": ("DescriptorRecord",)}
 
@@ -85,12 +86,17 @@ def read_mesh_tree(path: Path) -> MeshTree:
     numbers: dict[str, list[str]] = {}
     entry_terms: dict[str, str] = {}
     for record in xml_records(path, _RECORDS_OF_ROOT, unknown_root):
-        name = text_of(record.find("DescriptorName/String"))
-        if not name:
-            raise SourceError(f"{path}, line {record.sourceline}: a descriptor has no name. Download the file again.")
-        numbers[name] = [number for one in record.iterfind("TreeNumberList/TreeNumber") if (number := text_of(one))]
-        for term in record.iterfind("ConceptList/Concept/TermList/Term/String"):
-            entry_terms.setdefault(text_of(term), name)
+        try:
+            name = text_of(record.find("DescriptorName/String"))
+            places = [text_of(one) for one in record.iterfind("TreeNumberList/TreeNumber")]
+            terms = [text_of(one) for one in record.iterfind("ConceptList/Concept/TermList/Term/String")]
+            if not name:
+                raise MalformedError("a descriptor has no name")
+        except MalformedError as error:
+            raise SourceError(f"{path}, line {record.sourceline}: {error}. Download the file again.") from None
+        numbers[name] = [place for place in places if place]
+        for term in terms:
+            entry_terms.setdefault(term, name)
     if not numbers:
         raise SourceError(f"{path} has no MeSH descriptors. Check the file.")
     return MeshTree(numbers, entry_terms, path.name)

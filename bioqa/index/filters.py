@@ -81,19 +81,23 @@ class Filters:
         dates = [(DATE, self.since or self.until), (ENTERED, self.as_of)]
         return (*(field for field, date in dates if date), *(field for field, _ in self._facets()))
 
-    def values(self) -> list[tuple[str, str]]:
-        """Each (field, value) filtered on except dates, in lower case as in the index."""
-        return [(field, value.strip().lower()) for field, values in self._facets() for value in values]
+    def terms(self) -> dict[tuple[str, str], list[str]]:
+        """(Field, value) → the terms of the index that it finds, all in lower case; dates are not among them.
 
-    def terms(self, field: str, value: str) -> list[str]:
-        """What a value of ``values`` finds: itself, and for a MeSH heading the narrower ones, with its qualifier if it has one."""
-        if field not in _HEADINGS:
-            return [value]
+        A MeSH heading finds itself and those of ``narrower``, with its qualifier if it has one.
+        """
+        values = [(field, value.strip().lower()) for field, values in self._facets() for value in values]
+        return {
+            (field, value): [value, *self._narrower(value)] if field in _HEADINGS else [value]
+            for field, value in values
+        }
+
+    def _narrower(self, heading: str) -> list[str]:
         for descriptor, *narrower in self.narrower:
-            rest = value.removeprefix(descriptor.lower())
-            if rest != value and (not rest or rest.startswith("/")):
-                return list(dict.fromkeys([value, *(f"{one.lower()}{rest}" for one in narrower)]))
-        return [value]
+            rest = heading.removeprefix(descriptor.lower())
+            if rest != heading and (not rest or rest.startswith("/")):
+                return [f"{one.lower()}{rest}" for one in narrower]
+        return []
 
     def queries(self) -> dict[str, Any]:
         """The Lucene query for the articles that pass, by field."""
@@ -103,15 +107,10 @@ class Filters:
             found[DATE] = point.newRangeQuery(DATE, *self._days())
         if self.as_of:
             found[ENTERED] = point.newRangeQuery(ENTERED, 0, _day(self.as_of, last=True))
-        terms: dict[str, dict[str, None]] = {}
-        for field, value in self.values():
-            terms.setdefault(field, {}).update(dict.fromkeys(self.terms(field, value)))
-        return found | {field: any_of([term_query(field, term) for term in values]) for field, values in terms.items()}
-
-    def excluded(self, retracted: Any) -> list[Any]:
-        """The Lucene queries for articles that may not be found; ``retracted`` is the one for retracted articles."""
-        found = [missing_query("abstract")] if self.has_abstract else []
-        return [*found, retracted] if self.exclude_retracted else found
+        by_field: dict[str, dict[str, None]] = {}
+        for (field, _), terms in self.terms().items():
+            by_field.setdefault(field, {}).update(dict.fromkeys(terms))
+        return found | {field: any_of([term_query(field, term) for term in terms]) for field, terms in by_field.items()}
 
 
 def _day(date: str, *, last: bool) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 from bioqa.errors import QuestionError
 from bioqa.index.document import CONTENTS, TITLE, analyzer
-from bioqa.index.filters import Filters, combine
+from bioqa.index.filters import Filters, combine, missing_query
 from bioqa.index.jvm import java, java_exception, java_lock
 from bioqa.types import Article
 
@@ -35,7 +35,8 @@ class QueryBuilder:
             self._analyzer = analyzer()
             self._words = java("io.anserini.search.query.BagOfWordsQueryGenerator")()
             self._filters = filters.queries()
-            self._excluded = filters.excluded(retracted)
+            self._excluded = [missing_query("abstract")] if filters.has_abstract else []
+            self._excluded += [retracted] if filters.exclude_retracted else []
 
     def build(self, question: str, *, skip: str = "") -> Any:
         """The query for a question, without the filter on the field ``skip``.

@@ -125,11 +125,11 @@ class BM25Retriever:
     def unknown_filter_values(self, options: SearchOptions = DEFAULTS) -> list[tuple[str, str]]:
         """As ``Retriever.unknown_filter_values``."""
         self.check_options(options)
-        filters, has_term = options.filters, self.index.has_term
+        has_term = self.index.has_term
         return [
             (name, value)
-            for name, value in filters.values()
-            if not any(has_term(name, term) for term in filters.terms(name, value))
+            for (name, value), terms in options.filters.terms().items()
+            if not any(has_term(name, term) for term in terms)
         ]
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
