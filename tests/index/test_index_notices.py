@@ -1,5 +1,7 @@
 """Notices of retractions, corrections and concerns mark the articles that they are about, also before those are re-issued."""
 
+import random
+
 import pytest
 
 from bioqa import BM25Retriever, Deletion, Index, MemoryRetriever, SearchOptions
@@ -184,5 +186,5 @@ def test_a_deleted_notice_marks_nothing_in_memory():
 
 def test_the_demo_s_correction_is_known_from_the_notice_only(demo_index):
     with Index(demo_index) as index:
-        found = {article.id: article.marks for article in index.articles(range(len(index))) if article.marks}
+        found = {article.id: article.marks for article in index.sample(len(index), random.Random(1)) if article.marks}
     assert found == {"99000301": {"retracted": ("99000407",)}, "99000284": {"corrected": ("99000408",)}}
