@@ -155,7 +155,7 @@ def _notes(article: Article) -> list[str]:
 def _ris(articles: Iterable[Article]) -> Iterator[str]:
     from rispy import RisWriter, dumps
 
-    class Writer(RisWriter):
+    class Writer(RisWriter):  # type: ignore[misc]
         def set_header(self, count: int) -> str:
             return ""
 

@@ -44,7 +44,7 @@ def find_articles(index: Index, identifiers: Sequence[str]) -> list[Named]:
     in PubMed), a PMCID ("PMC123", an address in PMC) or a DOI ("doi:10.1000/x", an address at doi.org).
     """
     cleaned = [identifier.strip() for identifier in identifiers]
-    found = [() if article is None else (article,) for article in index.get_many(cleaned)]
+    found: list[tuple[Article, ...]] = [(article,) if article else () for article in index.get_many(cleaned)]
     wanted: dict[str, dict[int, str]] = {}
     for number, identifier in enumerate(cleaned):
         if not found[number]:

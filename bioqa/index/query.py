@@ -11,6 +11,9 @@ from bioqa.types import Article
 
 RM3_DOCUMENTS, RM3_TERMS, RM3_ORIGINAL_WEIGHT = 10, 10, 0.5
 """Anserini's defaults: feedback documents, feedback terms, weight of the question's own terms."""
+SIMILAR_TERMS, SIMILAR_TITLE_WEIGHT = 50, 0.5
+"""Terms of an article that find similar ones, and the weight of its title beside title and abstract; see
+``benchmarks/similar.py``."""
 NO_FILTERS = Filters()
 _HINT = "Close every quotation mark and parenthesis, and escape a literal ( : or / with \\."
 
@@ -62,7 +65,14 @@ class QueryBuilder:
         headings = [heading.lower() for heading in article.mesh if "/" not in heading]
         with java_lock:
             query = java("bioqa.Similar").query(
-                reader, self._analyzer, article.id, article.titles(), article.searchable_text(), headings
+                reader,
+                self._analyzer,
+                article.id,
+                article.titles(),
+                article.searchable_text(),
+                headings,
+                SIMILAR_TERMS,
+                SIMILAR_TITLE_WEIGHT,
             )
             return self._filtered(query)
 

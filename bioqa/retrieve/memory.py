@@ -10,11 +10,14 @@ from bioqa.arguments import check_items, check_type
 from bioqa.corpus.notices import with_notices
 from bioqa.errors import SourceError, UsageError
 from bioqa.index.filters import Filters
+from bioqa.index.query import SIMILAR_TERMS
 from bioqa.retrieve.options import SearchOptions
 from bioqa.retrieve.retriever import MissingField, Snapshot, check_candidates, check_search, check_similar, check_text
 from bioqa.types import Article, Candidate, Deletion
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rank_bm25 import BM25Okapi
 
 # Lucene's English stop words (EnglishAnalyzer.ENGLISH_STOP_WORDS_SET), which Anserini's analyzer removes.
@@ -23,8 +26,6 @@ a an and are as at be but by for if in into is it no not of on or such that the 
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 DEFAULTS = SearchOptions()
-SIMILAR_TERMS = 25
-"""Terms of an article that find similar ones, as in Lucene's MoreLikeThis."""
 FILTER_OPTIONS = tuple(field.name for field in fields(Filters) if field.name != "narrower")
 INDEX_ONLY = ("syntax", "title_weight", "rm3")
 _WORD = re.compile(r"\w+(?:['’.]\w+)*")
@@ -130,28 +131,32 @@ class MemoryRetriever:
         check_search(k, options)
         check_options(options)
         check_text(question)
-        return self._best(self._tokens(question), k, options)
+        if not any(self._corpus):
+            return []
+        return self._best(self._model(options).get_scores(self._tokens(question)) / (options.k1 + 1), k)
 
     def similar(self, article: Article, k: int = 10, options: SearchOptions = DEFAULTS) -> list[Candidate]:
-        """The ``k`` articles with the highest BM25 score for the terms of one that have the highest tf·idf, without itself.
+        """The ``k`` articles most like one in title and abstract, without itself: by its terms of the highest tf·idf.
 
         Raises:
             UsageError: an option needs an index or is for questions, or ``k`` is less than 1.
         """
         check_similar(article, k, options)
         check_options(options)
-        counts = Counter(self._tokens(article.searchable_text()))
-        idf = self._model(options).idf if any(self._corpus) else {}
-        strongest = sorted(counts, key=lambda term: (-counts[term] * idf.get(term, 0), term))[:SIMILAR_TERMS]
-        found = self._best(strongest, k + 1, options)
-        return [candidate for candidate in found if candidate.id != article.id][:k]
-
-    def _best(self, terms: list[str], k: int, options: SearchOptions) -> list[Candidate]:
-        import numpy as np
-
         if not any(self._corpus):
             return []
-        scores = self._model(options).get_scores(terms) / (options.k1 + 1)
+        model = self._model(options)
+        counts = Counter(self._tokens(article.searchable_text()))
+        weights = {term: count * model.idf[term] for term, count in counts.items() if model.idf.get(term)}
+        strongest = sorted(weights, key=lambda term: (-weights[term], term))[:SIMILAR_TERMS]
+        parts = [weights[term] / weights[strongest[0]] * model.get_scores([term]) for term in strongest]
+        found = self._best(sum(parts) / (options.k1 + 1), k + 1) if parts else []
+        return [candidate for candidate in found if candidate.id != article.id][:k]
+
+    def _best(self, scores: "NDArray[np.float64]", k: int) -> list[Candidate]:
+        """The ``k`` articles with the highest scores above 0."""
+        import numpy as np
+
         order = np.argsort(-scores, kind="stable")[:k]
         return [Candidate(self._articles[i].id, float(scores[i]), int(i)) for i in order if scores[i] > 0]
 
