@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 # Fields that articles can be filtered on → what they are called.
 _FIELDS = {
     "date": "publication date",
+    "entered": "date of entry into PubMed",
     "journal": "journal",
     "mesh": "MeSH heading",
     "type": "publication type",
     "language": "language",
     "author": "author",
-    "major_topic": "major MeSH heading",
+    "major_topic": "major topic",
 }
+_OPTIONS = {"date": "--since and --until", "entered": "--as-of"}
 
 _UNLIMITED = 1_000_000
 """A width in characters that no table has."""
@@ -90,8 +92,8 @@ def report_missing_fields(
     for field, count in missing:
         articles = ("article" if all_articles else "matching article") + "s" * (count != 1)
         have, were = ("has", "was") if count == 1 else ("have", "were")
-        options = "--since and --until" if field == "date" else f"--{field}"
-        remark = "; the newest articles often have none yet" if field == "mesh" else ""
+        options = _OPTIONS.get(field, f"--{field.replace('_', '-')}")
+        remark = "; the newest articles often have none yet" if field in {"mesh", "major_topic"} else ""
         note(f"{count:,} {articles} {have} no {_FIELDS[field]} and {were} excluded by {options}{remark}.")
 
 
@@ -183,7 +185,7 @@ def print_hits(
     if not hits:
         reason = "matches the query and the filters" if selective else "contains a search term of the question"
         out.print(f"No article {reason}.")
-    from bioqa.corpus.citation_formats import byline
+    from bioqa.corpus.citation_formats import byline, standing
 
     separator = " · " if _can_show(out, "·") else " - "
     for hit in hits:
@@ -199,6 +201,8 @@ def print_hits(
         _print_indented(
             out, styled(article.title or article.vernacular_title or "(no title)", style="bold"), first=f"{hit.rank}. "
         )
+        if marks := standing(article):
+            _print_indented(out, styled("; ".join(marks), style="bold red"))
         source = "".join(f"{fact}{separator}" for fact in facts if fact)
         _print_indented(out, styled((source, "dim"), (confidence, "magenta")))
         if abstracts:
