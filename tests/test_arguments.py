@@ -136,6 +136,7 @@ def entries(demo_index, tmp_path_factory):
                     "missing_field_counts": {"question": "gene", "options": options},
                     "unknown_filter_values": {"options": options},
                     "facets": {"question": "gene", "fields": ["year"], "options": options, "values": 3},
+                    "similar": {"article": ARTICLE, "k": 3, "options": options},
                     "articles": {"candidates": found},
                     "get_many": {"ids": ["1"]},
                 }.items()
@@ -148,6 +149,7 @@ def entries(demo_index, tmp_path_factory):
             **retriever(memory, memory.search("gene")),
             "MemoryRetriever.get": Entry(memory.get, {"id": "1"}),
             "Pipeline": Entry(Pipeline, {"retriever": memory, "reranker": reranker, "options": PipelineOptions()}),
+            "Pipeline.similar": Entry(pipeline.similar, {"article": ARTICLE, "options": PipelineOptions()}),
             "Pipeline.answer": Entry(pipeline.answer, {"question": "gene", "options": PipelineOptions()}),
             "Pipeline.rank": Entry(pipeline.rank, {"question": QUESTION, "options": PipelineOptions()}),
             "Pipeline.run": Entry(pipeline.run, {"questions": [QUESTION], "options": PipelineOptions()}),
