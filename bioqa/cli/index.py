@@ -1,14 +1,17 @@
-"""``bioqa index``: build, update, verify, info and tune."""
+"""``bioqa index``: build, update, verify, info, values and tune."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bioqa.cli.commands import Group, complete_file, numbers
 from bioqa.cli.output import echo, human_bytes, note, print_json, progress_bar
+from bioqa.cli.search_options import filter_options, report_filters, take_filters
 from bioqa.errors import IndexStateError, UsageError
+from bioqa.index.document import FILTER_FIELDS
+from bioqa.retrieve.options import SearchOptions
 
 if TYPE_CHECKING:
     from bioqa.evaluate.tune_bm25 import Tuning
@@ -19,7 +22,7 @@ _UNITS = {"": 1, "m": 1, "mb": 1, "g": 1024, "gb": 1024}
 
 @click.group(name="index", cls=Group, example="bioqa index build indexes/pubmed pubmed/baseline pubmed/updatefiles")
 def command() -> None:
-    """Build, update, verify, describe and tune a BM25 index."""
+    """Build, update, verify, describe and tune a BM25 index, and list its values."""
 
 
 def _megabytes(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
@@ -203,6 +206,9 @@ def info(index: Path, as_json: bool) -> None:
         "Deleted": f"{facts.deleted:,} ({facts.deleted / max(facts.documents + facts.deleted, 1):.1%} of all, until compacted)",
         "Fields": ", ".join(facts.fields),
         "Snapshot": f"{facts.snapshot or 'unknown'} (latest revision date of a citation)",
+        "Entered": f"{facts.first_entered} to {facts.last_entered} (when its citations entered PubMed)"
+        if facts.first_entered
+        else "unknown (no citation has the date of entry into PubMed)",
         "Built": f"{facts.created} by bioqa {facts.version}, index format {facts.format}",
         "Size": human_bytes(facts.size),
         "Sources": f"{len(facts.sources):,}",
@@ -215,6 +221,37 @@ def info(index: Path, as_json: bool) -> None:
         echo(
             f"  {entry.path}  {entry.articles:,} articles{deletions}{skipped}, {human_bytes(entry.size)}, md5 {entry.md5}"
         )
+
+
+@command.command(example="bioqa index values indexes/demo mesh --prefix diab")
+@click.argument("index", type=click.Path(path_type=Path))
+@click.argument("field", type=click.Choice([name.replace("_", "-") for name in FILTER_FIELDS]))
+@click.option("--prefix", metavar="TEXT", default="", help="Only values that begin with TEXT, ignoring case.")
+@click.option(
+    "--top", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="The N most frequent values."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def values(index: Path, field: str, prefix: str, top: int, as_json: bool) -> None:
+    """List the values of FIELD and their numbers of articles.
+
+    These are the values that the filters of `bioqa search` accept: --journal, --mesh and so on.
+    """
+    from bioqa.index.reader import Index
+
+    with Index(index) as opened:
+        found = opened.values(field.replace("-", "_"), prefix, top + 1)
+    found, more = found[:top], len(found) > top
+    if as_json:
+        print_json([{"value": value, "articles": count} for value, count in found])
+        return
+    width = max((len(f"{count:,}") for _, count in found), default=0)
+    for value, count in found:
+        echo(f"{count:>{width},}  {value}")
+    if not found:
+        begins = f" that begins with {prefix!r}" if prefix else ""
+        note(f"No article in {index} has a value of {field}{begins}.")
+    if more:
+        note(f"There are more values: --top shows more than {top:,}.")
 
 
 @command.command(example="bioqa index tune indexes/demo --questions questions.json --k1 0.6,0.9,1.2")
@@ -257,6 +294,7 @@ def info(index: Path, as_json: bool) -> None:
 )
 @click.option("--seed", metavar="N", type=int, default=42, show_default=True, help="Seed of the random folds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@filter_options
 def tune(
     index: Path,
     questions: Path,
@@ -268,12 +306,14 @@ def tune(
     folds: int,
     seed: int,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Tune BM25's k1 and b on questions with known relevant articles.
 
     All pairs of the values are tried. Cross-validation estimates the gain: for each fold of the questions, the values are chosen
     on the other folds.
     """
+    search = SearchOptions(filters=take_filters(given))
     from bioqa.corpus.qrels import read_qrels
     from bioqa.corpus.questions import read_questions
     from bioqa.evaluate.measures import COMPILING
@@ -288,8 +328,9 @@ def tune(
         notify_compilation(lambda: note(COMPILING)),
         progress_bar("settings", len(k1) * len(b)) as bar,
     ):
+        retriever = BM25Retriever(opened)
         found = tune_bm25(
-            BM25Retriever(opened),
+            retriever,
             asked,
             judged,
             k1s=k1,
@@ -298,8 +339,10 @@ def tune(
             top=top,
             folds=folds,
             seed=seed,
+            filters=search.filters,
             advance=bar.update,
         )
+        report_filters(retriever, search)
     if as_json:
         print_json(asdict(found))
     else:

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioqa.cli.commands import Command, complete_file
-from bioqa.cli.output import console, first_few, note, print_hits, print_json, progress_bar, report_missing_fields
+from bioqa.cli.output import (
+    console,
+    first_few,
+    note,
+    print_facets,
+    print_hits,
+    print_json,
+    progress_bar,
+    report_missing_fields,
+)
 from bioqa.cli.rerank_options import RerankOptions, open_pipeline, report_coverage, rerank_options
 from bioqa.cli.search_options import report_filters, search_options, take_search_options
+from bioqa.corpus.citation_formats import FORMATS, format_hits
 from bioqa.errors import UsageError
 from bioqa.retrieve.options import SearchOptions
 from bioqa.types import Question
@@ -30,8 +40,15 @@ class _Options:
     top: int
     sentences: int
     abstracts: bool
-    as_json: bool
+    result_format: str
     explain: bool
+    facets: tuple[str, ...]
+    facet_values: int
+
+
+def _facets(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """The fields of a list such as year,type."""
+    return tuple(filter(None, (name.strip() for name in value.split(","))))
 
 
 def _complete_index(context: click.Context, parameter: click.Parameter, incomplete: str) -> "list[CompletionItem[Any]]":
@@ -79,8 +96,31 @@ def _complete_index(context: click.Context, parameter: click.Parameter, incomple
 )
 @rerank_options
 @click.option("--abstracts", is_flag=True, help="Show whole abstracts with the answer sentences marked.")
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per question.")
+@click.option(
+    "--format",
+    "result_format",
+    type=click.Choice(["text", "json", *FORMATS]),
+    default="text",
+    show_default=True,
+    help="Format of the results: text, one line of JSON per question, or citations.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
 @click.option("--explain", is_flag=True, help="Show how the BM25 score of each article is computed.")
+@click.option(
+    "--facets",
+    metavar="FIELDS",
+    callback=_facets,
+    default="",
+    help="Count all matching articles by these fields, such as year,type: year, journal, mesh, type, language, author.",
+)
+@click.option(
+    "--facet-values",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="With --facets: the N most frequent values of each field; years are all shown.",
+)
 @search_options
 def command(words: tuple[str, ...], **given: Any) -> None:
     """Search INDEX for articles that answer QUESTION.
@@ -89,10 +129,17 @@ def command(words: tuple[str, ...], **given: Any) -> None:
     QUESTION, the question is read from standard input.
     """
     search, rerank = take_search_options(given), RerankOptions.take(given)
+    if given.pop("as_json"):
+        given["result_format"] = "json"
     options = _Options(**given)
     _check(options)
     chosen = rerank.pipeline_options(
-        top=options.top, sentences=options.sentences, explain=options.explain, search=search
+        top=options.top,
+        sentences=options.sentences,
+        explain=options.explain,
+        facets=options.facets,
+        facet_values=options.facet_values,
+        search=search,
     )
     index, question = _arguments(words, options)
     questions = _questions(options, question)
@@ -105,6 +152,8 @@ def command(words: tuple[str, ...], **given: Any) -> None:
             pipeline.check_questions(questions)
         if options.run is not None:
             coverage = _write_run(pipeline, questions, options, options.run)
+        elif options.result_format in FORMATS:
+            coverage = _write_citations(pipeline, questions, options)
         else:
             coverage = _print_answers(pipeline, questions, options)
         if options.questions is not None:
@@ -115,10 +164,23 @@ def command(words: tuple[str, ...], **given: Any) -> None:
 def _check(options: _Options) -> None:
     if options.run is not None and options.questions is None:
         raise UsageError("--run needs --questions FILE: a run is for a set of questions.")
-    if options.run is not None and options.as_json:
-        raise UsageError("--run and --json cannot be combined: a run has its own format.")
+    if options.run is not None and options.result_format != "text":
+        option = "--json" if options.result_format == "json" else f"--format {options.result_format}"
+        raise UsageError(f"--run and {option} cannot be combined: a run has its own format.")
+    if options.result_format in FORMATS:
+        for option, given in (
+            ("--explain", options.explain),
+            ("--abstracts", options.abstracts),
+            ("--facets", options.facets),
+        ):
+            if given:
+                raise UsageError(
+                    f"{option} and --format {options.result_format} cannot be combined: citations have their own format."
+                )
     if options.run is not None and options.explain:
         raise UsageError("--run and --explain cannot be combined: a run has no explanations.")
+    if options.run is not None and options.facets:
+        raise UsageError("--run and --facets cannot be combined: a run has no counts.")
     if options.corpus is not None and options.explain:
         raise UsageError("--explain needs an index. Build one with `bioqa index build`.")
 
@@ -160,15 +222,33 @@ def _print_answers(pipeline: "Pipeline", questions: list[Question], options: _Op
     for number, question in enumerate(questions):
         answer = pipeline.answer(question)
         coverage += answer.coverage
-        if options.as_json:
+        if options.result_format == "json":
             print_json(answer.to_dict())
         else:
             if number:
                 out.rule()
             selective = _is_selective(answer.options.search)
             print_hits(out, question, answer.hits, abstracts=options.abstracts, selective=selective)
+            print_facets(out, answer.facets)
         if options.questions is None:
             report_missing_fields(answer.missing_fields, answer.unknown_filter_values, all_articles=False)
+    return coverage
+
+
+def _write_citations(pipeline: "Pipeline", questions: list[Question], options: _Options) -> "Coverage":
+    from bioqa.io.output import open_output
+    from bioqa.pipeline.answer import Coverage
+
+    answers = []
+    coverage = Coverage()
+    for question in questions:
+        answer = pipeline.answer(question)
+        coverage += answer.coverage
+        answers.append((question, answer.hits))
+        if options.questions is None:
+            report_missing_fields(answer.missing_fields, answer.unknown_filter_values, all_articles=False)
+    with open_output("-") as out:
+        out.writelines(format_hits(answers, options.result_format))
     return coverage
 
 

@@ -15,7 +15,7 @@ from bioqa.evaluate.classification import (
     published_measures,
 )
 from bioqa.evaluate.scored_pairs import ScoredPairs
-from bioqa.evaluate.tables import Column, Table
+from bioqa.io.tables import Column, Table
 from bioqa.rerank.model_folder.settings import SETTINGS_FILE, read_settings
 
 PUBLISHED = "best threshold of this set (as in published cards; optimistic)"

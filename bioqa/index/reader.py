@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bioqa.arguments import check_count, check_type
 from bioqa.errors import IndexStateError, UsageError
-from bioqa.index.document import ID, RAW, from_json
+from bioqa.index.document import ENTERED, FACET_FIELDS, FILTER_FIELDS, ID, RAW, from_json
 from bioqa.index.filters import any_of, term_query
 from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.manifest import FORMAT, Manifest, SourceEntry, read_format, read_manifest, user_data
 from bioqa.index.writer import has_commit
-from bioqa.types import Article
+from bioqa.types import MARKS, NOTICES, RETRACTED, Article
 
 BATCH_IDS = 1000
 """Articles looked up by id at a time; a Lucene query may have 1,024 clauses."""
@@ -26,7 +27,8 @@ BATCH_IDS = 1000
 class IndexInfo:
     """Metadata of an index: ``size`` in bytes, ``snapshot`` the latest revision date in it, ``created`` in UTC (both ISO 8601).
 
-    ``deleted`` documents count in BM25's statistics until a merge drops them.
+    ``first_entered`` and ``last_entered`` are the first and the last day on which one of its citations entered PubMed, "" if none
+    says so. ``deleted`` documents count in them and in BM25's statistics until a merge drops them.
     """
 
     path: str
@@ -39,6 +41,8 @@ class IndexInfo:
     size: int
     format: int
     version: str
+    first_entered: str = ""
+    last_entered: str = ""
 
 
 def cores() -> int:
@@ -56,6 +60,16 @@ class OpenCommit:
             self.searcher = java("bioqa.Searcher").open(cast("org.apache.lucene.index.IndexReader", self.reader), None)
         self.close = weakref.finalize(self, java("bioqa.CompleteCommits").close, self.reader)
         self.close.atexit = False
+        self._retracted: Any = None
+
+    def retracted(self) -> Any:
+        """The Lucene query for retracted articles, by their own record or by a notice; computed once."""
+        with java_lock:
+            if self._retracted is None:
+                kinds = [kind for kind, mark in MARKS.items() if mark == RETRACTED]
+                reader = cast("org.apache.lucene.index.IndexReader", self.reader)
+                self._retracted = java("bioqa.Notices").marked(reader, RETRACTED, kinds)
+            return self._retracted
 
 
 class Index:
@@ -144,15 +158,52 @@ class Index:
         with java_lock:
             return bool(self.commit.reader.docFreq(java("org.apache.lucene.index.Term")(field, value)))
 
+    def nearest_term(self, field: str, value: str) -> str:
+        """A value of the field near to one that no article has, "" if none is.
+
+        It differs in one or two characters, or begins with the value; of several the one that most articles have.
+        """
+        with java_errors(self.path):
+            return str(java("bioqa.ExactValues").nearest(self.commit.reader, field, value))
+
+    def values(self, field: str, prefix: str = "", top: int = 20) -> list[tuple[str, int]]:
+        """The ``top`` values of a field for filters that most articles have, with how many do; equal counts by value.
+
+        Only values that begin with ``prefix``, ignoring case. Values are as shown; those of ``major_topic`` are in lower case.
+
+        Raises:
+            UsageError: there is no such field for filters, or ``top`` is less than 1.
+        """
+        check_type("prefix", prefix, str)
+        check_count("top", top)
+        if field not in FILTER_FIELDS:
+            raise UsageError(f"Unknown field {field!r}. Choose from {', '.join(FILTER_FIELDS)}.")
+        commit, prefix = self.commit, prefix.lower().encode("utf-8", "replace").decode()
+        with java_errors(self.path):
+            if field not in FACET_FIELDS:
+                return unpack_counts(java("bioqa.ExactValues").list(commit.reader, field, prefix, top))
+            with java_lock:
+                every = java("org.apache.lucene.search.MatchAllDocsQuery")()
+            return unpack_counts(java("bioqa.FacetCounter").values(commit.searcher, every, field, prefix, top))
+
     def articles(self, keys: Sequence[int]) -> list[Article]:
         """The stored articles with these Lucene document numbers."""
         return self.articles_of(self.commit, keys)
 
     def articles_of(self, commit: OpenCommit, keys: Sequence[int]) -> list[Article]:
-        """The stored articles of a commit with these Lucene document numbers."""
+        """The stored articles of a commit with these Lucene document numbers.
+
+        Their links include those to notices that their own records lack, such as a retraction that came later.
+        """
         with java_errors(self.path):
-            stored = java("bioqa.StoredArticles").raw(commit.searcher, list(keys))
-        return [from_json(text) for text in stored]
+            articles = [from_json(text) for text in java("bioqa.StoredArticles").raw(commit.searcher, list(keys))]
+            ids = [article.id for article in articles]
+            notices = java("bioqa.Notices").about(commit.searcher, list(NOTICES.values()), ids) if ids else []
+        if not notices:
+            return articles
+        from bioqa.corpus.notices import with_notices
+
+        return with_notices(articles, map(from_json, notices))
 
     def get(self, id: str) -> Article | None:
         """The article with that id, or None."""
@@ -160,15 +211,24 @@ class Index:
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
         """What ``get`` returns for each id."""
+        return [next(iter(articles), None) for articles in self.with_values(ID, ids)]
+
+    def with_values(self, field: str, values: Sequence[str]) -> list[list[Article]]:
+        """For each value, the articles that have it in an exact field: "id", "pmcid" or "doi", the latter in lower case."""
         commit = self.commit
-        found: dict[str, Article] = {}
-        for start in range(0, len(ids), BATCH_IDS):
-            wanted = ids[start : start + BATCH_IDS]
+        found: dict[str, list[Article]] = {}
+        for start in range(0, len(values), BATCH_IDS):
+            wanted = [value for value in values[start : start + BATCH_IDS] if _is_unicode(value)]
+            if not wanted:
+                continue
             with java_lock, java_errors(self.path):
-                hits = commit.searcher.search(any_of([term_query(ID, id) for id in wanted]), len(wanted)).scoreDocs
-                keys = [int(hit.doc) for hit in hits]
-            found.update((article.id, article) for article in self.articles_of(commit, keys))
-        return [found.get(id) for id in ids]
+                query = any_of([term_query(field, value) for value in wanted])
+                most = len(wanted) if field == ID else max(1, int(java("bioqa.Searcher").count(commit.searcher, query)))
+                keys = sorted(int(hit.doc) for hit in commit.searcher.search(query, most).scoreDocs)
+            for article in self.articles_of(commit, keys):
+                value = article.id if field == ID else getattr(article, field).lower()
+                found.setdefault(value, []).append(article)
+        return [found.get(value, []) for value in values]
 
     def sample(self, count: int, rng: random.Random) -> list[Article]:
         """``count`` distinct articles at random, or all of them if there are fewer."""
@@ -191,6 +251,7 @@ class Index:
             fields = java("org.apache.lucene.index.FieldInfos").getIndexedFields(commit.reader)
             names = {str(name) for name in fields.toArray()}
             documents, deleted = int(commit.reader.numDocs()), int(commit.reader.numDeletedDocs())
+            first, last = _range(commit.reader, ENTERED)
         manifest = commit.manifest
         return IndexInfo(
             path=str(self.path),
@@ -203,7 +264,30 @@ class Index:
             size=_size(self.path),
             format=manifest.format,
             version=manifest.version,
+            first_entered=first,
+            last_entered=last,
         )
+
+
+def _range(reader: Any, field: str) -> tuple[str, str]:
+    """The first and the last day (YYYY-MM-DD) in a field of days, "" if there are none."""
+    points = java("org.apache.lucene.index.PointValues")
+    reader = cast("org.apache.lucene.index.IndexReader", reader)
+    found = [points.getMinPackedValue(reader, field), points.getMaxPackedValue(reader, field)]
+    # an IntPoint is four bytes, the highest first, with the sign bit flipped
+    days = [str(int.from_bytes(bytes(b % 256 for b in one), "big") - (1 << 31)) if one else "" for one in found]
+    first, last = (f"{day[:-4]}-{day[-4:-2]}-{day[-2:]}" if day else "" for day in days)
+    return first, last
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text has no lone surrogate, which no article in an index has."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def unpack_counts(flat: Sequence[str]) -> list[tuple[str, int]]:
+    """The (value, count) pairs that Java returned as value, count, value, count, and so on."""
+    return [(value, int(count)) for value, count in zip(flat[::2], flat[1::2], strict=True)]
 
 
 def _reopen(path: Path, threads: int) -> Index:

@@ -12,7 +12,7 @@ from typing import Any
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import Source
 from bioqa.errors import RecordError, SourceError
-from bioqa.index.document import analyzer, to_row
+from bioqa.index.document import index_analyzer, to_row
 from bioqa.index.jvm import java, java_lock
 from bioqa.index.manifest import SourceEntry
 from bioqa.types import Article, Deletion
@@ -148,7 +148,7 @@ def open_shard(folder: Path, ram_mb: float) -> Iterator[Any]:
     """A writer of a new shard that never merges segments: the index that it is added to does."""
     folder.mkdir(parents=True, exist_ok=True)
     with java_lock:
-        writer = java("bioqa.Writer").openShard(str(folder.absolute()), analyzer(), ram_mb)
+        writer = java("bioqa.Writer").openShard(str(folder.absolute()), index_analyzer(), ram_mb)
     try:
         yield writer
     finally:

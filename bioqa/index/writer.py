@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bioqa.errors import IndexStateError
-from bioqa.index.document import analyzer
+from bioqa.index.document import index_analyzer
 from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import java, java_lock
 from bioqa.index.manifest import FORMAT, Manifest, read_format, read_manifest, user_data
@@ -74,7 +74,7 @@ def open_writer(path: Path, *, create: bool, ram_mb: float) -> Iterator[Any]:
         with output_errors(path), java_errors(path, writing=True):
             path.mkdir(parents=True, exist_ok=True)
             with java_lock:
-                writer = java("bioqa.Writer").open(str(path.absolute()), analyzer(), create, ram_mb)
+                writer = java("bioqa.Writer").open(str(path.absolute()), index_analyzer(), create, ram_mb)
             yield writer
     finally:
         if writer is not None:

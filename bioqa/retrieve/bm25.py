@@ -13,9 +13,19 @@ from bioqa.index.filters import combine, missing_query, term_query
 from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.query import RM3_DOCUMENTS, QueryBuilder
-from bioqa.index.reader import Index, OpenCommit
+from bioqa.index.reader import Index, OpenCommit, unpack_counts
 from bioqa.retrieve.options import SearchOptions
-from bioqa.retrieve.retriever import MissingField, Snapshot, check_candidates, check_search, check_text
+from bioqa.retrieve.retriever import (
+    Facets,
+    MissingField,
+    Snapshot,
+    UnknownValue,
+    check_candidates,
+    check_facets,
+    check_search,
+    check_similar,
+    check_text,
+)
 from bioqa.types import Article, Candidate, Candidates
 
 DEFAULTS = SearchOptions()
@@ -73,6 +83,13 @@ class BM25Retriever:
             expanded = [self._expand(compiled, *one) for one in zip(questions, first, feedback, strict=True)]
             return self._search_all(compiled, expanded, k)
 
+    def similar(self, article: Article, k: int = 10, options: SearchOptions = DEFAULTS) -> Candidates:
+        """The ``k`` articles most like one in title, abstract and MeSH headings (Lucene's MoreLikeThis), without itself."""
+        check_similar(article, k, options)
+        compiled = self._compile(options)
+        with java_errors(self.index.path):
+            return _search(compiled, compiled.queries.similar(article, compiled.commit.reader), k)
+
     def check_options(self, options: SearchOptions) -> None:
         """Raise UsageError if they are no SearchOptions; every option is supported."""
         check_type("options", options, SearchOptions)
@@ -115,10 +132,29 @@ class BM25Retriever:
                 counts.append(MissingField(name, count))
         return counts
 
-    def unknown_filter_values(self, options: SearchOptions = DEFAULTS) -> list[tuple[str, str]]:
+    def unknown_filter_values(self, options: SearchOptions = DEFAULTS) -> list[UnknownValue]:
         """As ``Retriever.unknown_filter_values``."""
         self.check_options(options)
-        return [(name, value) for name, value in options.filters.values() if not self.index.has_term(name, value)]
+        has_term = self.index.has_term
+        unknown = [
+            (name, value)
+            for (name, value), terms in options.filters.terms().items()
+            if not any(has_term(name, term) for term in terms)
+        ]
+        return [UnknownValue(name, value, self.index.nearest_term(name, value)) for name, value in unknown]
+
+    def facets(
+        self, question: str, fields: Sequence[str], options: SearchOptions = DEFAULTS, values: int = 10
+    ) -> Facets:
+        """As ``Retriever.facets``, from doc values; several fields at a time on the index's threads."""
+        check_text(question)
+        self.check_options(options)
+        names = check_facets(fields, values)
+        compiled = self._compile(options)
+        query = compiled.queries.build(question)
+        with java_errors(self.index.path):
+            found = java("bioqa.FacetCounter").count(compiled.searcher, query, names, values, self.index.threads)
+        return {name: unpack_counts(counts) for name, counts in zip(names, found, strict=True)}
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
         """The stored articles of candidates that this retriever returned."""
@@ -139,15 +175,16 @@ class BM25Retriever:
     def _compile(self, options: SearchOptions) -> _Compiled:
         """The options for the commit that is open now."""
         commit = self.index.commit
-        with java_lock:
+        with java_lock, java_errors(self.index.path):
             found = self._compiled.get((options, commit))
             if found is not None:
                 return found
             for key in [key for key in self._compiled if key[1] is not commit]:
                 del self._compiled[key]  # an older commit stays open for running searches only
+            retracted = commit.retracted() if options.filters.exclude_retracted else None
             made = self._compiled[options, commit] = _Compiled(
                 commit,
-                QueryBuilder(options.filters, options.title_weight, options.syntax),
+                QueryBuilder(options.filters, options.title_weight, options.syntax, retracted),
                 self.index.searcher(commit, options.k1, options.b),
                 self.index.searcher(commit, options.k1, options.b, one_thread=True),
                 options.rm3,

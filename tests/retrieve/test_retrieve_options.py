@@ -8,7 +8,7 @@ from bioqa import BM25Retriever, Index, SearchOptions, build_index, read_questio
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
 from bioqa.errors import QuestionError, UsageError
-from bioqa.index.document import analyzer, to_row
+from bioqa.index.document import index_analyzer, to_row
 from bioqa.index.filters import Filters
 from bioqa.index.jvm import cast, java
 from bioqa.index.manifest import Manifest
@@ -157,7 +157,7 @@ def test_articles_excluded_for_lack_of_the_field_are_counted(path, filters, ques
 def test_filter_values_that_no_article_has_are_reported(path):
     options = SearchOptions(filters=Filters(journal=("Thorax", "Gut"), language=("eng",)))
     with Index(path) as index:
-        assert BM25Retriever(index).unknown_filter_values(options) == [("journal", "gut")]
+        assert BM25Retriever(index).unknown_filter_values(options) == [("journal", "gut", "")]
 
 
 def test_the_title_weight_adds_a_multiple_of_the_titles_score(path):
@@ -342,7 +342,7 @@ def _with_vectors(index: Index, folder) -> None:
     """Write the index's articles again with term vectors of contents, which Anserini takes feedback terms from."""
     directory = java("org.apache.lucene.store.FSDirectory").open(java("java.nio.file.Paths").get(str(folder)))
     writer = java("org.apache.lucene.index.IndexWriter")(
-        directory, java("org.apache.lucene.index.IndexWriterConfig")(analyzer())
+        directory, java("org.apache.lucene.index.IndexWriterConfig")(index_analyzer())
     )
     kind = java("org.apache.lucene.document.FieldType")(java("org.apache.lucene.document.TextField").TYPE_NOT_STORED)
     kind.setStoreTermVectors(True)
