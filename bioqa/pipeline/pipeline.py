@@ -74,7 +74,7 @@ class Pipeline:
         options = self.resolve_options(options)
         body = check_question(asked.body)
         ranked, candidates, articles = self._rank(asked, body, options)
-        best = ranked.candidates[: options.top]
+        best = ranked.candidates[options.offset : options.offset + options.top]
         started = time.perf_counter()
         unread = [one.position for one in best if one.position not in articles]
         if unread:  # a slice, as the retriever may keep with it what its candidates were found in
@@ -82,9 +82,8 @@ class Pipeline:
             articles.update(enumerate(rest, start=min(unread)))
         found = [articles[one.position] for one in best]
         snippets = best_sentences(self.reranker, body, found, per_article=options.sentences)
-        hits = [
-            self._hit(number, *parts) for number, parts in enumerate(zip(best, found, snippets, strict=True), start=1)
-        ]
+        parts = zip(best, found, snippets, strict=True)
+        hits = [self._hit(number, *one) for number, one in enumerate(parts, start=options.offset + 1)]
         if options.explain:
             explanations = [self.retriever.explain(body, candidates[one.position], options.search) for one in best]
             hits = [replace(hit, explanation=text) for hit, text in zip(hits, explanations, strict=True)]
@@ -103,7 +102,7 @@ class Pipeline:
         )
 
     def rank(self, question: Question, options: PipelineOptions | None = None) -> Ranked:
-        """The ranking of all candidates of one question: ``top`` or ``rerank_depth`` of them, whichever is more.
+        """The ranking of all candidates of one question: ``offset + top`` or ``rerank_depth`` of them, whichever is more.
 
         Raises what ``answer`` raises.
         """
@@ -111,7 +110,7 @@ class Pipeline:
         return self._rank(question, check_question(question.body), self.resolve_options(options))[0]
 
     def run(self, questions: Iterable[Question], options: PipelineOptions | None = None) -> Iterator[Ranked]:
-        """The ``top`` candidates of each question, in the order of the questions.
+        """The ``top`` candidates of each question, in the order of the questions; the ``offset`` is ignored.
 
         Raises what ``answer`` raises.
         """
@@ -197,7 +196,7 @@ class Pipeline:
         """The ranking of one question, its candidates in the first stage's order, and the reranked articles by position there."""
         started = time.perf_counter()
         depth = options.rerank_depth or 0
-        candidates = self.retriever.search(body, max(options.top, depth), options.search)
+        candidates = self.retriever.search(body, max(options.offset + options.top, depth), options.search)
         timings = {"retrieve": time.perf_counter() - started}
         if self.reranker is None:
             return Ranked(question, rank(_scored(candidates)), timings=timings), candidates, {}

@@ -163,14 +163,27 @@ class Reranker:
         the passage only. Raises ModelError if the model fails or returns a value that is not finite, and with
         ``whole_questions`` what ``max_passage_tokens`` raises.
         """
-        check_type("whole_questions", whole_questions, bool)
         pairs = _checked_pairs(pairs)
+        return self._score_chunks(self._encode(pairs, whole_questions), len(pairs))
+
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, whole_questions: bool = False) -> list[TokenizedPair]:
+        """The tokens of pairs, for ``score_encoded``: the two together do what ``score_pairs`` does, and raise what it raises."""
+        return list(chain.from_iterable(self._encode(_checked_pairs(pairs), whole_questions)))
+
+    def score_encoded(self, encoded: Sequence[TokenizedPair]) -> Scores:
+        """Score n pairs that ``encode_pairs`` returned, in one call or in several."""
+        return self._score_chunks(iter([list(encoded)]), len(encoded))
+
+    def _encode(self, pairs: Sequence[tuple[str, str]], whole_questions: bool) -> Iterator[list[TokenizedPair]]:
+        check_type("whole_questions", whole_questions, bool)
         for question in {question for question, _ in pairs} if whole_questions else ():
             self.max_passage_tokens(question)
         texts = [(self._prompt + question, passage) for question, passage in pairs]
+        return self._tokenizer.encode_chunks(texts, only_second=whole_questions)
+
+    def _score_chunks(self, chunks: Iterator[list[TokenizedPair]], count: int) -> Scores:
         cuts: list[tuple[bool, int]] = []
-        chunks = self._tokenizer.encode_chunks(texts, only_second=whole_questions)
-        logits = self._workers.logits(self._batches(chunks, cuts), len(texts))
+        logits = self._workers.logits(self._batches(chunks, cuts), count)
         if not np.isfinite(logits).all():
             bad = int(np.flatnonzero(~np.isfinite(logits))[0])
             raise ModelError(

@@ -133,8 +133,11 @@ class BM25Retriever:
 
     def snapshot(self) -> Snapshot:
         """Name, size and dates of the index."""
-        manifest = self.index.manifest
-        return Snapshot(self.index.path.name, len(self.index), manifest.snapshot, manifest.created)
+        commit = self.index.commit
+        manifest = commit.manifest
+        return Snapshot(
+            self.index.path.name, len(self.index), manifest.snapshot, manifest.created, generation=commit.generation
+        )
 
     def _compile(self, options: SearchOptions) -> _Compiled:
         """The options for the commit that is open now."""
