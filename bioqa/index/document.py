@@ -103,12 +103,17 @@ def to_row(article: Article) -> list[str]:
 def author_terms(authors: Iterable[Author]) -> list[str]:
     """What finds an article by author: "smith", "smith j", "smith ja", "smith john a"; each also without accents."""
     found: list[str] = []
-    for author in authors:
-        initials = [author.initials[:length] for length in range(1, len(author.initials) + 1)]
-        names = [author.collective] if author.collective else []
-        names += [f"{author.last} {given}".strip() for given in ("", *initials, author.fore)] if author.last else []
-        found += [folded for name in names for folded in (name.lower(), without_accents(name.lower()))]
-    return found
+    for last, fore, initials, _, collective in authors:
+        if collective:
+            found.append(collective)
+        if last:
+            found.append(last)
+            found += [f"{last} {initials[:length]}" for length in range(1, len(initials) + 1)]
+            if fore and fore != initials:
+                found.append(f"{last} {fore}")
+    text = "\n".join(found).lower()
+    names = text.split("\n")
+    return names if text.isascii() else names + without_accents(text).split("\n")
 
 
 def without_accents(text: str) -> str:
