@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from tqdm import tqdm
 
-    from bioqa.evaluate.tables import Table
+    from bioqa.io.tables import Table
     from bioqa.pipeline.answer import Coverage
     from bioqa.retrieve.retriever import MissingField
 
@@ -181,6 +181,8 @@ def print_hits(
     if not hits:
         reason = "matches the query and the filters" if selective else "contains a search term of the question"
         out.print(f"No article {reason}.")
+    from bioqa.corpus.citation_formats import byline
+
     separator = " · " if _can_show(out, "·") else " - "
     for hit in hits:
         article = hit.article
@@ -189,7 +191,8 @@ def print_hits(
         )
         if hit.relevant is not None:
             confidence += separator + ("relevant" if hit.relevant else "below threshold")
-        facts = (article.journal.rstrip("."), article.date[:4], article.url or article.id)
+        journal = (article.journal_abbreviation or article.journal).rstrip(".")
+        facts = (byline(article, 3), journal, article.date[:4], article.url or article.id)
         out.print()
         _print_indented(
             out, styled(article.title or article.vernacular_title or "(no title)", style="bold"), first=f"{hit.rank}. "

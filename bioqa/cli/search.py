@@ -11,6 +11,7 @@ from bioqa.cli.commands import Command, complete_file
 from bioqa.cli.output import console, first_few, note, print_hits, print_json, progress_bar, report_missing_fields
 from bioqa.cli.rerank_options import RerankOptions, open_pipeline, report_coverage, rerank_options
 from bioqa.cli.search_options import report_filters, search_options, take_search_options
+from bioqa.corpus.citation_formats import FORMATS, format_hits
 from bioqa.errors import UsageError
 from bioqa.retrieve.options import SearchOptions
 from bioqa.types import Question
@@ -30,7 +31,7 @@ class _Options:
     top: int
     sentences: int
     abstracts: bool
-    as_json: bool
+    result_format: str
     explain: bool
 
 
@@ -79,7 +80,15 @@ def _complete_index(context: click.Context, parameter: click.Parameter, incomple
 )
 @rerank_options
 @click.option("--abstracts", is_flag=True, help="Show whole abstracts with the answer sentences marked.")
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per question.")
+@click.option(
+    "--format",
+    "result_format",
+    type=click.Choice(["text", "json", *FORMATS]),
+    default="text",
+    show_default=True,
+    help="Format of the results: text, one line of JSON per question, or citations.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
 @click.option("--explain", is_flag=True, help="Show how the BM25 score of each article is computed.")
 @search_options
 def command(words: tuple[str, ...], **given: Any) -> None:
@@ -89,6 +98,8 @@ def command(words: tuple[str, ...], **given: Any) -> None:
     QUESTION, the question is read from standard input.
     """
     search, rerank = take_search_options(given), RerankOptions.take(given)
+    if given.pop("as_json"):
+        given["result_format"] = "json"
     options = _Options(**given)
     _check(options)
     chosen = rerank.pipeline_options(
@@ -105,6 +116,8 @@ def command(words: tuple[str, ...], **given: Any) -> None:
             pipeline.check_questions(questions)
         if options.run is not None:
             coverage = _write_run(pipeline, questions, options, options.run)
+        elif options.result_format in FORMATS:
+            coverage = _write_citations(pipeline, questions, options)
         else:
             coverage = _print_answers(pipeline, questions, options)
         if options.questions is not None:
@@ -115,8 +128,14 @@ def command(words: tuple[str, ...], **given: Any) -> None:
 def _check(options: _Options) -> None:
     if options.run is not None and options.questions is None:
         raise UsageError("--run needs --questions FILE: a run is for a set of questions.")
-    if options.run is not None and options.as_json:
-        raise UsageError("--run and --json cannot be combined: a run has its own format.")
+    if options.run is not None and options.result_format != "text":
+        option = "--json" if options.result_format == "json" else f"--format {options.result_format}"
+        raise UsageError(f"--run and {option} cannot be combined: a run has its own format.")
+    if options.result_format in FORMATS and (options.explain or options.abstracts):
+        option = "--explain" if options.explain else "--abstracts"
+        raise UsageError(
+            f"{option} and --format {options.result_format} cannot be combined: citations have their own format."
+        )
     if options.run is not None and options.explain:
         raise UsageError("--run and --explain cannot be combined: a run has no explanations.")
     if options.corpus is not None and options.explain:
@@ -160,7 +179,7 @@ def _print_answers(pipeline: "Pipeline", questions: list[Question], options: _Op
     for number, question in enumerate(questions):
         answer = pipeline.answer(question)
         coverage += answer.coverage
-        if options.as_json:
+        if options.result_format == "json":
             print_json(answer.to_dict())
         else:
             if number:
@@ -169,6 +188,23 @@ def _print_answers(pipeline: "Pipeline", questions: list[Question], options: _Op
             print_hits(out, question, answer.hits, abstracts=options.abstracts, selective=selective)
         if options.questions is None:
             report_missing_fields(answer.missing_fields, answer.unknown_filter_values, all_articles=False)
+    return coverage
+
+
+def _write_citations(pipeline: "Pipeline", questions: list[Question], options: _Options) -> "Coverage":
+    from bioqa.io.output import open_output
+    from bioqa.pipeline.answer import Coverage
+
+    answers = []
+    coverage = Coverage()
+    for question in questions:
+        answer = pipeline.answer(question)
+        coverage += answer.coverage
+        answers.append((question, answer.hits))
+        if options.questions is None:
+            report_missing_fields(answer.missing_fields, answer.unknown_filter_values, all_articles=False)
+    with open_output("-") as out:
+        out.writelines(format_hits(answers, options.result_format))
     return coverage
 
 

@@ -21,7 +21,7 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 
 
 _DATE = "YYYY[-MM[-DD]]"
-search_options = add_options(
+filter_options = add_options(
     _option("--since", metavar=_DATE, default="", help="Only articles published on or after this day, month or year."),
     _option("--until", metavar=_DATE, default="", help="Only articles published on or before this day, month or year."),
     _option(
@@ -37,6 +37,10 @@ search_options = add_options(
     _option(
         "--language", metavar="CODE", multiple=True, help="Only this language, by its three-letter code, such as eng."
     ),
+)
+"""Which articles may be found."""
+search_options = add_options(
+    filter_options,
     _option(
         "--syntax",
         type=click.Choice(SYNTAXES),
@@ -68,8 +72,17 @@ def take_search_options(given: dict[str, Any]) -> SearchOptions:
     Raises:
         UsageError: a value is out of range.
     """
-    filters = Filters(**{name: given.pop(name) for name in _FILTERS})
+    filters = take_filters(given)
     return SearchOptions(filters=filters, **{name: given.pop(name) for name in _SEARCH})
+
+
+def take_filters(given: dict[str, Any]) -> Filters:
+    """Remove the filters from a command's options, and return them as one value.
+
+    Raises:
+        UsageError: a date is malformed, or a value is empty.
+    """
+    return Filters(**{name: given.pop(name) for name in _FILTERS})
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from bioqa.evaluate.classification import (
     published_measures,
 )
 from bioqa.evaluate.scored_pairs import ScoredPairs
-from bioqa.evaluate.tables import Column, Table
 from bioqa.io.json_text import parse_json
+from bioqa.io.tables import Column, Table
 
 PUBLISHED = "best threshold of this set (as in published cards; optimistic)"
 

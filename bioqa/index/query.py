@@ -7,9 +7,13 @@ from bioqa.errors import QuestionError
 from bioqa.index.document import CONTENTS, TITLE, analyzer
 from bioqa.index.filters import Filters, combine
 from bioqa.index.jvm import java, java_exception, java_lock
+from bioqa.types import Article
 
 RM3_DOCUMENTS, RM3_TERMS, RM3_ORIGINAL_WEIGHT = 10, 10, 0.5
 """Anserini's defaults: feedback documents, feedback terms, weight of the question's own terms."""
+SIMILAR_TERMS, SIMILAR_TITLE_WEIGHT = 50, 0.5
+"""Terms of an article that find similar ones, and the weight of its title beside title and abstract; see
+``benchmarks/similar.py``."""
 NO_FILTERS = Filters()
 _HINT = "Close every quotation mark and parenthesis, and escape a literal ( : or / with \\."
 
@@ -46,6 +50,22 @@ class QueryBuilder:
                 reader, self._analyzer, CONTENTS, question, list(texts), list(scores), RM3_TERMS, RM3_ORIGINAL_WEIGHT
             )
             return self._filtered(self._titled(contents, question))
+
+    def similar(self, article: Article, reader: Any) -> Any:
+        """The query for articles with the strongest terms of the article's title and contents and its MeSH descriptors."""
+        headings = [heading.lower() for heading in article.mesh if "/" not in heading]
+        with java_lock:
+            query = java("bioqa.Similar").query(
+                reader,
+                self._analyzer,
+                article.id,
+                article.titles(),
+                article.searchable_text(),
+                headings,
+                SIMILAR_TERMS,
+                SIMILAR_TITLE_WEIGHT,
+            )
+            return self._filtered(query)
 
     def passing(self, *, skip: str = "") -> Any:
         """The query for all articles that pass the filters."""

@@ -161,15 +161,24 @@ class Index:
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
         """What ``get`` returns for each id."""
+        return [next(iter(articles), None) for articles in self.with_values(ID, ids)]
+
+    def with_values(self, field: str, values: Sequence[str]) -> list[list[Article]]:
+        """For each value, the articles that have it in an exact field: "id", "pmcid" or "doi", the latter in lower case."""
         commit = self.commit
-        found: dict[str, Article] = {}
-        for start in range(0, len(ids), BATCH_IDS):
-            wanted = ids[start : start + BATCH_IDS]
+        found: dict[str, list[Article]] = {}
+        for start in range(0, len(values), BATCH_IDS):
+            wanted = [value for value in values[start : start + BATCH_IDS] if _is_unicode(value)]
+            if not wanted:
+                continue
             with java_lock, java_errors(self.path):
-                hits = commit.searcher.search(any_of([term_query(ID, id) for id in wanted]), len(wanted)).scoreDocs
-                keys = [int(hit.doc) for hit in hits]
-            found.update((article.id, article) for article in self.articles_of(commit, keys))
-        return [found.get(id) for id in ids]
+                query = any_of([term_query(field, value) for value in wanted])
+                most = len(wanted) if field == ID else max(1, int(java("bioqa.Searcher").count(commit.searcher, query)))
+                keys = sorted(int(hit.doc) for hit in commit.searcher.search(query, most).scoreDocs)
+            for article in self.articles_of(commit, keys):
+                value = article.id if field == ID else getattr(article, field).lower()
+                found.setdefault(value, []).append(article)
+        return [found.get(value, []) for value in values]
 
     def sample(self, count: int, rng: random.Random) -> list[Article]:
         """``count`` distinct articles at random, or all of them if there are fewer."""
@@ -205,6 +214,11 @@ class Index:
             format=manifest.format,
             version=manifest.version,
         )
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text has no lone surrogate, which no article in an index has."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _reopen(path: Path, threads: int) -> Index:

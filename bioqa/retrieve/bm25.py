@@ -15,7 +15,7 @@ from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.query import RM3_DOCUMENTS, QueryBuilder
 from bioqa.index.reader import Index, OpenCommit
 from bioqa.retrieve.options import SearchOptions
-from bioqa.retrieve.retriever import MissingField, Snapshot, check_candidates, check_search, check_text
+from bioqa.retrieve.retriever import MissingField, Snapshot, check_candidates, check_search, check_similar, check_text
 from bioqa.types import Article, Candidate, Candidates
 
 DEFAULTS = SearchOptions()
@@ -72,6 +72,13 @@ class BM25Retriever:
             feedback = self._search_all(compiled, first, RM3_DOCUMENTS)
             expanded = [self._expand(compiled, *one) for one in zip(questions, first, feedback, strict=True)]
             return self._search_all(compiled, expanded, k)
+
+    def similar(self, article: Article, k: int = 10, options: SearchOptions = DEFAULTS) -> Candidates:
+        """The ``k`` articles most like one in title, abstract and MeSH headings (Lucene's MoreLikeThis), without itself."""
+        check_similar(article, k, options)
+        compiled = self._compile(options)
+        with java_errors(self.index.path):
+            return _search(compiled, compiled.queries.similar(article, compiled.commit.reader), k)
 
     def check_options(self, options: SearchOptions) -> None:
         """Raise UsageError if they are no SearchOptions; every option is supported."""

@@ -1,16 +1,20 @@
 """BM25 in memory with rank-bm25, for a few thousand articles: no index on disk, no JVM."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bioqa.arguments import check_items, check_type
 from bioqa.errors import SourceError, UsageError
+from bioqa.index.query import SIMILAR_TERMS
 from bioqa.retrieve.options import SearchOptions
-from bioqa.retrieve.retriever import MissingField, Snapshot, check_candidates, check_search, check_text
+from bioqa.retrieve.retriever import MissingField, Snapshot, check_candidates, check_search, check_similar, check_text
 from bioqa.types import Article, Candidate, Deletion
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rank_bm25 import BM25Okapi
 
 # Lucene's English stop words (EnglishAnalyzer.ENGLISH_STOP_WORDS_SET), which Anserini's analyzer removes.
@@ -119,14 +123,35 @@ class MemoryRetriever:
         Raises:
             UsageError: an option needs an index, or ``k`` is less than 1.
         """
-        import numpy as np
-
         check_search(k, options)
         check_options(options)
         check_text(question)
         if not any(self._corpus):
             return []
-        scores = self._model(options).get_scores(self._tokens(question)) / (options.k1 + 1)
+        return self._best(self._model(options).get_scores(self._tokens(question)) / (options.k1 + 1), k)
+
+    def similar(self, article: Article, k: int = 10, options: SearchOptions = DEFAULTS) -> list[Candidate]:
+        """The ``k`` articles most like one in title and abstract, without itself: by its terms of the highest tf·idf.
+
+        Raises:
+            UsageError: an option needs an index or is for questions, or ``k`` is less than 1.
+        """
+        check_similar(article, k, options)
+        check_options(options)
+        if not any(self._corpus):
+            return []
+        model = self._model(options)
+        counts = Counter(self._tokens(article.searchable_text()))
+        weights = {term: count * model.idf[term] for term, count in counts.items() if model.idf.get(term)}
+        strongest = sorted(weights, key=lambda term: (-weights[term], term))[:SIMILAR_TERMS]
+        parts = [weights[term] / weights[strongest[0]] * model.get_scores([term]) for term in strongest]
+        found = self._best(sum(parts) / (options.k1 + 1), k + 1) if parts else []
+        return [candidate for candidate in found if candidate.id != article.id][:k]
+
+    def _best(self, scores: "NDArray[np.float64]", k: int) -> list[Candidate]:
+        """The ``k`` articles with the highest scores above 0."""
+        import numpy as np
+
         order = np.argsort(-scores, kind="stable")[:k]
         return [Candidate(self._articles[i].id, float(scores[i]), int(i)) for i in order if scores[i] > 0]
 

@@ -51,6 +51,14 @@ class Retriever(Protocol):
         """What ``search`` returns for each question."""
         ...
 
+    def similar(self, article: Article, k: int = 10, options: SearchOptions = ...) -> Sequence[Candidate]:
+        """The ``k`` articles most similar to one, best first, without itself.
+
+        Raises:
+            UsageError: ``options`` has a syntax, a title weight or RM3, which are for questions.
+        """
+        ...
+
     def check_options(self, options: SearchOptions) -> None:
         """Raise UsageError if this retriever does not support an option."""
         ...
@@ -109,6 +117,14 @@ def check_search(k: int, options: SearchOptions) -> None:
     if k > MAX_INT:
         raise UsageError(f"k must be at most {MAX_INT:,}, not {k:,}.")
     check_type("options", options, SearchOptions)
+
+
+def check_similar(article: Article, k: int, options: SearchOptions) -> None:
+    """Raise UsageError if an argument of a search for similar articles is of the wrong type or out of range."""
+    check_type("article", article, Article)
+    check_search(k, options)
+    if options.rm3 or options.title_weight or options.syntax != "words":
+        raise UsageError("The query syntax, the title weight and RM3 are for questions, not for similar articles.")
 
 
 def check_candidates(candidates: Sequence[Candidate], articles: int | None = None) -> None:

@@ -324,7 +324,7 @@ def test_a_build_with_workers_needs_no_main_guard(tmp_path):
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[-1] == "318"
+    assert done.stdout.split()[-1] == "320"
 
 
 def test_the_default_of_memory_obeys_a_control_group(tmp_path, monkeypatch):
