@@ -6,6 +6,7 @@ from typing import Any
 from bioqa.arguments import check_fields, check_type
 from bioqa.errors import UsageError
 from bioqa.retrieve.options import SearchOptions
+from bioqa.retrieve.retriever import check_facets
 
 AGGREGATIONS = {
     "maxp": "the highest logit of its windows",
@@ -21,11 +22,13 @@ their SumP favours longer articles, so a mean takes its place."""
 class PipelineOptions:
     """How a question is answered.
 
-    ``top``: number of results, after the ``offset`` best ones, which are left out. ``rerank_depth``: number of candidates to rerank
-    (None: 50 on CPU, 100 on GPU, or ``top`` if more); the others follow in the first stage's order. ``first_stage_weight``:
-    candidates are ranked by logit + this × the first-stage score (None: the weight in the reranker's folder). ``aggregation`` (a key
-    of ``AGGREGATIONS``) and ``overlap`` (sentences shared by adjacent windows) apply to articles longer than the reranker reads.
-    ``sentences``: number of answer sentences per hit. ``explain``: whether each hit explains its first-stage score. ``search``: the
+    ``top``: number of results, after the ``offset`` best ones, which are left out. ``rerank_depth``: number of candidates to
+    rerank (None: 50 on CPU, 100 on GPU, or ``top`` if more); the others follow in the first stage's order. ``first_stage_weight``:
+    candidates are ranked by logit + this × the first-stage score (None: the weight in the reranker's folder). ``aggregation`` (a
+    key of ``AGGREGATIONS``) and ``overlap`` (sentences shared by adjacent windows) apply to articles longer than the reranker
+    reads. ``sentences``: number of answer sentences per hit. ``explain``: whether each hit explains its first-stage score.
+    ``facets``: what all matching articles are counted by ("year", "journal", "mesh", "type", "language", "author"), with the
+    ``facet_values`` most frequent values of each. ``search``: the
     options of the first stage.
 
     Raises:
@@ -40,10 +43,13 @@ class PipelineOptions:
     sentences: int = 2
     explain: bool = False
     offset: int = 0
+    facets: tuple[str, ...] = ()
+    facet_values: int = 10
     search: SearchOptions = field(default_factory=SearchOptions)
 
     def __post_init__(self) -> None:
         check_fields(self)
+        object.__setattr__(self, "facets", tuple(check_facets(self.facets, self.facet_values)))
         if self.top < 1:
             raise UsageError(f"The number of results must be at least 1, not {self.top}.")
         if self.offset < 0:

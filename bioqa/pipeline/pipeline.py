@@ -104,6 +104,8 @@ class Pipeline:
         options = self.resolve_options(options)
         if options.explain:
             raise UsageError("The scores of similar articles cannot be explained.")
+        if options.facets:
+            raise UsageError("Similar articles have no facets.")
         body = _title_question(article)
         asked = Question(article.id, body)
         started = time.perf_counter()
@@ -139,6 +141,11 @@ class Pipeline:
             for number, parts in enumerate(zip(best, found, snippets, strict=True), start=options.offset + 1)
         ]
         timings = {**ranked.timings, "highlight": time.perf_counter() - started}
+        facets = {}
+        if options.facets:
+            started = time.perf_counter()
+            facets = self.retriever.facets(body, options.facets, options.search, options.facet_values)
+            timings["facets"] = time.perf_counter() - started
         return Answer(
             question=asked,
             hits=tuple(hits),
@@ -150,6 +157,7 @@ class Pipeline:
             options=options,
             index=self.retriever.snapshot(),
             threshold=threshold,
+            facets=facets,
         )
 
     def rank(self, question: Question, options: PipelineOptions | None = None) -> Ranked:
