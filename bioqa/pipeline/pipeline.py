@@ -279,7 +279,16 @@ class Pipeline:
         threshold: float | None,
     ) -> Hit:
         """A candidate as a hit, with its score on the model's own scale and whether that reaches the threshold."""
-        hit = Hit(number, article, one.score, one.first_stage_score, one.logit, one.probability, snippets)
+        hit = Hit(
+            number,
+            article,
+            one.score,
+            one.first_stage_score,
+            one.logit,
+            one.probability,
+            snippets,
+            first_stage_rank=one.position + 1,
+        )
         if self.reranker is None or one.logit is None:
             return hit
         import numpy as np

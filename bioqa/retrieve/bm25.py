@@ -114,6 +114,15 @@ class BM25Retriever:
             explained = compiled.searcher.explain(cast("org.apache.lucene.search.Query", query), hit.doc)
             return str(explained.toString()).rstrip()
 
+    def count(self, question: str, options: SearchOptions = DEFAULTS) -> int:
+        """The number of articles that match the question and pass the filters; terms that RM3 adds find no further ones."""
+        check_text(question)
+        self.check_options(options)
+        compiled = self._compile(options)
+        query = compiled.queries.build(question)
+        with java_errors(self.index.path):
+            return int(java("bioqa.Searcher").count(compiled.searcher, query))
+
     def missing_field_counts(self, question: str | None, options: SearchOptions = DEFAULTS) -> list[MissingField]:
         """As ``Retriever.missing_field_counts``."""
         if question is not None:

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from bioqa.serve.monitoring import add_monitoring
 from bioqa.serve.own_api import add_own_api
+from bioqa.serve.page import add_page
 from bioqa.serve.problems import add_error_handlers
 from bioqa.serve.service import Service
 from bioqa.serve.settings import Settings
@@ -41,4 +42,5 @@ def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
     add_error_handlers(app)
     add_monitoring(app)
     add_own_api(app)
+    add_page(app)
     return app
