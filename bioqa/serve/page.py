@@ -1,5 +1,6 @@
 """The web page: rendered here, whole without JavaScript, and from this server only."""
 
+import gzip
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -60,6 +61,12 @@ Handler = Callable[..., Awaitable[Response]]
 def asset(name: str) -> bytes:
     """The content of a file in ``assets``."""
     return (files("bioqa.serve") / "assets" / name).read_bytes()
+
+
+@cache
+def compressed(name: str) -> bytes:
+    """The content of a file in ``assets``, with gzip."""
+    return gzip.compress(asset(name), mtime=0)
 
 
 @cache
@@ -210,7 +217,7 @@ async def search(request: Request) -> Response:
             service.queue.check_room(ticket)
         sentences = 0 if reranked else service.options.sentences
         explain = query.explain and not reranked
-        found = _answer(service, query, ticket, rerank=False, facets=FACETS, sentences=sentences, explain=explain)
+        found = _answer(service, query, ticket, rerank=False, facets=FACETS, facet_values=FACET_VALUES, sentences=sentences, explain=explain)
         total, unfiltered = _counts(service, query, found)
         values.update(first=found, total=total, hidden=unfiltered - total, bars=page_views.histogram(found.facets["year"]))
         return render("results.html.jinja", **values)
@@ -379,7 +386,9 @@ async def send_asset(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in ASSETS:
         raise NotFoundError(f"There is nothing at {request.url.path}.")
-    headers = {"cache-control": "public, max-age=31536000, immutable"}
-    return Response(asset(name), media_type=ASSETS[name], headers=headers)
+    headers = {"cache-control": "public, max-age=31536000, immutable", "vary": "Accept-Encoding"}
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return Response(asset(name), media_type=ASSETS[name], headers=headers)
+    return Response(compressed(name), media_type=ASSETS[name], headers={**headers, "content-encoding": "gzip"})
 
 

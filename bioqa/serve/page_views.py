@@ -16,6 +16,7 @@ VERDICTS = ((0.8, "Very likely an answer"), (0.5, "Likely an answer"), (0.2, "Po
 """From which calibrated probability on → what it is in words."""
 MAX_BARS = 12
 """Bars of the histogram: more would be too narrow to hit with a finger."""
+WIDTH, HEIGHT = 288, 56
 FACET_NAMES = {
     "type": "Publication type",
     "journal": "Journal",
@@ -72,12 +73,13 @@ def paragraphs(article: Article, snippets: Sequence[Snippet] = ()) -> list[Parag
 
 
 class Bar(NamedTuple):
-    """A bar of the histogram: its years, the articles in them, its place and height in a box of ``MAX_BARS`` × 24 by 56."""
+    """A bar of the histogram: its years, the articles in them, and its place and size in a box of ``WIDTH`` by ``HEIGHT``."""
 
     first: int
     last: int
     count: int
-    x: int
+    x: float
+    width: float
     height: int
 
     @property
@@ -101,9 +103,16 @@ def histogram(counts: Sequence[tuple[str, int]]) -> list[Bar]:
     sums: dict[int, int] = {at: 0 for at in range(first // step, last // step + 1)}
     for year, count in by_year.items():
         sums[year // step] += count
-    highest = max(sums.values())
+    highest, width = max(sums.values()), WIDTH / max(len(sums), MAX_BARS // 3)
     return [
-        Bar(max(at * step, first), min(at * step + step - 1, last), count, number * 24, -(-count * 52 // highest))
+        Bar(
+            max(at * step, first),
+            min(at * step + step - 1, last),
+            count,
+            round(number * width, 2),
+            round(width, 2),
+            -(-count * HEIGHT // highest),
+        )
         for number, (at, count) in enumerate(sums.items())
     ]
 
