@@ -143,6 +143,12 @@ class Article:
                 found[mark] = ids if not link.id or link.id in ids else (*ids, link.id)
         return {mark: found[mark] for mark in (RETRACTED, CONCERN, CORRECTED) if mark in found}
 
+    def links_back(self) -> Iterator[tuple[str, str]]:
+        """The (id of an article, type of its link to this one) for each article that this notice is about."""
+        for link in self.links:
+            if link.type in NOTICES and link.id:
+                yield link.id, NOTICES[link.type]
+
     def default_text(self) -> str:
         """Title and abstract as one text to index or score, with each part of a structured abstract on its own line.
 

@@ -167,11 +167,16 @@ def _check(options: _Options) -> None:
     if options.run is not None and options.result_format != "text":
         option = "--json" if options.result_format == "json" else f"--format {options.result_format}"
         raise UsageError(f"--run and {option} cannot be combined: a run has its own format.")
-    if options.result_format in FORMATS and (options.explain or options.abstracts):
-        option = "--explain" if options.explain else "--abstracts"
-        raise UsageError(
-            f"{option} and --format {options.result_format} cannot be combined: citations have their own format."
-        )
+    if options.result_format in FORMATS:
+        for option, given in (
+            ("--explain", options.explain),
+            ("--abstracts", options.abstracts),
+            ("--facets", options.facets),
+        ):
+            if given:
+                raise UsageError(
+                    f"{option} and --format {options.result_format} cannot be combined: citations have their own format."
+                )
     if options.run is not None and options.explain:
         raise UsageError("--run and --explain cannot be combined: a run has no explanations.")
     if options.run is not None and options.facets:

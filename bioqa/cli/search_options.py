@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 from bioqa.cli.commands import FirstStageOption, add_options
 from bioqa.cli.output import report_missing_fields
+from bioqa.errors import UsageError
 from bioqa.index.filters import Filters
 from bioqa.retrieve.options import SYNTAXES, SearchOptions
 
@@ -28,14 +30,40 @@ filter_options = add_options(
         "--journal",
         metavar="TITLE",
         multiple=True,
-        help="Only this journal, by its full title. This and the next three can be repeated: any value matches.",
+        help="Only this journal, by its title or abbreviation. This and the next five can be repeated: any value matches.",
+    ),
+    _option(
+        "--author",
+        metavar="NAME",
+        multiple=True,
+        help="Only this author: Smith, Smith J, Smith John, or the name of a group.",
     ),
     _option(
         "--mesh", metavar="HEADING", multiple=True, help="Only this MeSH heading: Descriptor or Descriptor/qualifier."
     ),
+    _option(
+        "--major-topic",
+        metavar="HEADING",
+        multiple=True,
+        help="Only this MeSH heading, where the article is mainly about it.",
+    ),
     _option("--type", metavar="TYPE", multiple=True, help="Only this publication type, such as Review."),
     _option(
         "--language", metavar="CODE", multiple=True, help="Only this language, by its three-letter code, such as eng."
+    ),
+    _option(
+        "--mesh-tree",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Also find the headings narrower than those of --mesh and --major-topic, by NLM's descriptor file (descYYYY.xml).",
+    ),
+    _option("--has-abstract", is_flag=True, help="Only articles with an abstract."),
+    _option("--exclude-retracted", is_flag=True, help="No articles that were retracted."),
+    _option(
+        "--as-of",
+        metavar=_DATE,
+        default="",
+        help="Only citations that had entered PubMed by the end of this day, month or year.",
     ),
 )
 """Which articles may be found."""
@@ -63,7 +91,7 @@ search_options = add_options(
 """The options of the first stage."""
 
 _SEARCH = ("k1", "b", "syntax", "title_weight", "rm3")
-_FILTERS = ("since", "until", "journal", "mesh", "type", "language")
+_FILTERS = tuple(field.name for field in fields(Filters) if field.name != "narrower")
 
 
 def take_search_options(given: dict[str, Any]) -> SearchOptions:
@@ -80,9 +108,19 @@ def take_filters(given: dict[str, Any]) -> Filters:
     """Remove the filters from a command's options, and return them as one value.
 
     Raises:
-        UsageError: a date is malformed, or a value is empty.
+        UsageError: a date is malformed, a value is empty, or a heading is not in the file of ``--mesh-tree``.
+        SourceError: that file cannot be read.
     """
-    return Filters(**{name: given.pop(name) for name in _FILTERS})
+    path = given.pop("mesh_tree")
+    filters = Filters(**{name: given.pop(name) for name in _FILTERS})
+    if path is None:
+        return filters
+    headings = (*filters.mesh, *filters.major_topic)
+    if not headings:
+        raise UsageError("--mesh-tree needs --mesh or --major-topic: it says which headings are narrower than those.")
+    from bioqa.corpus.mesh_tree import read_mesh_tree
+
+    return replace(filters, narrower=read_mesh_tree(path).narrower(headings))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Any
 
 from bioqa.errors import QuestionError
 from bioqa.index.document import CONTENTS, TITLE, query_analyzer
-from bioqa.index.filters import Filters, combine
+from bioqa.index.filters import Filters, combine, missing_query
 from bioqa.index.jvm import java, java_exception, java_lock
 from bioqa.types import Article
 
@@ -21,16 +21,25 @@ _HINT = "Close every quotation mark and parenthesis, and escape a literal ( : or
 class QueryBuilder:
     """Makes the queries of one index under one set of options. By default they are Anserini's bags of words, with folded words.
 
-    ``title_weight`` × the BM25 score of the title is added to that of title and abstract. Safe to use from several threads.
+    ``title_weight`` × the BM25 score of the title is added to that of title and abstract. ``retracted`` is the query for
+    what ``filters.exclude_retracted`` excludes. Safe to use from several threads.
     """
 
-    def __init__(self, filters: Filters = NO_FILTERS, title_weight: float = 0.0, syntax: str = "words") -> None:
+    def __init__(
+        self,
+        filters: Filters = NO_FILTERS,
+        title_weight: float = 0.0,
+        syntax: str = "words",
+        retracted: Any = None,
+    ) -> None:
         self.title_weight = title_weight
         self.syntax = syntax
         with java_lock:
             self._analyzer = query_analyzer()
             self._words = java("io.anserini.search.query.BagOfWordsQueryGenerator")()
             self._filters = filters.queries()
+            self._excluded = [missing_query("abstract")] if filters.has_abstract else []
+            self._excluded += [retracted] if filters.exclude_retracted else []
 
     def build(self, question: str, *, skip: str = "") -> Any:
         """The query for a question, without the filter on the field ``skip``.
@@ -83,6 +92,7 @@ class QueryBuilder:
 
     def _filtered(self, query: Any, skip: str = "") -> Any:
         filters = [(passing, "FILTER") for name, passing in self._filters.items() if name != skip]
+        filters += [(excluded, "MUST_NOT") for excluded in self._excluded]
         return combine((query, "MUST"), *filters) if filters else query
 
     def _parse(self, text: str) -> Any:

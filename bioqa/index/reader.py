@@ -11,14 +11,14 @@ from typing import Any
 
 from bioqa.arguments import check_count, check_type
 from bioqa.errors import IndexStateError, UsageError
-from bioqa.index.document import FACET_FIELDS, FILTER_FIELDS, ID, RAW, from_json
+from bioqa.index.document import ENTERED, FACET_FIELDS, FILTER_FIELDS, ID, RAW, from_json
 from bioqa.index.filters import any_of, term_query
 from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.manifest import FORMAT, Manifest, SourceEntry, read_format, read_manifest, user_data
 from bioqa.index.shard import open_directory
 from bioqa.index.writer import has_commit
-from bioqa.types import Article
+from bioqa.types import MARKS, NOTICES, RETRACTED, Article
 
 BATCH_IDS = 1000
 """Articles looked up by id at a time; a Lucene query may have 1,024 clauses."""
@@ -28,7 +28,8 @@ BATCH_IDS = 1000
 class IndexInfo:
     """Metadata of an index: ``size`` in bytes, ``snapshot`` the latest revision date in it, ``created`` in UTC (both ISO 8601).
 
-    ``deleted`` documents count in BM25's statistics until a merge drops them.
+    ``first_entered`` and ``last_entered`` are the first and the last day on which one of its citations entered PubMed, "" if none
+    says so. ``deleted`` documents count in them and in BM25's statistics until a merge drops them.
     """
 
     path: str
@@ -41,6 +42,8 @@ class IndexInfo:
     size: int
     format: int
     version: str
+    first_entered: str = ""
+    last_entered: str = ""
 
 
 def cores() -> int:
@@ -58,6 +61,16 @@ class OpenCommit:
             self.searcher = java("bioqa.Searcher").open(cast("org.apache.lucene.index.IndexReader", self.reader), None)
         self.close = weakref.finalize(self, java("bioqa.CompleteCommits").close, self.reader)
         self.close.atexit = False
+        self._retracted: Any = None
+
+    def retracted(self) -> Any:
+        """The Lucene query for retracted articles, by their own record or by a notice; computed once."""
+        with java_lock:
+            if self._retracted is None:
+                kinds = [kind for kind, mark in MARKS.items() if mark == RETRACTED]
+                reader = cast("org.apache.lucene.index.IndexReader", self.reader)
+                self._retracted = java("bioqa.Notices").marked(reader, RETRACTED, kinds)
+            return self._retracted
 
 
 class Index:
@@ -179,10 +192,19 @@ class Index:
         return self.articles_of(self.commit, keys)
 
     def articles_of(self, commit: OpenCommit, keys: Sequence[int]) -> list[Article]:
-        """The stored articles of a commit with these Lucene document numbers."""
+        """The stored articles of a commit with these Lucene document numbers.
+
+        Their links include those to notices that their own records lack, such as a retraction that came later.
+        """
         with java_errors(self.path):
-            stored = java("bioqa.StoredArticles").raw(commit.searcher, list(keys))
-        return [from_json(text) for text in stored]
+            articles = [from_json(text) for text in java("bioqa.StoredArticles").raw(commit.searcher, list(keys))]
+            ids = [article.id for article in articles]
+            notices = java("bioqa.Notices").about(commit.searcher, list(NOTICES.values()), ids) if ids else []
+        if not notices:
+            return articles
+        from bioqa.corpus.notices import with_notices
+
+        return with_notices(articles, map(from_json, notices))
 
     def get(self, id: str) -> Article | None:
         """The article with that id, or None."""
@@ -230,6 +252,7 @@ class Index:
             fields = java("org.apache.lucene.index.FieldInfos").getIndexedFields(commit.reader)
             names = {str(name) for name in fields.toArray()}
             documents, deleted = int(commit.reader.numDocs()), int(commit.reader.numDeletedDocs())
+            first, last = _range(commit.reader, ENTERED)
         manifest = commit.manifest
         return IndexInfo(
             path=str(self.path),
@@ -242,7 +265,20 @@ class Index:
             size=_size(self.path),
             format=manifest.format,
             version=manifest.version,
+            first_entered=first,
+            last_entered=last,
         )
+
+
+def _range(reader: Any, field: str) -> tuple[str, str]:
+    """The first and the last day (YYYY-MM-DD) in a field of days, "" if there are none."""
+    points = java("org.apache.lucene.index.PointValues")
+    reader = cast("org.apache.lucene.index.IndexReader", reader)
+    found = [points.getMinPackedValue(reader, field), points.getMaxPackedValue(reader, field)]
+    # an IntPoint is four bytes, the highest first, with the sign bit flipped
+    days = [str(int.from_bytes(bytes(b % 256 for b in one), "big") - (1 << 31)) if one else "" for one in found]
+    first, last = (f"{day[:-4]}-{day[-4:-2]}-{day[-2:]}" if day else "" for day in days)
+    return first, last
 
 
 def _is_unicode(text: str) -> bool:

@@ -102,10 +102,8 @@ class Pipeline:
         """
         check_type("article", article, Article)
         options = self.resolve_options(options)
-        if options.explain:
-            raise UsageError("The scores of similar articles cannot be explained.")
-        if options.facets:
-            raise UsageError("Similar articles have no facets.")
+        if options.explain or options.facets:
+            raise UsageError("Scores are explained and facets counted for questions, not for similar articles.")
         body = _title_question(article)
         asked = Question(article.id, body)
         started = time.perf_counter()

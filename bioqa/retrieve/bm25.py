@@ -144,7 +144,12 @@ class BM25Retriever:
     def unknown_filter_values(self, options: SearchOptions = DEFAULTS) -> list[UnknownValue]:
         """As ``Retriever.unknown_filter_values``."""
         self.check_options(options)
-        unknown = [one for one in options.filters.values() if not self.index.has_term(*one)]
+        has_term = self.index.has_term
+        unknown = [
+            (name, value)
+            for (name, value), terms in options.filters.terms().items()
+            if not any(has_term(name, term) for term in terms)
+        ]
         return [UnknownValue(name, value, self.index.nearest_term(name, value)) for name, value in unknown]
 
     def facets(
@@ -182,15 +187,16 @@ class BM25Retriever:
     def _compile(self, options: SearchOptions) -> _Compiled:
         """The options for the commit that is open now."""
         commit = self.index.commit
-        with java_lock:
+        with java_lock, java_errors(self.index.path):
             found = self._compiled.get((options, commit))
             if found is not None:
                 return found
             for key in [key for key in self._compiled if key[1] is not commit]:
                 del self._compiled[key]  # an older commit stays open for running searches only
+            retracted = commit.retracted() if options.filters.exclude_retracted else None
             made = self._compiled[options, commit] = _Compiled(
                 commit,
-                QueryBuilder(options.filters, options.title_weight, options.syntax),
+                QueryBuilder(options.filters, options.title_weight, options.syntax, retracted),
                 self.index.searcher(commit, options.k1, options.b),
                 self.index.searcher(commit, options.k1, options.b, one_thread=True),
                 options.rm3,

@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from bioqa.arguments import check_items, check_type
+from bioqa.corpus.notices import with_notices
 from bioqa.errors import SourceError, UsageError
 from bioqa.index.document import facet_values
+from bioqa.index.filters import Filters
 from bioqa.index.query import SIMILAR_TERMS
 from bioqa.retrieve.analyze import Analyzed, analyzer
 from bioqa.retrieve.options import SearchOptions
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from rank_bm25 import BM25Okapi
 
 DEFAULTS = SearchOptions()
-FILTER_OPTIONS = ("since", "until", "journal", "mesh", "type", "language")
+FILTER_OPTIONS = tuple(field.name for field in fields(Filters) if field.name != "narrower")
 INDEX_ONLY = ("syntax", "title_weight", "rm3")
 
 
@@ -63,7 +66,7 @@ def _stored_length(length: int) -> int:
 
 
 def latest(records: Iterable[Article | Deletion]) -> dict[str, Article]:
-    """The articles of a corpus by id, each in its latest version, as in a built index.
+    """The articles of a corpus by id, each in its latest version and with links to the notices about it, as in a built index.
 
     Raises:
         SourceError: there is no article.
@@ -77,17 +80,19 @@ def latest(records: Iterable[Article | Deletion]) -> dict[str, Article]:
             articles[record.id] = record
     if not articles:
         raise SourceError("The corpus contains no articles.")
-    return articles
+    notices = [article for article in articles.values() if any(article.links_back())]
+    return {article.id: article for article in with_notices(list(articles.values()), notices)}
 
 
 def check_options(options: SearchOptions) -> None:
     """Raise UsageError for options of the wrong type, or that an in-memory search does not support."""
     check_type("options", options, SearchOptions)
-    used = [f"--{name}" for name in FILTER_OPTIONS if getattr(options.filters, name)]
-    used += [f"--{name.replace('_', '-')}" for name in INDEX_ONLY if getattr(options, name) != getattr(DEFAULTS, name)]
+    used = [name for name in FILTER_OPTIONS if getattr(options.filters, name)]
+    used += [name for name in INDEX_ONLY if getattr(options, name) != getattr(DEFAULTS, name)]
     if used:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in used)
         raise UsageError(
-            f"{', '.join(used)} {'needs' if len(used) == 1 else 'need'} an index: --corpus is searched in memory, as bags of words "
+            f"{names} {'needs' if len(used) == 1 else 'need'} an index: --corpus is searched in memory, as bags of words "
             "only. Build an index with `bioqa index build`."
         )
 

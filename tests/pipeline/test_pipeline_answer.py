@@ -365,8 +365,9 @@ def test_the_first_sentence_stands_in_for_a_missing_title(retriever):
     assert len(Pipeline(retriever).similar(Article("x", "word " * 5000, "")).question.body.split()) == 100
     with pytest.raises(QuestionError, match="x has neither title nor abstract"):
         Pipeline(retriever).similar(Article("x", "", " "))
-    with pytest.raises(UsageError, match="cannot be explained"):
-        Pipeline(retriever).similar(Article("x", "Statins", ""), PipelineOptions(explain=True))
+    for options in (PipelineOptions(explain=True), PipelineOptions(facets=("year",))):
+        with pytest.raises(UsageError, match="not for similar articles"):
+            Pipeline(retriever).similar(Article("x", "Statins", ""), options)
 
 
 def test_filters_of_similar_articles_count_over_the_whole_index(demo_retriever):

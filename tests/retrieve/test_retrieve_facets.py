@@ -124,7 +124,7 @@ def test_deleted_articles_do_not_count(demo_index):
             index.get(id) for id in BM25Retriever(index).search("*:*", 1000, SearchOptions(syntax="lucene")).ids
         ]
         found = BM25Retriever(index).facets("*:*", FACETS, SearchOptions(syntax="lucene"), 5)
-    assert len(everything) == 318
+    assert len(everything) == 320
     assert found == expected_facets(everything, 5)
 
 
