@@ -151,9 +151,12 @@ class Index:
 
     def articles_of(self, commit: OpenCommit, keys: Sequence[int]) -> list[Article]:
         """The stored articles of a commit with these Lucene document numbers."""
+        return [from_json(text) for text in self.stored(commit, keys)]
+
+    def stored(self, commit: OpenCommit, keys: Sequence[int]) -> list[str]:
+        """The articles of a commit with these Lucene document numbers, as JSON, as they are stored."""
         with java_errors(self.path):
-            stored = java("bioqa.StoredArticles").raw(commit.searcher, list(keys))
-        return [from_json(text) for text in stored]
+            return [str(text) for text in java("bioqa.StoredArticles").raw(commit.searcher, list(keys))]
 
     def get(self, id: str) -> Article | None:
         """The article with that id, or None."""

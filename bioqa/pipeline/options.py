@@ -21,12 +21,12 @@ their SumP favours longer articles, so a mean takes its place."""
 class PipelineOptions:
     """How a question is answered.
 
-    ``top``: number of results, after the ``offset`` best ones, which are left out. ``rerank_depth``: number of candidates to rerank
-    (None: 50 on CPU, 100 on GPU, or ``top`` if more); the others follow in the first stage's order. ``first_stage_weight``:
-    candidates are ranked by logit + this × the first-stage score (None: the weight in the reranker's folder). ``aggregation`` (a key
-    of ``AGGREGATIONS``) and ``overlap`` (sentences shared by adjacent windows) apply to articles longer than the reranker reads.
-    ``sentences``: number of answer sentences per hit. ``explain``: whether each hit explains its first-stage score. ``search``: the
-    options of the first stage.
+    ``top``: number of results, after the ``offset`` best ones, which are left out. ``rerank_depth``: number of candidates to
+    rerank (None: 50 on CPU, 100 on GPU, or ``top`` if more); the others follow in the first stage's order. ``first_stage_weight``:
+    candidates are ranked by logit + this × the first-stage score (None: the weight in the reranker's folder). ``aggregation`` (a
+    key of ``AGGREGATIONS``) and ``overlap`` (sentences shared by adjacent windows) apply to articles longer than the reranker
+    reads. ``sentences``: number of answer sentences per hit. ``explain``: whether each hit explains its first-stage score.
+    ``search``: the options of the first stage.
 
     Raises:
         UsageError: a value is out of range or of the wrong type.

@@ -4,26 +4,35 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
+from bioqa.serve.borrowed_api import add_borrowed_api
+from bioqa.serve.gate import Gate
+from bioqa.serve.metrics import Metrics
 from bioqa.serve.monitoring import add_monitoring
 from bioqa.serve.own_api import add_own_api
 from bioqa.serve.problems import add_error_handlers
 from bioqa.serve.service import Service
-from bioqa.serve.settings import Settings
 from bioqa.serve.work import Work
 
 
-def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
-    """The application over an open service, which it starts and, when it ends, closes.
+def create_app(service: Service) -> FastAPI:
+    """The application over a service, which it starts and, when it ends, closes.
 
-    ``app.state.service`` and ``app.state.work`` are for handlers, which read them from ``request.app.state``.
+    ``app.state.service`` and ``app.state.work`` are for handlers (``requests.service_of``, ``work_of``).
+
+    Raises:
+        UsageError: the file of keys cannot be read.
+        OutputError: the request log cannot be written.
     """
-    settings = settings or service.settings
+    settings = service.settings
     work = Work(settings)
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.callback(metrics.close)
             stack.callback(service.close)
             stack.callback(work.close)
             service.start()
@@ -38,7 +47,20 @@ def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
     )
     app.state.service = service
     app.state.work = work
+    app.state.metrics = metrics
+    if service.queue is not None:
+        service.queue.observe = metrics.observe_batch
     add_error_handlers(app)
     add_monitoring(app)
     add_own_api(app)
+    add_borrowed_api(app)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
+    app.add_middleware(Gate, service=service, settings=settings, metrics=metrics)
     return app

@@ -98,13 +98,9 @@ def add_error_handlers(app: FastAPI) -> None:
         response.headers.update(error.headers or {})
         return response
 
-    async def on_other(request: Request, error: Exception) -> Response:
-        return problem(500, "internal_error", "The server failed on this request; its log says why.")
-
     app.add_exception_handler(BioqaError, on_bioqa_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(Exception, on_other)
 
 
 def of_validation(errors: Sequence[Any]) -> Response:

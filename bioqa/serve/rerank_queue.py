@@ -101,8 +101,9 @@ class _Entry:
 class RerankQueue:
     """Scores pairs for many threads on one thread of its own, in batches of ``batch_tokens`` tokens from whoever waits.
 
-    At most ``max_tokens`` tokens wait: a call that exceeds them is refused, unless an earlier call of its ticket was admitted.
-    ``observe`` is called with the number of pairs and tokens of each batch.
+    At most ``max_tokens`` tokens wait. A call for which there is no room is refused if it is the first of its ticket; later ones
+    wait for room before any new ticket, as a refusal would waste what was computed. ``observe`` is called with the number of pairs
+    and tokens of each batch.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class RerankQueue:
         self._measured = False
         self._waiting: deque[_Entry] = deque()
         self._tokens = 0
+        self._admitted_waiters = 0
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="bioqa-reranker", daemon=True)
@@ -133,7 +135,7 @@ class RerankQueue:
     @property
     def full(self) -> bool:
         """Whether a new request is refused."""
-        return self._tokens >= self.max_tokens
+        return self._tokens >= self.max_tokens or self._admitted_waiters > 0
 
     def retry_after(self, tokens: int = 0) -> int:
         """Seconds until there is room for ``tokens`` more, from the tokens in the queue and the measured speed; at least 1."""
@@ -187,16 +189,25 @@ class RerankQueue:
                 "Send fewer or shorter documents."
             )
         with self._changed:
-            while not ticket.admitted and self._tokens + entry.tokens > self.max_tokens:
-                if not ticket.wait:
-                    raise self._overloaded(entry.tokens)
-                self._changed.wait(min(ticket.remaining, 1.0))
-                ticket.check()
+            before = ticket.admitted
+            self._admitted_waiters += before
+            try:
+                while not self._has_room(entry.tokens, before=before):
+                    if not before and not ticket.wait:
+                        raise self._overloaded(entry.tokens)
+                    self._changed.wait(min(ticket.remaining, 1.0))
+                    ticket.check()
+            finally:
+                self._admitted_waiters -= before
             ticket.admitted = True
             ticket.tokens += entry.tokens
             self._tokens += entry.tokens
             self._waiting.append(entry)
             self._changed.notify_all()
+
+    def _has_room(self, tokens: int, *, before: bool) -> bool:
+        """Whether a call may enter: a new ticket's only if none that was admitted ``before`` waits for room."""
+        return self._tokens + tokens <= self.max_tokens and (before or not self._admitted_waiters)
 
     def _overloaded(self, tokens: int) -> OverloadedError:
         seconds = self.retry_after(tokens)

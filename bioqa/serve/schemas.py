@@ -30,7 +30,7 @@ class FilterFields(BaseModel):
 
     def filters(self) -> Filters:
         """As the pipeline takes them. Raises UsageError."""
-        return Filters(**{name: _plain(value) for name, value in self})
+        return Filters(**{name: _plain(getattr(self, name)) for name in FilterFields.model_fields})
 
 
 def _plain(value: str | list[str]) -> str | tuple[str, ...]:
@@ -93,6 +93,10 @@ class SearchQuery(SearchFields, FilterFields):
         given = self.model_dump(exclude_unset=True)
         filters = {name: given.pop(name) for name in FilterFields.model_fields if name in given}
         return SearchBody(**given, filters=FilterFields(**filters))
+
+
+class SimilarQuery(SearchFields, FilterFields):
+    """GET /v1/articles/{pmid}/similar."""
 
 
 class BatchBody(SearchFields):

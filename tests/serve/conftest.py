@@ -26,7 +26,6 @@ def client(demo_index: Path, reranker) -> Iterator:
     from bioqa.serve.app import create_app
     from bioqa.serve.service import Service
 
-    with TestClient(
-        create_app(Service.open([f"demo={demo_index}"], reranker)), raise_server_exceptions=False
-    ) as client:
+    app = create_app(Service.open([f"demo={demo_index}"], reranker))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
         yield client
