@@ -61,7 +61,7 @@ class _Bioqa:
         self.index = Index(folder / "lucene", threads=1)
         self.single = BM25Retriever(self.index)
         self.many = BM25Retriever(Index(folder / "lucene", threads=threads))
-        self.segments = int(self.index.reader.leaves().size())
+        self.segments = int(self.index.commit.reader.leaves().size())
 
     def search(self, question: str, k: int) -> list[str]:
         return self.single.search(question, k).ids

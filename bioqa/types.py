@@ -313,7 +313,7 @@ class Hit:
         check_fields(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """The hit as a JSON object: the article's fields, the scores, and the snippets in BioASQ's format with their probabilities."""
+        """The hit as a JSON object: the article's fields, the scores, and the snippets in BioASQ's format."""
         record = {
             "rank": self.rank,
             **self.article.to_dict(),

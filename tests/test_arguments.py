@@ -56,6 +56,7 @@ VALUES: dict[type, dict[str, Any]] = {
         "options": PipelineOptions(),
         "index": Snapshot("demo", 1),
         "threshold": 0.5,
+        "facets": {},
     },
     Article: {field.name: getattr(ARTICLE, field.name) for field in fields(Article)},
     Candidates: {"ids": ["1"], "scores": array("f", [1.0]), "keys": array("i", [0])},
@@ -121,6 +122,7 @@ def entries(demo_index, tmp_path_factory):
                     "explain": {"question": "gene", "candidate": found[0], "options": options},
                     "missing_field_counts": {"question": "gene", "options": options},
                     "unknown_filter_values": {"options": options},
+                    "facets": {"question": "gene", "fields": ["year"], "options": options, "values": 3},
                     "articles": {"candidates": found},
                     "get_many": {"ids": ["1"]},
                 }.items()

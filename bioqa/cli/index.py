@@ -1,4 +1,4 @@
-"""``bioqa index``: build, update, verify, info and tune."""
+"""``bioqa index``: build, update, verify, info, values and tune."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +9,7 @@ import click
 from bioqa.cli.commands import Group, complete_file, numbers
 from bioqa.cli.output import echo, human_bytes, note, print_json, progress_bar
 from bioqa.errors import IndexStateError, UsageError
+from bioqa.index.document import FILTER_FIELDS
 
 if TYPE_CHECKING:
     from bioqa.evaluate.tune_bm25 import Tuning
@@ -19,7 +20,7 @@ _UNITS = {"": 1, "m": 1, "mb": 1, "g": 1024, "gb": 1024}
 
 @click.group(name="index", cls=Group, example="bioqa index build indexes/pubmed pubmed/baseline pubmed/updatefiles")
 def command() -> None:
-    """Build, update, verify, describe and tune a BM25 index."""
+    """Build, update, verify, describe and tune a BM25 index, and list its values."""
 
 
 def _megabytes(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
@@ -215,6 +216,37 @@ def info(index: Path, as_json: bool) -> None:
         echo(
             f"  {entry.path}  {entry.articles:,} articles{deletions}{skipped}, {human_bytes(entry.size)}, md5 {entry.md5}"
         )
+
+
+@command.command(example="bioqa index values indexes/demo mesh --prefix diab")
+@click.argument("index", type=click.Path(path_type=Path))
+@click.argument("field", type=click.Choice([name.replace("_", "-") for name in FILTER_FIELDS]))
+@click.option("--prefix", metavar="TEXT", default="", help="Only values that begin with TEXT, ignoring case.")
+@click.option(
+    "--top", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="The N most frequent values."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def values(index: Path, field: str, prefix: str, top: int, as_json: bool) -> None:
+    """List the values of FIELD and their numbers of articles.
+
+    These are the values that the filters of `bioqa search` accept: --journal, --mesh and so on.
+    """
+    from bioqa.index.reader import Index
+
+    with Index(index) as opened:
+        found = opened.values(field.replace("-", "_"), prefix, top + 1)
+    found, more = found[:top], len(found) > top
+    if as_json:
+        print_json([{"value": value, "articles": count} for value, count in found])
+        return
+    width = max((len(f"{count:,}") for _, count in found), default=0)
+    for value, count in found:
+        echo(f"{count:>{width},}  {value}")
+    if not found:
+        begins = f" that begins with {prefix!r}" if prefix else ""
+        note(f"No article in {index} has a value of {field}{begins}.")
+    if more:
+        note(f"There are more values: --top shows more than {top:,}.")
 
 
 @command.command(example="bioqa index tune indexes/demo --questions questions.json --k1 0.6,0.9,1.2")

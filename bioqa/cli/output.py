@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bioqa.evaluate.tables import Table
     from bioqa.pipeline.answer import Coverage
-    from bioqa.retrieve.retriever import MissingField
+    from bioqa.retrieve.retriever import Facets, MissingField, UnknownValue
 
 # Fields that articles can be filtered on → what they are called.
 _FIELDS = {
@@ -26,6 +26,8 @@ _FIELDS = {
     "mesh": "MeSH heading",
     "type": "publication type",
     "language": "language",
+    "author": "author",
+    "major_topic": "major MeSH heading",
 }
 
 _UNLIMITED = 1_000_000
@@ -75,16 +77,15 @@ def coverage_text(coverage: "Coverage", max_length: int | None) -> str:
 
 
 def report_missing_fields(
-    missing: Iterable["MissingField"], unknown: Iterable[tuple[str, str]], *, all_articles: bool
+    missing: Iterable["MissingField"], unknown: Iterable["UnknownValue"], *, all_articles: bool
 ) -> None:
     """Report how many articles filters excluded only because a field is missing, and which filter values no article has.
 
     ``all_articles``: the counts are of the whole index, not of the articles that match a question.
     """
-    for field, value in unknown:
-        note(
-            f"No article in the index has the {_FIELDS[field]} {value!r}. A value must match as a whole, ignoring case."
-        )
+    for field, value, nearest in unknown:
+        advice = f"Did you mean {nearest!r}?" if nearest else "A value must match as a whole, ignoring case."
+        note(f"No article in the index has the {_FIELDS[field]} {value!r}. {advice}")
     for field, count in missing:
         articles = ("article" if all_articles else "matching article") + "s" * (count != 1)
         have, were = ("has", "was") if count == 1 else ("have", "were")
@@ -205,6 +206,18 @@ def print_hits(
                     _print_indented(out, styled(sentence, style="green"), indent=6, first=sign)
         for line in hit.explanation.splitlines():
             out.print(styled(f"    {line}", style="dim"), soft_wrap=True)
+
+
+def print_facets(out: "Console", facets: "Facets") -> None:
+    """Print how many matching articles have each value of the facets, a line for each facet."""
+    separator = " · " if _can_show(out, "·") else "; "
+    width = max(map(len, facets), default=0) + 2
+    shown = {field: counts for field, counts in facets.items() if counts}
+    if shown:
+        out.print()
+    for field, counts in shown.items():
+        values = separator.join(f"{value} ({count:,})" for value, count in counts)
+        _print_indented(out, styled(values), indent=width, first=field.ljust(width))
 
 
 def highlighted_abstract(out: "Console", article: Article, snippets: Sequence[Snippet] = ()) -> "Text":

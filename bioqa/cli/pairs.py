@@ -232,6 +232,43 @@ def cells(ontology: Path, crosswalks: tuple[Path, ...], out: Path, **given: Any)
     _print_report(report, given["as_json"], missing="labels were dropped: their term is not in the ontology")
 
 
+@command.command(example="bioqa pairs score pairs.parquet --teacher models/large --out scored.parquet")
+@click.argument("file", type=_PATH)
+@click.option(
+    "--teacher",
+    multiple=True,
+    required=True,
+    metavar="MODEL",
+    shell_complete=complete_file,
+    help="Reranker whose logits to add: a folder, a Hugging Face name or default. Repeatable: the logits are summed.",
+)
+@click.option("--weight", type=float, multiple=True, metavar="W", help="Weight of each teacher in turn.  [default: 1]")
+@_out_option
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N or mps.")
+@click.option("--engine", default="auto", show_default=True, help="auto, exact, cpu-int8 or gpu.")
+@click.option("--max-length", type=int, help="Maximum tokens of a pair.  [default: the teacher's]")
+@click.option("--batch-size", default=32, show_default=True, help="Pairs scored per batch.")
+def score(file: Path, teacher: tuple[str, ...], weight: tuple[float, ...], out: Path, **given: Any) -> None:
+    """Add the scores of a teacher to the pairs in FILE, for distillation.
+
+    A recipe with the loss margin_mse, teacher_mse or teacher_listnet trains a student on them. An interrupted command resumes when
+    it is given again.
+    """
+    from bioqa.pairs.teacher_scores import Teacher, score_pairs_file
+    from bioqa.rerank.reranker import Reranker
+
+    if weight and len(weight) != len(teacher):
+        raise UsageError(
+            f"There are {len(teacher)} --teacher and {len(weight)} --weight. Give one weight for each teacher."
+        )
+    teachers = [
+        Teacher(Reranker(name, **given), one) for name, one in zip(teacher, weight or [1.0] * len(teacher), strict=True)
+    ]
+    with progress_bar("pairs", None) as bar:
+        rows = score_pairs_file(file, out, teachers, note=note, progress=bar.update)
+    note(f"{out}: {rows:,} pairs with the scores of {', '.join(one.reranker.label for one in teachers)}.")
+
+
 @command.command(example="bioqa pairs stats pairs-train.parquet")
 @click.argument("file", type=_PATH)
 @click.option(

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioqa.cli.commands import Command, complete_file
-from bioqa.cli.output import console, first_few, note, print_hits, print_json, progress_bar, report_missing_fields
+from bioqa.cli.output import (
+    console,
+    first_few,
+    note,
+    print_facets,
+    print_hits,
+    print_json,
+    progress_bar,
+    report_missing_fields,
+)
 from bioqa.cli.rerank_options import RerankOptions, open_pipeline, report_coverage, rerank_options
 from bioqa.cli.search_options import report_filters, search_options, take_search_options
 from bioqa.errors import UsageError
@@ -32,6 +41,13 @@ class _Options:
     abstracts: bool
     as_json: bool
     explain: bool
+    facets: tuple[str, ...]
+    facet_values: int
+
+
+def _facets(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """The fields of a list such as year,type."""
+    return tuple(filter(None, (name.strip() for name in value.split(","))))
 
 
 def _complete_index(context: click.Context, parameter: click.Parameter, incomplete: str) -> "list[CompletionItem[Any]]":
@@ -81,6 +97,21 @@ def _complete_index(context: click.Context, parameter: click.Parameter, incomple
 @click.option("--abstracts", is_flag=True, help="Show whole abstracts with the answer sentences marked.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per question.")
 @click.option("--explain", is_flag=True, help="Show how the BM25 score of each article is computed.")
+@click.option(
+    "--facets",
+    metavar="FIELDS",
+    callback=_facets,
+    default="",
+    help="Count all matching articles by these fields, such as year,type: year, journal, mesh, type, language, author.",
+)
+@click.option(
+    "--facet-values",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="With --facets: the N most frequent values of each field; years are all shown.",
+)
 @search_options
 def command(words: tuple[str, ...], **given: Any) -> None:
     """Search INDEX for articles that answer QUESTION.
@@ -92,7 +123,12 @@ def command(words: tuple[str, ...], **given: Any) -> None:
     options = _Options(**given)
     _check(options)
     chosen = rerank.pipeline_options(
-        top=options.top, sentences=options.sentences, explain=options.explain, search=search
+        top=options.top,
+        sentences=options.sentences,
+        explain=options.explain,
+        facets=options.facets,
+        facet_values=options.facet_values,
+        search=search,
     )
     index, question = _arguments(words, options)
     questions = _questions(options, question)
@@ -119,6 +155,8 @@ def _check(options: _Options) -> None:
         raise UsageError("--run and --json cannot be combined: a run has its own format.")
     if options.run is not None and options.explain:
         raise UsageError("--run and --explain cannot be combined: a run has no explanations.")
+    if options.run is not None and options.facets:
+        raise UsageError("--run and --facets cannot be combined: a run has no counts.")
     if options.corpus is not None and options.explain:
         raise UsageError("--explain needs an index. Build one with `bioqa index build`.")
 
@@ -167,6 +205,7 @@ def _print_answers(pipeline: "Pipeline", questions: list[Question], options: _Op
                 out.rule()
             selective = _is_selective(answer.options.search)
             print_hits(out, question, answer.hits, abstracts=options.abstracts, selective=selective)
+            print_facets(out, answer.facets)
         if options.questions is None:
             report_missing_fields(answer.missing_fields, answer.unknown_filter_values, all_articles=False)
     return coverage

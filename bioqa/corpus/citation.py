@@ -228,8 +228,8 @@ def _authors(authors: Element | None) -> tuple[Author, ...]:
 def _author(author: Element) -> Author:
     if author.get("ValidYN") == "N":
         return Author()
-    parts = {tag: text_of(child) for tag, child in _children(author).items() if tag in _NAMES}
-    return Author(*(parts.get(tag, "") for tag in _NAMES))
+    parts = {child.tag: child for child in author.iterchildren(*_NAMES)}
+    return Author(*[text_of(parts[tag]) if tag in parts else "" for tag in _NAMES])
 
 
 def _abbreviation(journal: Element | None, medline_journal: Element | None) -> str:

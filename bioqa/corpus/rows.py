@@ -45,9 +45,6 @@ FIELDS = (
     "status",
     "links",
 )
-_COLLAPSED = ("journal", "journal_abbreviation", "volume", "issue", "pages", "pmcid", "status", "vernacular_title")
-_DATES = ("entered", "revised", "print_date", "electronic_date")
-_LISTS = ("mesh", "keywords", "publication_types", "major_topics", "abstract_languages")
 
 
 def row_to_article(row: Mapping[str, object]) -> Article:
@@ -56,10 +53,10 @@ def row_to_article(row: Mapping[str, object]) -> Article:
     ``id`` (also ``_id``, ``pmid``, ``docid``) is text or a whole number. ``text`` (also ``contents``, ``abstract``) and ``title``
     are kept unchanged. All other fields of ``Article`` but the sections are optional: texts and numbers as they are, dates also as
     ``year`` (for ``date``); ``mesh``, ``major_topics``, ``keywords``, ``publication_types``, ``abstract_languages`` and
-    ``languages`` or ``language`` as lists, or as one text separated by semicolons. ``authors`` likewise, each an object with
-    ``last``, ``fore``, ``initials``, ``suffix``, ``collective`` or ``name``, or a name such as "Smith JA" or "Smith, John A"; ``links`` as
-    objects with ``type``, ``id``, ``source``. None and NaN count as missing; a date without a year counts as unknown; other fields
-    are ignored.
+    ``languages`` or ``language`` as lists, or as one text separated by semicolons. ``authors`` likewise, each a name such as
+    "Smith JA" or "Smith, John A", or an object with ``last``, ``fore``, ``initials``, ``suffix``, ``collective`` or ``name``;
+    ``links`` as objects with ``type``, ``id``, ``source``. None and NaN count as missing; a date without a year counts as unknown;
+    other fields are ignored.
 
     Raises:
         MalformedError: no id, neither text nor title, a value of the wrong type, or as for ``check_article.checked``.
@@ -75,9 +72,23 @@ def row_to_article(row: Mapping[str, object]) -> Article:
         languages=_texts(row, LANGUAGE_FIELDS),
         authors=tuple(filter(any, map(_author, _items(row, "authors")))),
         links=tuple(map(_link, _items(row, "links"))),
-        **{name: _collapsed(row, name) for name in _COLLAPSED if name in row},
-        **{name: _date(row, (name,)) for name in _DATES if name in row},
-        **{name: _texts(row, (name,)) for name in _LISTS if name in row},
+        journal=_collapsed(row, "journal"),
+        journal_abbreviation=_collapsed(row, "journal_abbreviation"),
+        volume=_collapsed(row, "volume"),
+        issue=_collapsed(row, "issue"),
+        pages=_collapsed(row, "pages"),
+        pmcid=_collapsed(row, "pmcid"),
+        status=_collapsed(row, "status"),
+        vernacular_title=_collapsed(row, "vernacular_title"),
+        entered=_date(row, ("entered",)),
+        revised=_date(row, ("revised",)),
+        print_date=_date(row, ("print_date",)),
+        electronic_date=_date(row, ("electronic_date",)),
+        mesh=_texts(row, ("mesh",)),
+        keywords=_texts(row, ("keywords",)),
+        publication_types=_texts(row, ("publication_types",)),
+        major_topics=_texts(row, ("major_topics",)),
+        abstract_languages=_texts(row, ("abstract_languages",)),
     )
     return checked(article)
 
@@ -127,7 +138,7 @@ def _checked(name: str, value: object) -> str:
 
 def _collapsed(row: Mapping[str, object], name: str) -> str:
     """A text, or a number such as a volume, with white space collapsed."""
-    number = _whole_number(row[name])
+    number = _whole_number(row.get(name))
     return str(number) if number is not None else collapse(_text(row, (name,)))
 
 

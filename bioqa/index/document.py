@@ -1,7 +1,7 @@
 """How an Article is stored in Lucene.
 
 ``id``         stored, and binary doc values of the same name (read for every hit of a run without touching stored text)
-``contents``   title, abstract and vernacular title, Anserini's analyzer; not stored
+``contents``   title, abstract and vernacular title, Anserini's analyzer with folded forms beside words; not stored
 ``title``      title and vernacular title, for weighting and field queries; not stored
 ``raw``        stored JSON: the whole article without fields at their default
 ``version``, ``order``  doc values: which of two records of one PMID is the latest
@@ -19,11 +19,11 @@ Java makes the Lucene documents (``java/DocumentWriter.java``) from rows of stri
 """
 
 import json
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
+from bioqa.index.folding import GREEK, LETTERS, fold, table
 from bioqa.index.jvm import java
 from bioqa.types import NOTICES, Article, Author, Link, Section
 
@@ -34,6 +34,8 @@ FILTER_FIELDS = ("journal", "mesh", "type", "language", "author", "major_topic")
 EXACT_FIELDS = (*FILTER_FIELDS, MARK, NOTICE, "pmcid", "doi")
 FACET_FIELDS = ("journal", "mesh", "type", "language", "author")
 """The columns of ``to_row`` with exact values and with the values to count, in the order of ``DocumentWriter``."""
+FACETS = ("year", *FACET_FIELDS)
+"""What the articles that match can be counted by: the year of publication, and the fields with values to count."""
 _APART = {"id", "title", "abstract", "sections", "authors", "links"}
 _TUPLES = {f.name for f in fields(Article) if isinstance(f.default, tuple)}
 _OPTIONAL = [(f.name, f.default) for f in fields(Article) if f.name not in _APART]
@@ -79,13 +81,7 @@ def to_row(article: Article) -> list[str]:
         (article.pmcid,),
         (article.doi,),
     )
-    facets = (
-        (article.journal,),
-        [heading for heading in article.mesh if "/" not in heading],
-        article.publication_types,
-        article.languages,
-        [str(author) for author in article.authors],
-    )
+    facets = facet_values(article)
     return [
         article.id,
         article.titles(),
@@ -96,26 +92,37 @@ def to_row(article: Article) -> list[str]:
         day_number(article.entered),
         "" if article.abstract else "abstract",
         *("\n".join(dict.fromkeys(value.lower() for value in values if value)) for values in exact),
-        *("\n".join(dict.fromkeys(filter(None, values))) for values in facets),
+        *("\n".join(facets[name]) for name in FACET_FIELDS),
     ]
 
 
+def facet_values(article: Article) -> dict[str, list[str]]:
+    """Facet → the article's distinct values, as shown; MeSH headings without qualifiers."""
+    found: dict[str, Iterable[str]] = {
+        "year": (article.date[:4],),
+        "journal": (article.journal,),
+        "mesh": (heading for heading in article.mesh if "/" not in heading),
+        "type": article.publication_types,
+        "language": article.languages,
+        "author": map(str, article.authors),
+    }
+    return {name: list(dict.fromkeys(filter(None, values))) for name, values in found.items()}
+
+
 def author_terms(authors: Iterable[Author]) -> list[str]:
-    """What finds an article by author: "smith", "smith j", "smith ja", "smith john a"; each also without accents."""
+    """What finds an article by author: "smith", "smith j", "smith ja", "smith john a"; each also folded."""
     found: list[str] = []
-    for author in authors:
-        initials = [author.initials[:length] for length in range(1, len(author.initials) + 1)]
-        names = [author.collective] if author.collective else []
-        names += [f"{author.last} {given}".strip() for given in ("", *initials, author.fore)] if author.last else []
-        found += [folded for name in names for folded in (name.lower(), without_accents(name.lower()))]
-    return found
-
-
-def without_accents(text: str) -> str:
-    """The text with accented letters replaced by those without: "sjögren" → "sjogren"."""
-    if text.isascii():
-        return text
-    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    for last, fore, initials, _, collective in authors:
+        if collective:
+            found.append(collective)
+        if last:
+            found.append(last)
+            found += [f"{last} {initials[:length]}" for length in range(1, len(initials) + 1)]
+            if fore and fore != initials:
+                found.append(f"{last} {fore}")
+    text = "\n".join(found).lower()
+    names = text.split("\n")
+    return names if text.isascii() else names + [fold(name) for name in names]
 
 
 def day_number(date: str) -> str:
@@ -126,6 +133,11 @@ def day_number(date: str) -> str:
     return f"{year}{month}{day}"
 
 
-def analyzer() -> Any:
-    """Anserini's default analyzer: Lucene's English stop words and Porter stemming."""
-    return java("io.anserini.analysis.DefaultEnglishAnalyzer").newStemmingInstance("porter")
+def index_analyzer() -> Any:
+    """Anserini's default analyzer, Lucene's English stop words and Porter stemming, with each word's folded forms beside it."""
+    return java("bioqa.FoldingAnalyzer").create(table(LETTERS), table(GREEK), True)
+
+
+def query_analyzer() -> Any:
+    """The analyzer for questions: folded forms take the place of a word. For ASCII text it is Anserini's."""
+    return java("bioqa.FoldingAnalyzer").create(table(LETTERS), table(GREEK), False)

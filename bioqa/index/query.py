@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bioqa.errors import QuestionError
-from bioqa.index.document import CONTENTS, TITLE, analyzer
+from bioqa.index.document import CONTENTS, TITLE, query_analyzer
 from bioqa.index.filters import Filters, combine
 from bioqa.index.jvm import java, java_exception, java_lock
 
@@ -15,7 +15,7 @@ _HINT = "Close every quotation mark and parenthesis, and escape a literal ( : or
 
 
 class QueryBuilder:
-    """Makes the queries of one index under one set of options. By default they are exactly Anserini's bag-of-words queries.
+    """Makes the queries of one index under one set of options. By default they are Anserini's bags of words, with folded words.
 
     ``title_weight`` × the BM25 score of the title is added to that of title and abstract. Safe to use from several threads.
     """
@@ -24,7 +24,7 @@ class QueryBuilder:
         self.title_weight = title_weight
         self.syntax = syntax
         with java_lock:
-            self._analyzer = analyzer()
+            self._analyzer = query_analyzer()
             self._words = java("io.anserini.search.query.BagOfWordsQueryGenerator")()
             self._filters = filters.queries()
 

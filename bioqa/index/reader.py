@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bioqa.arguments import check_count, check_type
 from bioqa.errors import IndexStateError, UsageError
-from bioqa.index.document import ID, RAW, from_json
+from bioqa.index.document import FACET_FIELDS, FILTER_FIELDS, ID, RAW, from_json
 from bioqa.index.filters import any_of, term_query
 from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import cast, java, java_lock
@@ -145,6 +146,34 @@ class Index:
         with java_lock:
             return bool(self.commit.reader.docFreq(java("org.apache.lucene.index.Term")(field, value)))
 
+    def nearest_term(self, field: str, value: str) -> str:
+        """A value of the field near to one that no article has, "" if none is.
+
+        It differs in one or two characters, or begins with the value; of several the one that most articles have.
+        """
+        with java_errors(self.path):
+            return str(java("bioqa.ExactValues").nearest(self.commit.reader, field, value))
+
+    def values(self, field: str, prefix: str = "", top: int = 20) -> list[tuple[str, int]]:
+        """The ``top`` values of a field for filters that most articles have, with how many do; equal counts by value.
+
+        Only values that begin with ``prefix``, ignoring case. Values are as shown; those of ``major_topic`` are in lower case.
+
+        Raises:
+            UsageError: there is no such field for filters, or ``top`` is less than 1.
+        """
+        check_type("prefix", prefix, str)
+        check_count("top", top)
+        if field not in FILTER_FIELDS:
+            raise UsageError(f"Unknown field {field!r}. Choose from {', '.join(FILTER_FIELDS)}.")
+        commit, prefix = self.commit, prefix.lower().encode("utf-8", "replace").decode()
+        with java_errors(self.path):
+            if field not in FACET_FIELDS:
+                return unpack_counts(java("bioqa.ExactValues").list(commit.reader, field, prefix, top))
+            with java_lock:
+                every = java("org.apache.lucene.search.MatchAllDocsQuery")()
+            return unpack_counts(java("bioqa.FacetCounter").values(commit.searcher, every, field, prefix, top))
+
     def articles(self, keys: Sequence[int]) -> list[Article]:
         """The stored articles with these Lucene document numbers."""
         return self.articles_of(self.commit, keys)
@@ -208,6 +237,11 @@ class Index:
             format=manifest.format,
             version=manifest.version,
         )
+
+
+def unpack_counts(flat: Sequence[str]) -> list[tuple[str, int]]:
+    """The (value, count) pairs that Java returned as value, count, value, count, and so on."""
+    return [(value, int(count)) for value, count in zip(flat[::2], flat[1::2], strict=True)]
 
 
 def _reopen(path: Path, threads: int) -> Index:

@@ -12,7 +12,7 @@ from typing import Any
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import Source
 from bioqa.errors import RecordError, SourceError
-from bioqa.index.document import analyzer, to_row
+from bioqa.index.document import index_analyzer, to_row
 from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import java
 from bioqa.index.manifest import SourceEntry
@@ -155,7 +155,7 @@ def build_shard(source: Source, order: int, folder: Path, ram_mb: float, skip_ba
 def open_shard(folder: Path, ram_mb: float) -> Iterator[Any]:
     """A writer of a new shard that never merges segments: the index that it is added to does."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = java("org.apache.lucene.index.IndexWriterConfig")(analyzer())
+    config = java("org.apache.lucene.index.IndexWriterConfig")(index_analyzer())
     config.setOpenMode(java("org.apache.lucene.index.IndexWriterConfig$OpenMode").CREATE)
     config.setRAMBufferSizeMB(ram_mb)
     config.setUseCompoundFile(False)

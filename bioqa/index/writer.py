@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bioqa.errors import IndexStateError
-from bioqa.index.document import analyzer
+from bioqa.index.document import index_analyzer
 from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import cast, java
 from bioqa.index.manifest import FORMAT, Manifest, read_format, read_manifest, user_data
@@ -66,7 +66,7 @@ def open_writer(path: Path, *, create: bool, ram_mb: float) -> Iterator[Any]:
         with output_errors(path), java_errors(path, writing=True):
             path.mkdir(parents=True, exist_ok=True)
             directory = open_directory(path)
-            config = java("org.apache.lucene.index.IndexWriterConfig")(analyzer())
+            config = java("org.apache.lucene.index.IndexWriterConfig")(index_analyzer())
             mode = java("org.apache.lucene.index.IndexWriterConfig$OpenMode")
             config.setOpenMode(mode.CREATE if create else mode.APPEND)
             config.setRAMBufferSizeMB(ram_mb)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -11,6 +12,13 @@ from typing import IO, Any
 from bioqa.io.json_text import parse_json
 from bioqa.io.locks import open_locked
 from bioqa.io.output import RESUME_HINT, output_errors
+
+
+def stamp(path: Path) -> str:
+    """A digest of the name, size and modification time of a file, or of each file in a folder, to tell whether it changed."""
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    stats = [(str(file.resolve()), file.stat()) for file in files if file.suffix != ".lock"]
+    return sha256(json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]).encode()).hexdigest()
 
 
 class Checkpoint:
@@ -41,6 +49,19 @@ class Checkpoint:
         for number, (record, _) in enumerate(_lines(file)):
             if number:
                 yield record
+
+    def resume(self, header: Mapping[str, Any]) -> list[str]:
+        """Go on with the records of a file that has this header, or else start anew; the names of what in the header differs.
+
+        Raises:
+            OutputError: as for ``start``.
+        """
+        self.lock()
+        found = self.header
+        if found == header:
+            return []
+        self.start(header)
+        return [name for name, value in header.items() if found.get(name) != value] if found is not None else []
 
     def start(self, header: Mapping[str, Any]) -> None:
         """Drop all records and begin with a new header.

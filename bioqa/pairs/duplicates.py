@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from bioqa.errors import UsageError
-from bioqa.retrieve.memory import STOP_WORDS
+from bioqa.retrieve.analyze import STOP_WORDS
 
 DEFAULT_JACCARD = 0.75
 """Between the BioASQ editions 1-8, 9 and 10-11 it finds ten pairs of questions, all on the same subject; 0.6 would find 88, most of

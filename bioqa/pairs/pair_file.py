@@ -1,7 +1,8 @@
 """The file format of training pairs: Parquet that ``datasets`` can read, one row per question and passage with their label.
 
 Columns: ``question``, ``passage`` (text), ``label`` (float64, 1 relevant, 0 not relevant), ``question_id``, ``document_id`` (text,
-"" if unknown), ``kind`` (one of ``KINDS``) and ``rank`` (int32). The metadata of the file says how it was made, as JSON under the
+"" if unknown), ``kind`` (one of ``KINDS``) and ``rank`` (int32); ``teacher_score`` (float64) if a teacher has scored the pairs:
+its raw logit, or a weighted sum of several teachers' logits. The metadata of the file says how it was made, as JSON under the
 key "bioqa".
 """
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KINDS = ("gold", "bm25", "mined", "random", "sentence", "sibling", "given")
+TEACHER_SCORE = "teacher_score"
 METADATA_KEY = b"bioqa"
 ROW_GROUP = 1 << 15
 """Rows kept in memory before they are written."""
@@ -43,12 +45,16 @@ class Pair(NamedTuple):
     rank: int = 0
 
 
-def schema(provenance: Mapping[str, Any] | None = None) -> "pa.Schema":
-    """The columns of a pairs file; ``provenance`` says how the file was made and becomes JSON in its metadata."""
+def schema(provenance: Mapping[str, Any] | None = None, *, scored: bool = False) -> "pa.Schema":
+    """The columns of a pairs file, ``scored`` by a teacher or not.
+
+    ``provenance`` says how the file was made and becomes JSON in its metadata.
+    """
     import pyarrow as pa
 
-    types = {"label": pa.float64(), "rank": pa.int32()}
-    columns = pa.schema([pa.field(name, types.get(name, pa.string()), nullable=False) for name in Pair._fields])
+    types = {"label": pa.float64(), "rank": pa.int32(), TEACHER_SCORE: pa.float64()}
+    names = (*Pair._fields, TEACHER_SCORE) if scored else Pair._fields
+    columns = pa.schema([pa.field(name, types.get(name, pa.string()), nullable=False) for name in names])
     if not provenance:
         return columns
     return columns.with_metadata({METADATA_KEY: json.dumps(provenance, sort_keys=True).encode()})
@@ -172,10 +178,12 @@ def read_pairs_file(path: Path) -> "Iterator[pa.RecordBatch]":
 
     rows = 0
     try:
-        for batch in _open(path).iter_batches(ROW_GROUP, columns=list(Pair._fields)):
+        file = _open(path)
+        fields = schema(scored=TEACHER_SCORE in file.schema_arrow.names)
+        for batch in file.iter_batches(ROW_GROUP, columns=fields.names):
             try:
-                arrays = [column.cast(field.type) for column, field in zip(batch.columns, schema(), strict=True)]
-                typed = pa.RecordBatch.from_arrays(arrays, schema=schema())
+                arrays = [batch.column(field.name).cast(field.type) for field in fields]
+                typed = pa.RecordBatch.from_arrays(arrays, schema=fields)
             except pa.ArrowInvalid as problem:
                 raise PairsError(f"{path}, rows from {rows + 1}: {str(problem).splitlines()[0]}.") from None
             _check(path, typed, rows)
@@ -190,8 +198,8 @@ def _check(path: Path, batch: "pa.RecordBatch", rows_before: int) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    for name in ("question", "passage", "label", "question_id", "kind", "rank"):
-        if batch.column(name).null_count:
+    for name in ("question", "passage", "label", "question_id", "kind", "rank", TEACHER_SCORE):
+        if name in batch.schema.names and batch.column(name).null_count:
             row = rows_before + 1 + pc.index(batch.column(name).is_null(), True).as_py()
             raise PairsError(f"{path}, row {row}: the {name} is missing.")
     label = batch.column("label")
@@ -201,6 +209,10 @@ def _check(path: Path, batch: "pa.RecordBatch", rows_before: int) -> None:
         raise PairsError(
             f"{path}, row {rows_before + 1 + row}: the label is {label[row]}; it must be a number from 0 to 1."
         )
+    if TEACHER_SCORE in batch.schema.names:
+        row = pc.index(pc.is_finite(batch.column(TEACHER_SCORE)), False).as_py()
+        if row >= 0:
+            raise PairsError(f"{path}, row {rows_before + 1 + row}: the {TEACHER_SCORE} is not a finite number.")
 
 
 def _is_parquet(path: Path) -> bool:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from bioqa.errors import PairsError
 from bioqa.pairs.import_pairs import import_pairs
-from bioqa.pairs.pair_file import ROW_GROUP, is_pairs_file, pair_table, read_pairs_file, schema
+from bioqa.pairs.pair_file import ROW_GROUP, is_pairs_file, pair_table, read_pairs_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 def read_pairs(path: str | Path, columns: Sequence[str] | None = None) -> "pa.Table":
-    """The pairs of a file or BEIR folder as a table with the columns of a pairs file.
+    """The pairs of a file or BEIR folder as a table with the columns of a pairs file, ``teacher_score`` too if the file has it.
 
     Besides pairs files it reads two texts and a label as CSV, TSV, JSON lines or Parquet (columns with usual names, or named in
     ``columns`` as question, passage, label), JSON lines with ``query``, ``pos`` and ``neg``, and a BEIR folder with qrels or one of
@@ -26,7 +26,7 @@ def read_pairs(path: str | Path, columns: Sequence[str] | None = None) -> "pa.Ta
     """
     import pyarrow as pa
 
-    return pa.Table.from_batches(list(read_batches(path, columns)), schema())
+    return pa.Table.from_batches(list(read_batches(path, columns)))
 
 
 def read_batches(path: str | Path, columns: Sequence[str] | None = None) -> "Iterator[pa.RecordBatch]":

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from bioqa.arguments import check_fields
 from bioqa.pipeline.options import PipelineOptions
-from bioqa.retrieve.retriever import MissingField, Snapshot
+from bioqa.retrieve.retriever import Facets, MissingField, Snapshot, UnknownValue
 from bioqa.types import Hit, Question
 
 
@@ -69,9 +69,10 @@ class Answer:
     """The hits for a question, best first, and how they came about.
 
     ``reranker`` is the reranker's name (None: no reranking), ``threshold`` its threshold on the scale of ``Hit.reranker_score``
-    (None: it has none). ``timings`` are the seconds of the stages "retrieve", "rerank" and
-    "highlight". ``missing_fields`` counts the matching articles that a filter excluded only because they lack its field;
-    ``unknown_filter_values`` are the (field, value) of filters that no article has. ``options`` are those in effect (see
+    (None: it has none). ``timings`` are the seconds of the stages "retrieve", "rerank", "highlight" and "facets".
+    ``missing_fields`` counts the matching articles that a filter excluded only because they lack its field;
+    ``unknown_filter_values`` are values of filters that no article has, each with the nearest. ``facets`` counts the values of all
+    matching articles: field → (value, articles). ``options`` are those in effect (see
     ``Pipeline.resolve_options``), and ``index`` describes what was searched.
     """
 
@@ -81,10 +82,11 @@ class Answer:
     timings: dict[str, float]
     coverage: Coverage
     missing_fields: tuple[MissingField, ...]
-    unknown_filter_values: tuple[tuple[str, str], ...]
+    unknown_filter_values: tuple[UnknownValue, ...]
     options: PipelineOptions
     index: Snapshot
     threshold: float | None = None
+    facets: Facets = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -107,6 +109,7 @@ class Answer:
             "timings": {stage: round(seconds, 6) for stage, seconds in self.timings.items()},
             "coverage": asdict(self.coverage),
             "missing_fields": {one.field: one.articles for one in self.missing_fields},
-            "unknown_filter_values": [list(one) for one in self.unknown_filter_values],
+            "unknown_filter_values": [one._asdict() for one in self.unknown_filter_values],
+            "facets": {name: [list(one) for one in counts] for name, counts in self.facets.items()},
             "hits": [hit.to_dict() for hit in self.hits],
         }

@@ -6,6 +6,7 @@ from typing import Any
 from bioqa.arguments import check_fields, check_type
 from bioqa.errors import UsageError
 from bioqa.retrieve.options import SearchOptions
+from bioqa.retrieve.retriever import check_facets
 
 AGGREGATIONS = {
     "maxp": "the highest logit of its windows",
@@ -26,7 +27,8 @@ class PipelineOptions:
     candidates are ranked by logit + this × the first-stage score (None: the weight in the reranker's folder). ``aggregation`` (a
     key of ``AGGREGATIONS``) and ``overlap`` (sentences shared by adjacent windows) apply to articles longer than the reranker
     reads. ``sentences``: number of answer sentences per hit. ``explain``: whether each hit explains its first-stage score.
-    ``search``: the options of the first stage.
+    ``facets``: what all matching articles are counted by ("year", "journal", "mesh", "type", "language", "author"), with the
+    ``facet_values`` most frequent values of each. ``search``: the options of the first stage.
 
     Raises:
         UsageError: a value is out of range or of the wrong type.
@@ -40,10 +42,13 @@ class PipelineOptions:
     sentences: int = 2
     explain: bool = False
     offset: int = 0
+    facets: tuple[str, ...] = ()
+    facet_values: int = 10
     search: SearchOptions = field(default_factory=SearchOptions)
 
     def __post_init__(self) -> None:
         check_fields(self)
+        object.__setattr__(self, "facets", tuple(check_facets(self.facets, self.facet_values)))
         if self.top < 1:
             raise UsageError(f"The number of results must be at least 1, not {self.top}.")
         if self.offset < 0:

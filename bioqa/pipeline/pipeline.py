@@ -88,6 +88,11 @@ class Pipeline:
             explanations = [self.retriever.explain(body, candidates[one.position], options.search) for one in best]
             hits = [replace(hit, explanation=text) for hit, text in zip(hits, explanations, strict=True)]
         timings = {**ranked.timings, "highlight": time.perf_counter() - started}
+        facets = {}
+        if options.facets:
+            started = time.perf_counter()
+            facets = self.retriever.facets(body, options.facets, options.search, options.facet_values)
+            timings["facets"] = time.perf_counter() - started
         return Answer(
             question=asked,
             hits=tuple(hits),
@@ -99,6 +104,7 @@ class Pipeline:
             options=options,
             index=self.retriever.snapshot(),
             threshold=self.reranker.threshold if self.reranker else None,
+            facets=facets,
         )
 
     def rank(self, question: Question, options: PipelineOptions | None = None) -> Ranked:

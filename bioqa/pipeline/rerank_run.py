@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from bioqa.errors import OutputError, QuestionError, UsageError
-from bioqa.io.checkpoint import Checkpoint
+from bioqa.io.checkpoint import Checkpoint, stamp
 from bioqa.io.output import is_stream, open_output
 from bioqa.io.trec import iter_run, run_lines
 from bioqa.pipeline.answer import Coverage, Ranked
@@ -95,21 +95,14 @@ def run_settings(plan: RunPlan, corpus: Path, reranker: "Reranker", options: Pip
         "candidates": plan.digest,
         "rerank depth": plan.depth,
         "first-stage weight": options.first_stage_weight,
-        "corpus": _stamp(corpus),
-        "reranker": _stamp(reranker.folder),
+        "corpus": stamp(corpus),
+        "reranker": stamp(reranker.folder),
         "device": reranker.device.partition(":")[0],
         "engine": reranker.engine,
         "maximum length": reranker.max_length,
         "aggregation": options.aggregation,
         "overlap": options.overlap,
     }
-
-
-def _stamp(path: Path) -> str:
-    """A digest of the name, size and modification time of a file, or of each file in a folder."""
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-    stats = [(str(file.resolve()), file.stat()) for file in files if file.suffix != ".lock"]
-    return sha256(json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]).encode()).hexdigest()
 
 
 class RerankCheckpoint:
@@ -125,13 +118,7 @@ class RerankCheckpoint:
     def __init__(self, out: str | Path, settings: Mapping[str, Any]) -> None:
         self._out = out
         self._file = Checkpoint(_checkpoint_path(out))
-        self._file.lock()
-        header = self._file.header
-        self.changed: list[str] = []
-        if header != settings:
-            if header is not None:
-                self.changed = [name for name, value in settings.items() if header.get(name) != value]
-            self._file.start(settings)
+        self.changed = self._file.resume(settings)
         self.done = {str(record["question"]) for record in self._file}
 
     def add(self, one: Ranked) -> None:

@@ -1,57 +1,63 @@
 """BM25 in memory with rank-bm25, for a few thousand articles: no index on disk, no JVM."""
 
-import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bioqa.arguments import check_items, check_type
 from bioqa.errors import SourceError, UsageError
+from bioqa.index.document import facet_values
+from bioqa.retrieve.analyze import Analyzed, analyzer
 from bioqa.retrieve.options import SearchOptions
-from bioqa.retrieve.retriever import MissingField, Snapshot, check_candidates, check_search, check_text
+from bioqa.retrieve.retriever import (
+    Facets,
+    MissingField,
+    Snapshot,
+    UnknownValue,
+    check_candidates,
+    check_facets,
+    check_search,
+    check_text,
+)
 from bioqa.types import Article, Candidate, Deletion
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rank_bm25 import BM25Okapi
 
-# Lucene's English stop words (EnglishAnalyzer.ENGLISH_STOP_WORDS_SET), which Anserini's analyzer removes.
-_STOP_WORDS = """
-a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to was will with
-"""
-STOP_WORDS = frozenset(_STOP_WORDS.split())
 DEFAULTS = SearchOptions()
 FILTER_OPTIONS = ("since", "until", "journal", "mesh", "type", "language")
 INDEX_ONLY = ("syntax", "title_weight", "rm3")
-_WORD = re.compile(r"\w+(?:['’.]\w+)*")
 
 
-def _analyzer() -> Any:
-    """Text → tokens, much like Anserini's analyzer: lower case, no stop words, Porter stems."""
-    from Stemmer import Stemmer
-
-    stem = Stemmer("porter").stemWords
-
-    def tokens(text: str) -> list[str]:
-        words = (word.removesuffix("'s").removesuffix("’s") for word in _WORD.findall(text.lower()))
-        return list(stem([word for word in words if word not in STOP_WORDS]))
-
-    return tokens
-
-
-def _bm25(corpus: list[list[str]], k1: float, b: float) -> "BM25Okapi":
+def _bm25(corpus: Sequence[Analyzed], k1: float, b: float) -> "BM25Okapi":
     import math
 
     from rank_bm25 import BM25Okapi
 
-    class LuceneBM25(BM25Okapi):  # type: ignore[misc]
-        """BM25Okapi with Lucene's idf, log(1 + (N - n + 0.5) / (n + 0.5)).
+    texts = sum(1 for text in corpus if text.tokens)
 
-        The classic one is negative for terms in more than half of the articles, which is common in small files.
+    class LuceneBM25(BM25Okapi):  # type: ignore[misc]
+        """BM25Okapi with Lucene's idf, log(1 + (N - n + 0.5) / (n + 0.5)), and Lucene's lengths.
+
+        The classic idf is negative for terms in more than half of the articles, which is common in small files. N counts texts that
+        are not empty; so does the average length, to which folded forms beside words add.
         """
 
         def _calc_idf(self, nd: dict[str, int]) -> None:
-            self.idf = {word: math.log(1 + (self.corpus_size - n + 0.5) / (n + 0.5)) for word, n in nd.items()}
+            self.idf = {word: math.log(1 + (texts - n + 0.5) / (n + 0.5)) for word, n in nd.items()}
+            self.avgdl *= self.corpus_size / texts
+            self.doc_len = [_stored_length(text.length) for text in corpus]
 
-    return LuceneBM25(corpus, k1=k1, b=b)
+    return LuceneBM25([text.tokens for text in corpus], k1=k1, b=b)
+
+
+def _stored_length(length: int) -> int:
+    """A length as Lucene stores it in one byte: exact below 40, then with its four leading bits (SmallFloat.intToByte4)."""
+    rest = length - 24
+    shift = max(0, rest.bit_length() - 4) if rest > 0 else 0
+    return 24 + (rest >> shift << shift)
 
 
 def latest(records: Iterable[Article | Deletion]) -> dict[str, Article]:
@@ -87,9 +93,9 @@ def check_options(options: SearchOptions) -> None:
 class MemoryRetriever:
     """The first stage over articles in memory: bag-of-words questions only, no filters.
 
-    A repeated id replaces the earlier article, as in a built index. Scores are on Lucene's scale (rank-bm25's over k1 + 1), so that
-    a first-stage weight means the same with both; they differ slightly because Lucene rounds document lengths. Safe to use from
-    several threads, and can be pickled.
+    A repeated id replaces the earlier article, as in a built index. Scores are those of an index built of the same articles, except
+    for the last digits: rank-bm25's over k1 + 1, with Lucene's tokens and lengths. Safe to use from several threads, and can be
+    pickled.
 
     Raises:
         SourceError: there is no article.
@@ -102,8 +108,8 @@ class MemoryRetriever:
         # In the order of equal scores: by id, compared as Lucene does. A lone surrogate sorts as UTF-8 would encode it.
         self._articles = sorted(self._by_id.values(), key=lambda article: article.id.encode("utf-8", "surrogatepass"))
         self._name = name
-        self._tokens = _analyzer()
-        self._corpus = [self._tokens(article.searchable_text()) for article in self._articles]
+        self._analyze = analyzer()
+        self._corpus = [self._analyze(article.searchable_text(), True) for article in self._articles]
         self._bm25: dict[tuple[float, float], BM25Okapi] = {}
 
     def __len__(self) -> int:
@@ -124,11 +130,19 @@ class MemoryRetriever:
         check_search(k, options)
         check_options(options)
         check_text(question)
-        if not any(self._corpus):
-            return []
-        scores = self._model(options).get_scores(self._tokens(question)) / (options.k1 + 1)
+        scores = self._scores(question, options)
         order = np.argsort(-scores, kind="stable")[:k]
         return [Candidate(self._articles[i].id, float(scores[i]), int(i)) for i in order if scores[i] > 0]
+
+    def _scores(self, question: str, options: SearchOptions) -> "NDArray[np.float32]":
+        """The score of each article, 0 for those without a word of the question."""
+        import numpy as np
+
+        if not any(text.tokens for text in self._corpus):
+            return np.zeros(len(self), np.float32)
+        scores = self._model(options).get_scores(self._analyze(question, False).tokens) / (options.k1 + 1)
+        found: NDArray[np.float32] = scores.astype(np.float32)
+        return found
 
     def _model(self, options: SearchOptions) -> "BM25Okapi":
         key = options.k1, options.b
@@ -163,10 +177,29 @@ class MemoryRetriever:
         check_options(options)
         return []
 
-    def unknown_filter_values(self, options: SearchOptions = DEFAULTS) -> list[tuple[str, str]]:
+    def unknown_filter_values(self, options: SearchOptions = DEFAULTS) -> list[UnknownValue]:
         """Always empty: in-memory search has no filters."""
         check_options(options)
         return []
+
+    def facets(
+        self, question: str, fields: Sequence[str], options: SearchOptions = DEFAULTS, values: int = 10
+    ) -> Facets:
+        """As ``Retriever.facets``."""
+        check_text(question)
+        check_options(options)
+        names = check_facets(fields, values)
+        counts: dict[str, Counter[str]] = {name: Counter() for name in names}
+        for at in self._scores(question, options).nonzero()[0]:
+            article = facet_values(self._articles[at])
+            for name in names:
+                counts[name].update(article[name])
+        found: Facets = {}
+        for name, counted in counts.items():
+            by_value = sorted(counted.items())
+            ranked = sorted(by_value, key=lambda one: -one[1])[:values]
+            found[name] = by_value if name == "year" else ranked
+        return found
 
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
         """The articles of candidates that this retriever returned."""

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from bioqa.arguments import check_count, check_items, check_type
 from bioqa.errors import QuestionError, UsageError
+from bioqa.index.document import FACETS
 from bioqa.retrieve.options import SearchOptions
 from bioqa.types import Article, Candidate
 
@@ -25,6 +26,18 @@ class Snapshot:
     date: str = ""
     created: str = ""
     generation: int = 0
+
+
+Facets = dict[str, list[tuple[str, int]]]
+"""Field → (value, number of articles with it): years in their order; else the highest counts first, equal ones by value."""
+
+
+class UnknownValue(NamedTuple):
+    """A filter value in lower case that no article has, and the nearest that one has ("" if none is near)."""
+
+    field: str
+    value: str
+    nearest: str = ""
 
 
 class MissingField(NamedTuple):
@@ -82,8 +95,20 @@ class Retriever(Protocol):
         """
         ...
 
-    def unknown_filter_values(self, options: SearchOptions = ...) -> list[tuple[str, str]]:
-        """The filter values that no article has, as (field, value in lower case)."""
+    def unknown_filter_values(self, options: SearchOptions = ...) -> list[UnknownValue]:
+        """The filter values that no article has."""
+        ...
+
+    def facets(self, question: str, fields: Sequence[str], options: SearchOptions = ..., values: int = 10) -> Facets:
+        """How many of all the articles that match the question and pass the filters have each value of the fields.
+
+        ``fields`` are names in ``FACETS``; of each but the year, the ``values`` most frequent values are returned. Terms that RM3
+        adds to the question find no further articles.
+
+        Raises:
+            QuestionError: the question cannot be searched with these options.
+            UsageError: a field is unknown, or ``values`` is less than 1.
+        """
         ...
 
     def snapshot(self) -> Snapshot:
@@ -109,6 +134,16 @@ def check_search(k: int, options: SearchOptions) -> None:
     if k > MAX_INT:
         raise UsageError(f"k must be at most {MAX_INT:,}, not {k:,}.")
     check_type("options", options, SearchOptions)
+
+
+def check_facets(fields: Sequence[str], values: int) -> list[str]:
+    """The distinct fields; raises UsageError for one that is unknown, or for ``values`` less than 1."""
+    check_count("The number of values of a facet", values)
+    names = list(dict.fromkeys(check_items("facets", fields, str)))
+    unknown = [name for name in names if name not in FACETS]
+    if unknown:
+        raise UsageError(f"Unknown facet {unknown[0]!r}. Choose from {', '.join(FACETS)}.")
+    return names
 
 
 def check_candidates(candidates: Sequence[Candidate], articles: int | None = None) -> None:

@@ -11,7 +11,7 @@ import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from starlette.responses import Response
 
 from bioqa.index.document import to_json as stored_json
@@ -36,14 +36,17 @@ class TeiRerank(BaseModel):
     return_text: bool = False
     truncate: bool | None = None
     truncation_direction: Literal["right", "Right"] = "right"
+    top_n: Annotated[int, Field(ge=0)] | None = None  # not text-embeddings-inference's, but LiteLLM sends it
 
 
-class TextDocument(BaseModel):
-    """A document of a rerank request as an object."""
+def _as_list(value: Any) -> Any:
+    """The documents as a list, a single one too."""
+    return [value] if isinstance(value, str) else value
 
-    model_config = ConfigDict(extra="forbid")
 
-    text: str
+def _as_text(value: Any) -> Any:
+    """The text of a document, which may be an object with nothing but a text."""
+    return value["text"] if isinstance(value, dict) and value.keys() == {"text"} else value
 
 
 class Rerank(BaseModel):
@@ -52,7 +55,9 @@ class Rerank(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     query: str
-    documents: str | Annotated[list[str | TextDocument], Field(min_length=1)]
+    documents: Annotated[
+        list[Annotated[str, BeforeValidator(_as_text)]], Field(min_length=1), BeforeValidator(_as_list)
+    ]
     model: str | None = None
     top_n: Annotated[int, Field(ge=0)] | None = None
     return_documents: bool | None = False
@@ -72,6 +77,16 @@ class Rerank(BaseModel):
         names = ("max_tokens_per_doc", "max_chunks_per_doc", "relevant_spans", "priority", "truncate_prompt_tokens")
         found = [name for name in (*names, "truncation") if getattr(self, name) is not None]
         return found if self.rank_fields in (None, ["text"]) else [*found, "rank_fields"]
+
+
+def _kind(value: Any) -> str:
+    return "Rerank" if isinstance(value, dict) and "documents" in value else "TeiRerank"
+
+
+EitherRerank = Annotated[
+    Annotated[TeiRerank, Tag("TeiRerank")] | Annotated[Rerank, Tag("Rerank")], Discriminator(_kind)
+]
+"""What is sent to POST /rerank, which vLLM's and infinity's clients call too."""
 
 
 class PyseriniSearch(BaseModel):
@@ -101,8 +116,10 @@ def add_borrowed_api(app: FastAPI) -> None:
     router = APIRouter()
 
     @router.post("/rerank", tags=["text-embeddings-inference"])
-    async def tei_rerank(request: Request, asked: TeiRerank) -> Response:
-        """Score texts for a query, best first."""
+    async def tei_rerank(request: Request, asked: EitherRerank) -> Response:
+        """Score texts for a query, best first; with "documents" in place of "texts", the same as /v1/rerank."""
+        if isinstance(asked, Rerank):
+            return await _rerank(request, asked, "1")
         return await _tei_rerank(request, asked)
 
     @router.get("/info", tags=["text-embeddings-inference"])
@@ -159,7 +176,7 @@ async def _tei_rerank(request: Request, asked: TeiRerank) -> Response:
             "score": one.logit if asked.raw_scores else one.probability,
             **({"text": asked.texts[int(one.id)]} if asked.return_text else {}),
         }
-        for one in ranked.candidates
+        for one in ranked.candidates[: asked.top_n or None]
     ]
     total = 1000 * (time.perf_counter() - started)
     queued = 1000 * ticket.queue_seconds
@@ -205,8 +222,7 @@ def _tei_info(request: Request) -> Response:
 
 async def _rerank(request: Request, asked: Rerank, version: str) -> Response:
     service, ticket = service_of(request), ticket_of(request, asked.query)
-    given = [asked.documents] if isinstance(asked.documents, str) else asked.documents
-    texts = [one if isinstance(one, str) else one.text for one in given]
+    texts = asked.documents
     _check_texts(request, asked.query, "documents", texts)
     ranked = await run(request, ticket, lambda: service.rank_texts(asked.query, texts, ticket=ticket), slow=True)
     results = [

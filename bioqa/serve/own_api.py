@@ -155,6 +155,7 @@ def check_search(asked: SearchFields, filters: FilterFields, limits: Settings) -
     """Raise TooLargeError if a search exceeds a limit."""
     check_number("offset + top", asked.offset + asked.top, limits.max_results, "max_results")
     check_number("rerank_depth", asked.rerank_depth or 0, limits.max_results, "max_results")
+    check_number("facet_values", asked.facet_values, limits.max_results, "max_results")
     check_number("sentences", asked.sentences, limits.max_sentences, "max_sentences")
     for name in FilterFields.model_fields:
         values = getattr(filters, name)

@@ -30,6 +30,8 @@ _KINDS = {
     "model_type": "an object",
     "model_attributes_type": "an object",
 }
+_SHAPES = ("TeiRerank", "Rerank")
+"""Names in pydantic's locations that are of no field: the shapes that a body may have."""
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -109,7 +111,7 @@ def of_validation(errors: Sequence[Any]) -> Response:
     if error["type"] == "json_invalid":
         reason = str(error.get("ctx", {}).get("error", "")).rstrip(".")
         return problem(400, "invalid_json", f"The body is not JSON: {reason}.")
-    place = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
+    place = [str(part) for part in error["loc"][1:] if part not in _SHAPES]
     field = ".".join(place)
     name = field or "The body"
     kind = error["type"]

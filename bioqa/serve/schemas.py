@@ -51,6 +51,8 @@ class SearchFields(BaseModel):
     syntax: Syntax = "words"
     sentences: Size = 2
     explain: bool = False
+    facets: list[Literal["year", "journal", "mesh", "type", "language", "author"]] = []
+    facet_values: Count = 10
     max_chars: Count | None = None
 
     def pipeline_options(self, filters: Filters, base: PipelineOptions) -> PipelineOptions:
@@ -72,6 +74,8 @@ class SearchFields(BaseModel):
             overlap=base.overlap,
             sentences=self.sentences,
             explain=self.explain,
+            facets=tuple(self.facets),
+            facet_values=self.facet_values,
             search=search,
         )
 

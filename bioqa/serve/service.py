@@ -287,9 +287,10 @@ def warnings(answer: Answer) -> list[str]:
             found.append(f"{hit.article.id} (rank {hit.rank}) is retracted.")
         else:
             found += [f"{hit.article.id} (rank {hit.rank}): {mark}." for mark in marks if mark != "corrected"]
-    for field, value in answer.unknown_filter_values:
+    for field, value, nearest in answer.unknown_filter_values:
         name = FIELD_NAMES.get(field, field)
-        found.append(f"No article in the index has the {name} {value!r}. A value must match as a whole, ignoring case.")
+        advice = f"Did you mean {nearest!r}?" if nearest else "A value must match as a whole, ignoring case."
+        found.append(f"No article in the index has the {name} {value!r}. {advice}")
     for field, articles in answer.missing_fields:
         name = FIELD_NAMES.get(field, field)
         newest = "; the newest articles often have none yet" if field in ("mesh", "major_topic") else ""

@@ -9,6 +9,7 @@ from bioqa.errors import BioqaError, ModelError, UsageError, first_line
 from bioqa.rerank.model_folder.config import check_counts, check_model_folder, label_count, read_model_config
 from bioqa.rerank.model_folder.files import weight_files
 from bioqa.rerank.model_folder.max_length import RELATIVE_POSITIONS, position_count
+from bioqa.rerank.model_folder.modules import read_modules
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER, DEFAULT_NAME
 from bioqa.rerank.model_folder.settings import read_settings
 from bioqa.rerank.model_folder.tokenizer import lost_word, lower_cases
@@ -121,6 +122,11 @@ def _check_files(settings: "ModelSettings", source: Path | str) -> None:
     if isinstance(source, Path):
         check_model_folder(name, source)
         read_model_config(name, source)
+        if kinds := [type.rpartition(".")[2] for type, _ in read_modules(source)][1:]:
+            raise ModelError(
+                f"{name} scores with modules of its own ({' + '.join(kinds)}), which bioqa does not train. Set model.base to the "
+                "model that it was trained from."
+            )
         return
     if find_adapter_config_file(source):
         raise ModelError(
@@ -134,8 +140,10 @@ def _check_weights(settings: "ModelSettings", folder: Path, config: Any) -> None
     """Raise ModelError if the folder's safetensors weights are damaged or do not fit its config. Other formats are not checked."""
     if any(folder.glob("*.bin")) and not any(path.exists() for path in weight_files(folder)):
         return
+    from transformers import AutoModelForSequenceClassification
+
     weights = Weights(f"the base model {settings.base}", folder)
-    weights.check_config(config, allow_other_shapes=settings.replace_head)
+    weights.check_config(config, AutoModelForSequenceClassification, allow_other_shapes=settings.replace_head)
 
 
 def _check_tokenizer(settings: "ModelSettings", model: "CrossEncoder") -> None:

@@ -1,5 +1,6 @@
 """The datasets of a stage: pairs files as examples in the shape that the loss takes, their token counts, the rows of each epoch."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from bioqa.errors import LeakError, PairsError, UsageError
 from bioqa.pairs.contradictions import check_labels
 from bioqa.pairs.leaks import find_leaks
-from bioqa.pairs.read_pairs import read_pairs
+from bioqa.pairs.pair_file import TEACHER_SCORE, Pair
+from bioqa.pairs.read_pairs import column_values, read_pairs
 from bioqa.train.curriculum import epoch_rows
 from bioqa.train.losses import LOSSES
 
@@ -74,7 +76,18 @@ def _read(files: tuple[str, ...], data: "DataSettings") -> "pa.Table":
 
     tables = [read_pairs(path, data.columns) for path in files]
     check_labels(tables, files, data.columns)
+    if not all(TEACHER_SCORE in table.column_names for table in tables):
+        tables = [table.select(Pair._fields) for table in tables]
     return pa.concat_tables(tables)
+
+
+def check_teacher_scores(table: "pa.Table", stage: "Stage") -> None:
+    """Raise PairsError if the stage's loss needs teacher scores, and the training pairs have none."""
+    if LOSSES[stage.loss.name].teacher and TEACHER_SCORE not in table.column_names:
+        raise PairsError(
+            f"{', '.join(stage.data.train)}: the loss {stage.loss.name} learns from teacher scores, which not every file has. Add "
+            "them with bioqa pairs score."
+        )
 
 
 def _both_classes(table: "pa.Table", files: tuple[str, ...], use: str) -> "pa.Table":
@@ -125,8 +138,9 @@ def make_training_data(table: "pa.Table", stage: "Stage") -> TrainingData:
     """
     epochs = int(stage.training.epochs) if stage.data.curriculum < 1 else 1
     rows = [epoch_rows(table, epoch, epochs, last_share=stage.data.curriculum) for epoch in range(epochs)]
+    check_teacher_scores(table, stage)
     if LOSSES[stage.loss.name].example == "pair":
-        return TrainingData(_dataset(table.select(["question", "passage", "label"])), tuple(rows))
+        return TrainingData(_pair_dataset(table, stage), tuple(rows))
     parts = [to_examples(table.take(kept), stage, epoch) for epoch, kept in enumerate(rows)]
     ends = np.cumsum([len(part) for part in parts])
     starts = [0, *ends[:-1].tolist()]
@@ -146,22 +160,30 @@ def to_examples(table: "pa.Table", stage: "Stage", epoch: int = 0) -> "Dataset":
 
     example = LOSSES[stage.loss.name].example
     if example == "pair":
-        return _dataset(table.select(["question", "passage", "label"]))
+        return _pair_dataset(table, stage)
     lists = list(_lists(table, stage.loss.list_size, stage.training.seed + epoch, full=example == "tuple"))
     if not lists:
         raise PairsError(
             f"{', '.join(stage.data.train)}: no question has both a positive and a negative, as the loss {stage.loss.name} "
             "requires. Use bce, or other pairs."
         )
-    question, passage, label = (table.column(name).to_pylist() for name in ("question", "passage", "label"))
+    names = ("question", "passage", _target(table, stage))
+    question, passage, label = (column_values(table, name) for name in names)
     columns: dict[str, Any] = {"question": [question[rows[0]] for rows in lists]}
     if example == "tuple":
-        names = ["positive", *(f"negative_{number}" for number in range(1, stage.loss.list_size))]
-        columns |= {name: [passage[rows[position]] for rows in lists] for position, name in enumerate(names)}
+        parts = ["positive", *(f"negative_{number}" for number in range(1, stage.loss.list_size))]
+        columns |= {name: [passage[rows[position]] for rows in lists] for position, name in enumerate(parts)}
     else:
         columns["passages"] = [[passage[row] for row in rows] for rows in lists]
-        columns["labels"] = [[label[row] for row in rows] for rows in lists]
+    if example == "list" or LOSSES[stage.loss.name].teacher:
+        target = _log if stage.loss.name == "infonce" else float
+        columns["labels"] = [[target(label[row]) for row in rows] for rows in lists]
     return _dataset(pa.table(columns))
+
+
+def _log(label: float) -> float:
+    """The logarithm, whose softmax over a list, the target of ``ListNetLoss``, is each label's share of their sum."""
+    return math.log(label) if label else -math.inf
 
 
 def _lists(table: "pa.Table", size: int, seed: int, *, full: bool) -> Iterator[list[int]]:
@@ -175,6 +197,16 @@ def _lists(table: "pa.Table", size: int, seed: int, *, full: bool) -> Iterator[l
         for row in rows[positive[rows]] if len(negatives) else ():
             sampled = rng.permutation(negatives)[: size - 1]
             yield [int(row), *(np.resize(sampled, size - 1) if full else sampled).tolist()]
+
+
+def _target(table: "pa.Table", stage: "Stage") -> str:
+    """The column that the loss learns from; dev pairs need not have a teacher's scores."""
+    return TEACHER_SCORE if LOSSES[stage.loss.name].teacher and TEACHER_SCORE in table.column_names else "label"
+
+
+def _pair_dataset(table: "pa.Table", stage: "Stage") -> "Dataset":
+    columns = ["question", "passage", _target(table, stage)]
+    return _dataset(table.select(columns).rename_columns(["question", "passage", "label"]))
 
 
 def _dataset(table: "pa.Table") -> "Dataset":

@@ -16,6 +16,7 @@ from transformers import EarlyStoppingCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from bioqa.errors import TrainingError
+from bioqa.pairs.pair_file import TEACHER_SCORE
 from bioqa.rerank.silence_libraries import silence_libraries
 from bioqa.train.batch_sampler import EpochBatchSampler
 from bioqa.train.callbacks import SetEpoch, TrainingProgress, TrainingTimer
@@ -160,7 +161,7 @@ def make_trainer(
             TrainingProgress(stage.name, DEV_METRIC, pairs_per_example(data.dataset)) if progress else None,
             model=model,
             args=_training_arguments(stage, folder, workers, evaluates=dev is not None),
-            eval_dataset=None if dev is None else to_examples(dev, stage),
+            eval_dataset=_dev_examples(dev, stage),
             loss=make_loss(stage.loss.name, model, pos_weight=stage.loss.pos_weight),
             evaluator=None if dev is None else dev_evaluator(dev, settings.eval_batch_size),
             callbacks=callbacks,
@@ -169,6 +170,13 @@ def make_trainer(
     for library_callback in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(library_callback)
     return trainer
+
+
+def _dev_examples(dev: "pa.Table | None", stage: Stage) -> "Dataset | None":
+    """The dev pairs as examples, for the loss on dev; None if there are none, or none with the scores of a teacher."""
+    if dev is None or (LOSSES[stage.loss.name].teacher and TEACHER_SCORE not in dev.column_names):
+        return None
+    return to_examples(dev, stage)
 
 
 def _enable_gradient_checkpointing(model: Any) -> None:

@@ -224,7 +224,7 @@ def test_an_answer_reports_what_filters_excluded_for_want_of_a_field(demo_retrie
     pipeline = Pipeline(demo_retriever, None, PipelineOptions(search=search))
     answer = pipeline.answer("Which gene is mutated in Marfan syndrome?")
     assert answer.hits == ()
-    assert answer.unknown_filter_values == (("journal", "the lancet"),)
+    assert answer.unknown_filter_values == (("journal", "the lancet", ""),)
     assert answer.missing_fields == ()  # the journal filter excludes everything else as well
     search = SearchOptions(filters=Filters(mesh=["Marfan Syndrome"], since="2000"))
     question = "Which gene is mutated in Marfan syndrome?"
@@ -243,7 +243,7 @@ def test_an_answer_as_json(demo_retriever, reranker):
     record = json.loads(json.dumps(answer.to_dict()))
     assert list(record) == [
         *("id", "question", "reranker", "first_stage_weight", "threshold", "index", "options", "timings", "coverage"),
-        *("missing_fields", "unknown_filter_values", "hits"),
+        *("missing_fields", "unknown_filter_values", "facets", "hits"),
     ]
     assert (record["id"], record["question"]) == ("question", QUESTION)
     assert record["index"] == asdict(answer.index)
@@ -255,7 +255,7 @@ def test_an_answer_as_json(demo_retriever, reranker):
         assert (shown["id"], shown["first_stage_score"]) == (hit.article.id, hit.first_stage_score)
         assert float(hit.explanation.split(" = ")[0]) == pytest.approx(hit.first_stage_score, rel=1e-5)
     other = Pipeline(demo_retriever).answer(QUESTION, PipelineOptions(search=search)).to_dict()
-    assert other["unknown_filter_values"] == [["journal", "the lancet"]]
+    assert other["unknown_filter_values"] == [{"field": "journal", "value": "the lancet", "nearest": ""}]
 
 
 @pytest.mark.parametrize("stage", ["memory", "index"])

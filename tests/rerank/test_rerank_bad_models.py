@@ -108,9 +108,11 @@ def test_an_old_bi_encoder_with_its_model_in_a_subfolder(tmp_path, refused):
     [
         [
             "sentence_transformers.base.modules.transformer.Transformer",
-            "sentence_transformers.base.modules.dense.Dense",
+            "sentence_transformers.cross_encoder.modules.LogitScore",
         ],
+        ["sentence_transformers.sentence_transformer.modules.Pooling"],
         ["custom_module.Transformer"],
+        ["sentence_transformers.base.modules.transformer.Transformer", "custom_module.Dense"],
     ],
 )
 def test_unsupported_modules(types, saved, refused):

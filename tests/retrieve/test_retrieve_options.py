@@ -8,7 +8,7 @@ from bioqa import BM25Retriever, Index, SearchOptions, build_index, read_questio
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
 from bioqa.errors import QuestionError, UsageError
-from bioqa.index.document import analyzer, to_row
+from bioqa.index.document import index_analyzer, to_row
 from bioqa.index.filters import Filters
 from bioqa.index.jvm import cast, java
 from bioqa.index.manifest import Manifest
@@ -156,7 +156,7 @@ def test_articles_excluded_for_lack_of_the_field_are_counted(path, filters, ques
 def test_filter_values_that_no_article_has_are_reported(path):
     options = SearchOptions(filters=Filters(journal=("Thorax", "Gut"), language=("eng",)))
     with Index(path) as index:
-        assert BM25Retriever(index).unknown_filter_values(options) == [("journal", "gut")]
+        assert BM25Retriever(index).unknown_filter_values(options) == [("journal", "gut", "")]
 
 
 def test_the_title_weight_adds_a_multiple_of_the_titles_score(path):
@@ -341,7 +341,7 @@ def test_more_words_than_lucenes_usual_limit_are_searched(path):
 def _with_vectors(index: Index, folder) -> None:
     """Write the index's articles again with term vectors of contents, which Anserini takes feedback terms from."""
     writer = java("org.apache.lucene.index.IndexWriter")(
-        open_directory(folder), java("org.apache.lucene.index.IndexWriterConfig")(analyzer())
+        open_directory(folder), java("org.apache.lucene.index.IndexWriterConfig")(index_analyzer())
     )
     kind = java("org.apache.lucene.document.FieldType")(java("org.apache.lucene.document.TextField").TYPE_NOT_STORED)
     kind.setStoreTermVectors(True)

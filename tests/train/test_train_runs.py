@@ -10,12 +10,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file, save_file
 
 from bioqa.errors import LeakError, ModelError, OutputError, PairsError, TrainingError, UsageError
-from bioqa.pairs.pair_file import write_pairs
-from bioqa.train.losses import LOSSES
+from bioqa.pairs.pair_file import TEACHER_SCORE, write_pairs
+from bioqa.pairs.read_pairs import read_pairs
+from bioqa.train.datasets import labels, read_train, to_examples
+from bioqa.train.losses import LOSSES, make_loss
 from bioqa.train.train_recipe import train_recipe
 from tests.support import REPOSITORY
 from tests.tiny_models import build
@@ -160,12 +164,48 @@ def _noted(load, started_from):
 
 @pytest.mark.parametrize("loss", sorted(set(LOSSES) - {"bce"}))
 def test_every_loss_trains(loss, recipe, tmp_path):
-    made = recipe(loss={"name": loss, "list_size": 4}, training={"batch_size": 12, "eval_steps": 4})
+    data: dict[str, str] = {}
+    if LOSSES[loss].teacher:
+        scored = tmp_path / "scored.parquet"
+        table = read_pairs(recipe().stages[0].data.train[0])
+        pq.write_table(table.append_column(TEACHER_SCORE, pa.array(4 * labels(table) - 2)), scored)
+        data = {"train": str(scored)}
+    made = recipe(data=data, loss={"name": loss, "list_size": 4}, training={"batch_size": 12, "eval_steps": 4})
     out = train_recipe(made, tmp_path / "model").folder
     losses = [entry["loss"] for entry in log(out) if "loss" in entry]
     assert losses
     assert np.isfinite(losses).all()
     assert LOSSES[loss].class_name in (out / "README.md").read_text()
+
+
+@pytest.mark.parametrize("loss", ["margin_mse", "teacher_mse", "teacher_listnet"])
+def test_distillation_without_teacher_scores_is_refused(loss, recipe, tmp_path):
+    with pytest.raises(PairsError, match=f"the loss {loss} learns from teacher scores.*bioqa pairs score"):
+        train_recipe(recipe(loss={"name": loss}), tmp_path / "model")
+    assert not (tmp_path / "model" / "config.json").exists()
+
+
+def test_infonce_is_the_cross_entropy_of_the_relevant_passage(tmp_path):
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    model = CrossEncoder(str(build(tmp_path / "model")), device="cpu")
+    questions = ["what causes asthma", "which gene"]
+    passages = [["asthma is common", "fever", "a gene"], ["a gene is mutated", "asthma"]]
+    labels = [torch.tensor([0.0, -torch.inf, -torch.inf]), torch.tensor([0.0, -torch.inf])]  # the logarithms of 1 and 0
+    model.eval()
+    loss = make_loss("infonce", model)([questions, passages], labels)
+    expected = []
+    for question, texts in zip(questions, passages, strict=True):
+        logits = model.predict([(question, text) for text in texts], activation_fn=torch.nn.Identity())
+        expected.append(float(np.log(np.exp(logits).sum()) - logits[0]))
+    assert loss.item() == pytest.approx(np.mean(expected), abs=1e-5)
+
+
+def test_the_lists_of_infonce_have_logarithms_as_labels(recipe):
+    stage = recipe(loss={"name": "infonce", "list_size": 4}).stages[0]
+    first = to_examples(read_train(stage), stage)[0]
+    assert first["labels"] == [0.0, -np.inf, -np.inf, -np.inf]
 
 
 def test_a_curriculum_narrows_to_the_hardest_negatives(recipe, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """exact: the model of any architecture in fp32, ready to be called with batches."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,11 @@ from bioqa.rerank.batching import Batch
 from bioqa.rerank.engines.exact_bert import load_bert
 from bioqa.rerank.engines.network import Network
 from bioqa.rerank.model_folder.config import ModelConfig
+from bioqa.rerank.model_folder.modules import SCORES, HeadModule
 from bioqa.rerank.model_folder.weights import Weights
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
 
@@ -26,7 +29,11 @@ def load_exact_network(config: ModelConfig, device: str, *, use_segment_ids: boo
     weights = Weights(f"the reranker {config.name}", config.folder)
     try:
         bert = load_bert(config, weights, device, use_segment_ids=use_segment_ids)
-        return bert or TransformersNetwork(_load_with_transformers(config, weights, device, pad_id), use_segment_ids)
+        if bert is not None:
+            return bert
+        model = _load_with_transformers(config, weights, device, pad_id)
+        head = [_load_module(module).eval().to(device) for module in config.head]
+        return TransformersNetwork(model, use_segment_ids, head)
     except ModelError:
         raise
     except Exception as error:
@@ -34,11 +41,14 @@ def load_exact_network(config: ModelConfig, device: str, *, use_segment_ids: boo
 
 
 class TransformersNetwork:
-    """A transformers sequence-classification model of any architecture, in evaluation mode."""
+    """A transformers model of any architecture in evaluation mode: a classifier, or one with sentence-transformers' modules as
+    its ``head``.
+    """
 
-    def __init__(self, model: "PreTrainedModel", use_segment_ids: bool) -> None:
+    def __init__(self, model: "PreTrainedModel", use_segment_ids: bool, head: "Sequence[nn.Module]" = ()) -> None:
         self._model = model
         self._use_segment_ids = use_segment_ids
+        self._head = head
 
     def __call__(self, batch: Batch) -> NDArray[np.float32]:
         """The logits of a batch of n pairs: float32 of shape (n,)."""
@@ -49,17 +59,35 @@ class TransformersNetwork:
             inputs["token_type_ids"] = batch.segment_ids
         device = self._model.device
         with torch.inference_mode():
-            output = self._model(**{key: torch.from_numpy(value).to(device) for key, value in inputs.items()})
-            logits: NDArray[np.float32] = output.logits[:, 0].float().cpu().numpy()
+            tensors = {key: torch.from_numpy(value).to(device) for key, value in inputs.items()}
+            output = self._model(**tensors)
+            scores: Tensor = self._scores({**tensors, "token_embeddings": output[0]}) if self._head else output.logits
+            logits: NDArray[np.float32] = scores[:, 0].float().cpu().numpy()
         return logits
+
+    def _scores(self, features: "dict[str, Tensor]") -> "Tensor":
+        for module in self._head:
+            features = module(features)
+        return features[SCORES]
+
+
+def _load_module(module: HeadModule) -> "nn.Module":
+    """A module of sentence-transformers with its weights, which ``model_folder.modules`` has checked to be safetensors."""
+    from sentence_transformers.base.modules import Dense
+    from sentence_transformers.sentence_transformer.modules import Dropout, LayerNorm, Normalize, Pooling
+
+    classes: dict[str, Any] = {one.__name__: one for one in (Dense, Dropout, LayerNorm, Normalize, Pooling)}
+    loaded: nn.Module = classes[module.kind].load(str(module.folder), local_files_only=True)
+    return loaded
 
 
 def _load_with_transformers(config: ModelConfig, weights: Weights, device: str, pad_id: int) -> "PreTrainedModel":
     import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
     from bioqa.rerank.silence_libraries import silence_libraries
 
+    auto_class: Any = AutoModel if config.head else AutoModelForSequenceClassification
     local: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
     with silence_libraries():
         auto_config = AutoConfig.from_pretrained(config.folder, **local)
@@ -67,8 +95,8 @@ def _load_with_transformers(config: ModelConfig, weights: Weights, device: str, 
             auto_config.num_labels = 1  # as in CrossEncoder; a head without weights is refused below
         if auto_config.pad_token_id is None:
             auto_config.pad_token_id = pad_id
-        weights.check_config(auto_config, allow_other_shapes=bool(config.json.get("quantization_config")))
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+        weights.check_config(auto_config, auto_class, allow_other_shapes=bool(config.json.get("quantization_config")))
+        model, report = auto_class.from_pretrained(
             config.folder,
             config=auto_config,
             dtype=torch.float32,

@@ -56,6 +56,8 @@ def architecture_of(config: ModelConfig) -> Architecture:
 def unsupported_architecture(config: ModelConfig) -> str | None:
     """Why bioqa cannot compute a model itself, as the end of a sentence; None if it can."""
     names = config.json.get("architectures") or ["a model without a named architecture"]
+    if config.head:
+        return f"its head is {' + '.join(module.kind for module in config.head)}"
     if names[0] not in ARCHITECTURES:
         return f"it is {names[0]}, not a BERT or XLM-RoBERTa classifier"
     if config.json.get("model_type") not in MODEL_TYPES:

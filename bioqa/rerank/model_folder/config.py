@@ -18,10 +18,10 @@ from bioqa.rerank.model_folder.files import (
     WEIGHTS_FILE,
     check_files,
     has_tokenizer,
-    read_json,
     read_json_object,
     weight_files,
 )
+from bioqa.rerank.model_folder.modules import HEAD_MODULES, HeadModule, read_head, read_modules
 from bioqa.rerank.model_folder.settings import DEFAULTS, RerankerSettings, read_settings
 
 MODULE_FILES = [
@@ -49,8 +49,9 @@ class ModelConfig:
 
     ``name`` is what messages call the model. ``json`` is config.json. ``activation`` is a key of ``activations.SCALES``.
     ``prompt`` is prepended to every question. ``max_length`` is the length in tokens that sentence-transformers saved, None if
-    the tokenizer's applies. ``lower_case`` asks for text to be lower-cased whatever the tokenizer does. ``settings`` is
-    bioqa.json.
+    the tokenizer's applies. ``lower_case`` asks for text to be lower-cased whatever the tokenizer does. ``head`` are the folders
+    of the modules after the Transformer, which pool its token embeddings and score them; without any, the Transformer is a
+    classifier. ``settings`` is bioqa.json.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ModelConfig:
     prompt: str = ""
     max_length: int | None = None
     lower_case: bool = False
+    head: tuple[HeadModule, ...] = ()
     settings: RerankerSettings = DEFAULTS
 
 
@@ -82,6 +84,7 @@ def read_config(name: str, folder: Path) -> ModelConfig:
         prompt=_prompt(name, saved),
         max_length=_module_length(module),
         lower_case=bool(module.get("do_lower_case")),
+        head=read_head(name, folder),
         settings=read_settings(folder),
     )
 
@@ -174,34 +177,35 @@ def _sentence_transformers(name: str, folder: Path) -> tuple[dict[str, Any], dic
     if not path.is_file():
         return {}, {}
     saved = read_json_object(folder / "config_sentence_transformers.json") or {}
-    _check_modules(name, path, str(saved.get("model_type", "SentenceTransformer")))
+    modular = _check_modules(name, path, str(saved.get("model_type", "SentenceTransformer")))
     module = next((m for m in (read_json_object(folder / file) for file in MODULE_FILES) if m), {})
-    _check_module(name, module)
+    _check_module(name, module, "feature-extraction" if modular else "sequence-classification")
     return saved, module
 
 
-def _check_modules(name: str, path: Path, model_type: str) -> None:
-    try:
-        modules = [str(module["type"]) for module in read_json(path)]
-    except (TypeError, KeyError) as error:
-        raise ModelError(f"{path} is not a list of modules; fetch the model again.") from error
-    kinds = [module.rpartition(".")[2] for module in modules]
+def _check_modules(name: str, path: Path, model_type: str) -> bool:
+    """Whether there are modules after the Transformer. Raises ModelError unless it is a cross-encoder of supported modules."""
+    types = [type for type, _ in read_modules(path.parent)]
+    kinds = [type.rpartition(".")[2] for type in types]
     if model_type != "CrossEncoder":
         raise ModelError(
             f"{name} is not a cross-encoder but a {model_type} ({' + '.join(kinds)}): it embeds single texts (a "
             "bi-encoder) and cannot score a question with a passage; name a cross-encoder."
         )
-    if kinds != ["Transformer"] or not modules[0].startswith("sentence_transformers."):
+    known = all(type.startswith("sentence_transformers.") for type in types)
+    if not known or kinds[:1] != ["Transformer"] or not HEAD_MODULES.issuperset(kinds[1:]):
         raise ModelError(
-            f"The reranker {name} consists of the modules {' + '.join(modules)}; bioqa supports a single Transformer."
+            f"The reranker {name} consists of the modules {' + '.join(types)}; bioqa supports a Transformer of its own, or "
+            f"followed by {', '.join(sorted(HEAD_MODULES))}."
         )
+    return len(kinds) > 1
 
 
-def _check_module(name: str, module: dict[str, Any]) -> None:
+def _check_module(name: str, module: dict[str, Any], expected: str) -> None:
     """Refuse settings of the Transformer module that would change scores and that bioqa does not support."""
     task = module.get("transformer_task", "feature-extraction")
-    if task != "sequence-classification":
-        raise ModelError(f"The reranker {name} runs its model for {task!r}, not for sequence classification.")
+    if task != expected:
+        raise ModelError(f"The reranker {name} runs its model for {task!r}, not for {expected.replace('-', ' ')}.")
     if "message" in module.get("modality_config", {}):
         raise ModelError(f"The reranker {name} formats its pairs with a chat template, which bioqa does not support.")
     unsupported = sorted(key for key, value in module.items() if value and key not in SUPPORTED_MODULE_SETTINGS)

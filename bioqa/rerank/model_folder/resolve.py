@@ -2,9 +2,11 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from bioqa.errors import ModelError
 from bioqa.rerank.model_folder.files import WEIGHTS_FILE, missing_files
+from bioqa.rerank.model_folder.modules import read_modules
 
 DEFAULT_NAME = "default"
 DEFAULT_FOLDER = Path(__file__).parents[1] / "default"
@@ -99,26 +101,31 @@ def _from_hub(given: str, hub_name: str) -> Path:
 
 def _cached(hub_name: str) -> Path | None:
     """The model's folder in the local hub cache, which may be incomplete; None if it is missing."""
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(
-            snapshot_download(hub_name, local_files_only=True, allow_patterns=HUB_FILES, ignore_patterns=["*/*"])
-        )
+        return _snapshot(hub_name, local_files_only=True)
     except LocalEntryNotFoundError:
         return None
 
 
 def _download(hub_name: str) -> Path:
-    from huggingface_hub import snapshot_download
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     _log.info("downloading %s from the Hugging Face hub", hub_name)
     silent = are_progress_bars_disabled()
     disable_progress_bars()
     try:
-        return Path(snapshot_download(hub_name, allow_patterns=HUB_FILES, ignore_patterns=["*/*"]))
+        return _snapshot(hub_name)
     finally:
         if not silent:
             enable_progress_bars()
+
+
+def _snapshot(hub_name: str, **options: Any) -> Path:
+    """The folder of a hub model with the files that bioqa reads: those at its top, and those of its modules."""
+    from huggingface_hub import snapshot_download
+
+    folder = Path(snapshot_download(hub_name, allow_patterns=HUB_FILES, ignore_patterns=["*/*"], **options))
+    modules = [f"{path}/{file}" for _, path in read_modules(folder) if path for file in ("config.json", WEIGHTS_FILE)]
+    return Path(snapshot_download(hub_name, allow_patterns=modules, **options)) if modules else folder

@@ -88,19 +88,17 @@ class Weights:
                 problem = f"is {dtype} {list(found)}" if dtype else "is missing"
                 raise self._mismatch(f"{name} {problem}")
 
-    def check_config(self, config: Any, *, allow_other_shapes: bool = False) -> None:
-        """Raise ModelError if the model of a transformers config does not fit the weights: one of them has another shape (unless
-        ``allow_other_shapes``), or the model is far larger than all of them.
+    def check_config(self, config: Any, auto_class: Any, *, allow_other_shapes: bool = False) -> None:
+        """Raise ModelError if the model that ``auto_class`` (of transformers) makes of a config does not fit the weights: one of
+        them has another shape (unless ``allow_other_shapes``), or the model is far larger than all of them.
 
         The model is built without memory; transformers would find this out only after allocating it. Names that differ are left to
         transformers, which renames weights.
         """
         import torch
-        from transformers import AutoModelForSequenceClassification
 
-        build: Any = AutoModelForSequenceClassification
         with torch.device("meta"):
-            model: nn.Module = build.from_config(config, trust_remote_code=False)
+            model: nn.Module = auto_class.from_config(config, trust_remote_code=False)
         expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
         for name, shape in () if allow_other_shapes else expected.items():
             if (found := self.shapes.get(name, shape)) != shape:
