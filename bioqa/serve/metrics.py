@@ -4,7 +4,7 @@ With several workers the values of all of them are added up, through files in th
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -42,10 +42,10 @@ class Metrics:
         self.batch_tokens = Histogram(
             "bioqa_batch_tokens", "Tokens that the reranker read together.", buckets=_TOKENS, registry=registry
         )
-        live = {"registry": registry, "multiprocess_mode": "livesum"}
+        live: dict[str, Any] = {"registry": registry, "multiprocess_mode": "livesum"}
         self.queue_tokens = Gauge("bioqa_queue_tokens", "Tokens that wait for the reranker.", **live)
         self.token_rate = Gauge("bioqa_reranker_tokens_per_second", "Measured speed of the reranker.", **live)
-        newest = {"registry": registry, "multiprocess_mode": "livemin"}
+        newest: dict[str, Any] = {"registry": registry, "multiprocess_mode": "livemin"}
         self.generation = Gauge("bioqa_index_generation", "Generation of the open commit.", ["index"], **newest)
         self.documents = Gauge("bioqa_index_documents", "Articles in the open commit.", ["index"], **newest)
 
@@ -68,10 +68,10 @@ class Metrics:
         if not os.environ.get(FOLDER):
             return generate_latest(self._registry)
         together = CollectorRegistry()
-        MultiProcessCollector(together)
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together)
 
     def close(self) -> None:
         """Drop this process's gauges from those of all workers."""
         if os.environ.get(FOLDER):
-            mark_process_dead(os.getpid())
+            mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]

@@ -90,7 +90,10 @@ class _Entry:
         """Add the scores of pairs taken; the last ones make the result."""
         self.parts.append(scores)
         if sum(len(part.logits) for part in self.parts) == len(self.order) and not self.result.done():
-            self.result.set_result(_joined(self.parts, self.order))
+            import numpy as np
+
+            joined = type(scores).joined(self.parts)
+            self.result.set_result(joined.rows(np.argsort(self.order)))
 
     def fail(self, error: BaseException) -> None:
         """Raise the error where the result is waited for."""
@@ -229,7 +232,7 @@ class RerankQueue:
 
     def _take(self) -> "list[tuple[_Entry, list[TokenizedPair]]]":
         """The next batch, first come first served; calls whose client went away or is too late are dropped."""
-        batch = []
+        batch: list[tuple[_Entry, list[TokenizedPair]]] = []
         room = self.batch_tokens
         now = time.monotonic()
         while self._waiting and room > 0:
@@ -260,7 +263,7 @@ class RerankQueue:
             scores = self.reranker.score_encoded(pairs)
             begin = 0
             for entry, taken in batch:
-                entry.add(_slice(scores, begin, begin + len(taken)))
+                entry.add(scores.rows(slice(begin, begin + len(taken))))
                 begin += len(taken)
         except Exception as problem:
             self._failed(batch, problem)
@@ -315,22 +318,3 @@ class QueuedReranker:
     def score_pairs(self, pairs: Sequence[tuple[str, str]], *, whole_questions: bool = False) -> "Scores":
         """As ``RerankQueue.score_pairs``."""
         return self._queue.score_pairs(self._ticket, pairs, whole_questions=whole_questions)
-
-
-def _slice(scores: "Scores", begin: int, end: int) -> "Scores":
-    arrays = (scores.logits, scores.scores, scores.probabilities, scores.truncated, scores.unread)
-    return type(scores)(*(array[begin:end] for array in arrays))
-
-
-def _joined(parts: "Sequence[Scores]", order: Sequence[int]) -> "Scores":
-    """The parts as one; the i-th of their values belongs at ``order[i]``."""
-    import numpy as np
-
-    def column(name: str) -> Any:
-        values = np.concatenate([getattr(part, name) for part in parts])
-        placed = np.empty_like(values)
-        placed[list(order)] = values
-        return placed
-
-    names = ("logits", "scores", "probabilities", "truncated", "unread")
-    return type(parts[0])(*(column(name) for name in names))

@@ -1,6 +1,6 @@
 """The requests of the own API, as pydantic models: unknown fields and wrong types are refused."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,11 +30,8 @@ class FilterFields(BaseModel):
 
     def filters(self) -> Filters:
         """As the pipeline takes them. Raises UsageError."""
-        return Filters(**{name: _plain(getattr(self, name)) for name in FilterFields.model_fields})
-
-
-def _plain(value: str | list[str]) -> str | tuple[str, ...]:
-    return tuple(value) if isinstance(value, list) else value
+        values: dict[str, Any] = {name: getattr(self, name) for name in FilterFields.model_fields}
+        return Filters(**values)
 
 
 class SearchFields(BaseModel):

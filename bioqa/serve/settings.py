@@ -61,7 +61,14 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        counts = ("workers", "queue_tokens", "batch_tokens", "max_requests", "threads", "rerank_threads")
+        counts: tuple[str, ...] = (
+            "workers",
+            "queue_tokens",
+            "batch_tokens",
+            "max_requests",
+            "threads",
+            "rerank_threads",
+        )
         counts += ("max_body", "max_question", "max_document", "max_documents", "max_results", "max_sentences")
         counts += ("max_values", "max_batch", "max_ids")
         for name in counts:
