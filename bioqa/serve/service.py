@@ -296,7 +296,8 @@ def warnings(answer: Answer) -> list[str]:
         newest = "; the newest articles often have none yet" if field in ("mesh", "major_topic") else ""
         found.append(f"The filter left out {articles:,} matching articles that have no {name}{newest}.")
     if answer.coverage.truncated:
+        were = "was" if answer.coverage.truncated == 1 else "were"
         found.append(
-            f"{answer.coverage.truncated:,} of {answer.coverage.scored:,} reranked articles were not read to the end."
+            f"{answer.coverage.truncated:,} of {answer.coverage.scored:,} reranked articles {were} not read to the end."
         )
     return found
