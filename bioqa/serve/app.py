@@ -1,5 +1,6 @@
 """The ASGI application: all faces of one service."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -7,7 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from bioqa.serve.borrowed_api import add_borrowed_api
-from bioqa.serve.gate import Gate
+from bioqa.serve.gate import Gate, open_log
 from bioqa.serve.metrics import Metrics
 from bioqa.serve.monitoring import add_monitoring
 from bioqa.serve.own_api import add_own_api
@@ -28,10 +29,13 @@ def create_app(service: Service) -> FastAPI:
     settings = service.settings
     work = Work(settings)
     metrics = Metrics()
+    log = open_log(settings.log)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            if log not in (None, sys.stderr):
+                stack.callback(log.close)
             stack.callback(metrics.close)
             stack.callback(service.close)
             stack.callback(work.close)
@@ -62,5 +66,5 @@ def create_app(service: Service) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
-    app.add_middleware(Gate, service=service, settings=settings, metrics=metrics)
+    app.add_middleware(Gate, service=service, metrics=metrics, log=log)
     return app

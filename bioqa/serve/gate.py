@@ -64,7 +64,7 @@ class BodyTimeoutError(ServeError):
 
 
 class _Passing:
-    """A request on its way; handlers put its ticket and question into the scope's state."""
+    """A request on its way; handlers put its ticket, question and error code into the scope's state."""
 
     def __init__(self, id: str, scope: Scope) -> None:
         self.id = id
@@ -84,14 +84,15 @@ class _Passing:
 class Gate:
     """The outermost layer of the application."""
 
-    def __init__(self, app: App, *, service: Service, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: App, *, service: Service, metrics: Metrics, log: TextIO | None) -> None:
+        settings = service.settings
         self._app = app
         self._service = service
         self._settings = settings
         self._metrics = metrics
         self._keys = Keys.read(settings.keys) if settings.keys is not None else None
         self._hosts = allowed_hosts(settings)
-        self._out = _open_log(settings.log)
+        self._out = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass on what is no HTTP request."""
@@ -130,7 +131,7 @@ class Gate:
                 response = of_error(error)
                 if isinstance(error, UnauthorizedError):
                     response.headers["www-authenticate"] = 'Bearer, Basic realm="bioqa", charset="UTF-8"'
-                self._metrics.rejections.labels(status_and_code(error)[1]).inc()
+                passing.scope["state"]["code"] = status_and_code(error)[1]
                 await response(scope, receive, send_with_headers)
         except Exception as error:
             _log.error(f"{scope['method']} {scope['path']} failed.", exc_info=error)
@@ -198,6 +199,8 @@ class Gate:
         route = getattr(scope.get("route"), "path", None) or ("/mcp" if scope["path"].startswith("/mcp") else "other")
         metrics.requests.labels(_known_method(scope["method"]), route, str(passing.status)).inc()
         metrics.durations.labels(route).observe(seconds)
+        if "code" in scope["state"]:
+            metrics.rejections.labels(scope["state"]["code"]).inc()
         if ticket is not None and ticket.tokens:
             metrics.queue_durations.observe(ticket.queue_seconds)
         if ticket is not None and ticket.cancelled:
@@ -279,7 +282,8 @@ def _known_method(method: str) -> str:
     return method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"
 
 
-def _open_log(log: str) -> TextIO | None:
+def open_log(log: str) -> TextIO | None:
+    """The file of the request log, None for none. Raises OutputError if it cannot be written."""
     if not log:
         return None
     if log == "-":

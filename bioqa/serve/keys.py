@@ -11,6 +11,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from hashlib import sha256
+from math import ceil
 from pathlib import Path
 from typing import Annotated
 
@@ -65,9 +66,9 @@ class Key:
         self._left = min(max(1.0, self.rate), self._left + (now - self._at) * self.rate / 60)
         self._at = now
         if self._left < 1:
-            seconds = int((1 - self._left) * 60 / self.rate) + 1
+            seconds = max(1, ceil((1 - self._left) * 60 / self.rate))
             raise RateError(
-                f"This key may send {self.rate:g} requests a minute. Try again in {seconds} seconds.",
+                f"This key may send {self.rate:g} requests a minute. Try again in {seconds} s.",
                 retry_after=seconds,
             )
         self._left -= 1

@@ -82,10 +82,12 @@ def add_error_handlers(app: FastAPI) -> None:
 
     async def on_bioqa_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, BioqaError)
+        request.state.code = status_and_code(error)[1]
         return of_error(error)
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
+        request.state.code = "invalid_request"
         return of_validation(error.errors())
 
     async def on_http(request: Request, error: Exception) -> Response:
