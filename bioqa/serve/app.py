@@ -9,6 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from bioqa.serve.borrowed_api import add_borrowed_api
 from bioqa.serve.gate import Gate, open_log
+from bioqa.serve.keys import Keys
 from bioqa.serve.metrics import Metrics
 from bioqa.serve.monitoring import add_monitoring
 from bioqa.serve.own_api import add_own_api
@@ -29,6 +30,7 @@ def create_app(service: Service) -> FastAPI:
     settings = service.settings
     work = Work(settings)
     metrics = Metrics()
+    keys = Keys.read(settings.keys) if settings.keys is not None else None
     log = open_log(settings.log)
 
     @asynccontextmanager
@@ -46,8 +48,9 @@ def create_app(service: Service) -> FastAPI:
         title="bioqa",
         summary="Biomedical question answering retrieval over PubMed",
         lifespan=lifespan,
-        docs_url=None,
+        docs_url=None,  # FastAPI's pages load scripts from a CDN
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.service = service
     app.state.work = work
@@ -66,5 +69,5 @@ def create_app(service: Service) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
-    app.add_middleware(Gate, service=service, metrics=metrics, log=log)
+    app.add_middleware(Gate, service=service, keys=keys, metrics=metrics, log=log)
     return app

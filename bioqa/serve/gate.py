@@ -84,14 +84,13 @@ class _Passing:
 class Gate:
     """The outermost layer of the application."""
 
-    def __init__(self, app: App, *, service: Service, metrics: Metrics, log: TextIO | None) -> None:
-        settings = service.settings
+    def __init__(self, app: App, *, service: Service, keys: Keys | None, metrics: Metrics, log: TextIO | None) -> None:
         self._app = app
         self._service = service
-        self._settings = settings
+        self._settings = service.settings
         self._metrics = metrics
-        self._keys = Keys.read(settings.keys) if settings.keys is not None else None
-        self._hosts = allowed_hosts(settings)
+        self._keys = keys
+        self._hosts = allowed_hosts(service.settings)
         self._out = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, with_config
-from pydantic.dataclasses import dataclass as checked_dataclass
 
 from bioqa.errors import UsageError
 from bioqa.io.typed_toml import Number, Tables, Text, read_toml, validate
@@ -28,8 +27,7 @@ FINGERPRINT = 12
 """Hexadecimal digits of a key's hash in the log."""
 
 
-@with_config(ConfigDict(extra="forbid"))
-@checked_dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Key:
     name: Text
     sha256: Annotated[Text, Field(pattern=r"^[0-9a-fA-F]{64}$")]
@@ -37,7 +35,7 @@ class _Key:
 
 
 @with_config(ConfigDict(extra="forbid"))
-@checked_dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _KeyFile:
     keys: Tables[_Key]
 

@@ -20,6 +20,7 @@ import uvicorn
 from bioqa.errors import BioqaError, SetupError, UsageError
 from bioqa.io.terminal import printable
 from bioqa.pipeline.options import PipelineOptions
+from bioqa.serve.keys import Keys
 from bioqa.serve.metrics import FOLDER
 from bioqa.serve.service import Service, index_names
 from bioqa.serve.settings import Settings
@@ -98,6 +99,8 @@ def serve(plan: Plan, on_start: Callable[[str], None]) -> None:
         SetupError: workers end by themselves.
     """
     index_names(plan.indexes)
+    if plan.settings.keys is not None:
+        Keys.read(plan.settings.keys)
     with ExitStack() as closing:
         listener = closing.enter_context(listen(plan.settings))
         address = url(plan.settings.host, listener.getsockname()[1])
