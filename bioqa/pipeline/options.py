@@ -28,8 +28,7 @@ class PipelineOptions:
     key of ``AGGREGATIONS``) and ``overlap`` (sentences shared by adjacent windows) apply to articles longer than the reranker
     reads. ``sentences``: number of answer sentences per hit. ``explain``: whether each hit explains its first-stage score.
     ``facets``: what all matching articles are counted by ("year", "journal", "mesh", "type", "language", "author"), with the
-    ``facet_values`` most frequent values of each. ``search``: the
-    options of the first stage.
+    ``facet_values`` most frequent values of each. ``search``: the options of the first stage.
 
     Raises:
         UsageError: a value is out of range or of the wrong type.

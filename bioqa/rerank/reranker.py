@@ -43,6 +43,27 @@ class Scores:
     truncated: NDArray[np.bool_]
     unread: NDArray[np.int64]
 
+    def rows(self, chosen: "slice | NDArray[np.int64]") -> "Scores":
+        """The output for some of the pairs, in the order chosen."""
+        return Scores(
+            self.logits[chosen],
+            self.scores[chosen],
+            self.probabilities[chosen],
+            self.truncated[chosen],
+            self.unread[chosen],
+        )
+
+    @staticmethod
+    def joined(parts: "Sequence[Scores]") -> "Scores":
+        """The output for the pairs of all parts, one part after another."""
+        return Scores(
+            np.concatenate([part.logits for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate([part.truncated for part in parts]),
+            np.concatenate([part.unread for part in parts]),
+        )
+
 
 class RankedDocument(TypedDict, total=False):
     """One entry of ``Reranker.rank``, with sentence-transformers' keys; "text" only if requested."""

@@ -168,8 +168,17 @@ class BM25Retriever:
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
         """The stored articles of candidates that this retriever returned."""
         check_candidates(candidates)
-        commit = candidates.origin if isinstance(candidates, Candidates) else None
-        return self.index.articles_of(commit or self.index.commit, [candidate.key for candidate in candidates])
+        return self.index.articles_of(self._origin(candidates), [candidate.key for candidate in candidates])
+
+    def stored(self, candidates: Sequence[Candidate]) -> list[str]:
+        """The articles of candidates that this retriever returned, as JSON, as they are stored."""
+        check_candidates(candidates)
+        return self.index.stored(self._origin(candidates), [candidate.key for candidate in candidates])
+
+    def _origin(self, candidates: Sequence[Candidate]) -> OpenCommit:
+        """The commit that candidates were found in."""
+        origin: OpenCommit | None = candidates.origin if isinstance(candidates, Candidates) else None
+        return origin or self.index.commit
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
         """The articles with these ids, None for each that is not in the index."""

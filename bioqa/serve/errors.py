@@ -22,6 +22,12 @@ class ServeError(BioqaError):
         self.retry_after = retry_after
 
 
+class InvalidError(ServeError):
+    """A part of the request is malformed or out of range."""
+
+    status, code = 422, "invalid_request"
+
+
 class NotFoundError(ServeError):
     """There is no such article, index or page."""
 

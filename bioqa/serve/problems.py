@@ -30,6 +30,8 @@ _KINDS = {
     "model_type": "an object",
     "model_attributes_type": "an object",
 }
+_SHAPES = ("TeiRerank", "Rerank")
+"""Names in pydantic's locations that are of no field: the shapes that a body may have."""
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -80,10 +82,12 @@ def add_error_handlers(app: FastAPI) -> None:
 
     async def on_bioqa_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, BioqaError)
+        request.state.code = status_and_code(error)[1]
         return of_error(error)
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
+        request.state.code = "invalid_request"
         return of_validation(error.errors())
 
     async def on_http(request: Request, error: Exception) -> Response:
@@ -98,13 +102,9 @@ def add_error_handlers(app: FastAPI) -> None:
         response.headers.update(error.headers or {})
         return response
 
-    async def on_other(request: Request, error: Exception) -> Response:
-        return problem(500, "internal_error", "The server failed on this request; its log says why.")
-
     app.add_exception_handler(BioqaError, on_bioqa_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(Exception, on_other)
 
 
 def of_validation(errors: Sequence[Any]) -> Response:
@@ -113,7 +113,7 @@ def of_validation(errors: Sequence[Any]) -> Response:
     if error["type"] == "json_invalid":
         reason = str(error.get("ctx", {}).get("error", "")).rstrip(".")
         return problem(400, "invalid_json", f"The body is not JSON: {reason}.")
-    place = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
+    place = [str(part) for part in error["loc"][1:] if part not in _SHAPES]
     field = ".".join(place)
     name = field or "The body"
     kind = error["type"]

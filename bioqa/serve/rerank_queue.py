@@ -90,7 +90,10 @@ class _Entry:
         """Add the scores of pairs taken; the last ones make the result."""
         self.parts.append(scores)
         if sum(len(part.logits) for part in self.parts) == len(self.order) and not self.result.done():
-            self.result.set_result(_joined(self.parts, self.order))
+            import numpy as np
+
+            joined = type(scores).joined(self.parts)
+            self.result.set_result(joined.rows(np.argsort(self.order)))
 
     def fail(self, error: BaseException) -> None:
         """Raise the error where the result is waited for."""
@@ -101,8 +104,9 @@ class _Entry:
 class RerankQueue:
     """Scores pairs for many threads on one thread of its own, in batches of ``batch_tokens`` tokens from whoever waits.
 
-    At most ``max_tokens`` tokens wait: a call that exceeds them is refused, unless an earlier call of its ticket was admitted.
-    ``observe`` is called with the number of pairs and tokens of each batch.
+    At most ``max_tokens`` tokens wait. A call for which there is no room is refused if it is the first of its ticket; later ones
+    wait for room before any new ticket, as a refusal would waste what was computed. ``observe`` is called with the number of pairs
+    and tokens of each batch.
     """
 
     def __init__(
@@ -120,6 +124,7 @@ class RerankQueue:
         self._measured = False
         self._waiting: deque[_Entry] = deque()
         self._tokens = 0
+        self._admitted_waiters = 0
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="bioqa-reranker", daemon=True)
@@ -133,7 +138,7 @@ class RerankQueue:
     @property
     def full(self) -> bool:
         """Whether a new request is refused."""
-        return self._tokens >= self.max_tokens
+        return self._tokens >= self.max_tokens or self._admitted_waiters > 0
 
     def retry_after(self, tokens: int = 0) -> int:
         """Seconds until there is room for ``tokens`` more, from the tokens in the queue and the measured speed; at least 1."""
@@ -187,16 +192,25 @@ class RerankQueue:
                 "Send fewer or shorter documents."
             )
         with self._changed:
-            while not ticket.admitted and self._tokens + entry.tokens > self.max_tokens:
-                if not ticket.wait:
-                    raise self._overloaded(entry.tokens)
-                self._changed.wait(min(ticket.remaining, 1.0))
-                ticket.check()
+            before = ticket.admitted
+            self._admitted_waiters += before
+            try:
+                while not self._has_room(entry.tokens, before=before):
+                    if not before and not ticket.wait:
+                        raise self._overloaded(entry.tokens)
+                    self._changed.wait(min(ticket.remaining, 1.0))
+                    ticket.check()
+            finally:
+                self._admitted_waiters -= before
             ticket.admitted = True
             ticket.tokens += entry.tokens
             self._tokens += entry.tokens
             self._waiting.append(entry)
             self._changed.notify_all()
+
+    def _has_room(self, tokens: int, *, before: bool) -> bool:
+        """Whether a call may enter: a new ticket's only if none that was admitted ``before`` waits for room."""
+        return self._tokens + tokens <= self.max_tokens and (before or not self._admitted_waiters)
 
     def _overloaded(self, tokens: int) -> OverloadedError:
         seconds = self.retry_after(tokens)
@@ -218,7 +232,7 @@ class RerankQueue:
 
     def _take(self) -> "list[tuple[_Entry, list[TokenizedPair]]]":
         """The next batch, first come first served; calls whose client went away or is too late are dropped."""
-        batch = []
+        batch: list[tuple[_Entry, list[TokenizedPair]]] = []
         room = self.batch_tokens
         now = time.monotonic()
         while self._waiting and room > 0:
@@ -249,7 +263,7 @@ class RerankQueue:
             scores = self.reranker.score_encoded(pairs)
             begin = 0
             for entry, taken in batch:
-                entry.add(_slice(scores, begin, begin + len(taken)))
+                entry.add(scores.rows(slice(begin, begin + len(taken))))
                 begin += len(taken)
         except Exception as problem:
             self._failed(batch, problem)
@@ -304,22 +318,3 @@ class QueuedReranker:
     def score_pairs(self, pairs: Sequence[tuple[str, str]], *, whole_questions: bool = False) -> "Scores":
         """As ``RerankQueue.score_pairs``."""
         return self._queue.score_pairs(self._ticket, pairs, whole_questions=whole_questions)
-
-
-def _slice(scores: "Scores", begin: int, end: int) -> "Scores":
-    arrays = (scores.logits, scores.scores, scores.probabilities, scores.truncated, scores.unread)
-    return type(scores)(*(array[begin:end] for array in arrays))
-
-
-def _joined(parts: "Sequence[Scores]", order: Sequence[int]) -> "Scores":
-    """The parts as one; the i-th of their values belongs at ``order[i]``."""
-    import numpy as np
-
-    def column(name: str) -> Any:
-        values = np.concatenate([getattr(part, name) for part in parts])
-        placed = np.empty_like(values)
-        placed[list(order)] = values
-        return placed
-
-    names = ("logits", "scores", "probabilities", "truncated", "unread")
-    return type(parts[0])(*(column(name) for name in names))

@@ -1,6 +1,6 @@
 """The requests of the own API, as pydantic models: unknown fields and wrong types are refused."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,11 +30,8 @@ class FilterFields(BaseModel):
 
     def filters(self) -> Filters:
         """As the pipeline takes them. Raises UsageError."""
-        return Filters(**{name: _plain(value) for name, value in self})
-
-
-def _plain(value: str | list[str]) -> str | tuple[str, ...]:
-    return tuple(value) if isinstance(value, list) else value
+        values: dict[str, Any] = {name: getattr(self, name) for name in FilterFields.model_fields}
+        return Filters(**values)
 
 
 class SearchFields(BaseModel):
@@ -51,6 +48,8 @@ class SearchFields(BaseModel):
     syntax: Syntax = "words"
     sentences: Size = 2
     explain: bool = False
+    facets: list[Literal["year", "journal", "mesh", "type", "language", "author"]] = []
+    facet_values: Count = 10
     max_chars: Count | None = None
 
     def pipeline_options(self, filters: Filters, base: PipelineOptions) -> PipelineOptions:
@@ -72,6 +71,8 @@ class SearchFields(BaseModel):
             overlap=base.overlap,
             sentences=self.sentences,
             explain=self.explain,
+            facets=tuple(self.facets),
+            facet_values=self.facet_values,
             search=search,
         )
 
@@ -93,6 +94,10 @@ class SearchQuery(SearchFields, FilterFields):
         given = self.model_dump(exclude_unset=True)
         filters = {name: given.pop(name) for name in FilterFields.model_fields if name in given}
         return SearchBody(**given, filters=FilterFields(**filters))
+
+
+class SimilarQuery(SearchFields, FilterFields):
+    """GET /v1/articles/{pmid}/similar."""
 
 
 class BatchBody(SearchFields):

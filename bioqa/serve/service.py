@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bioqa.errors import BioqaError, UsageError
-from bioqa.pipeline.answer import Answer
+from bioqa.pipeline.answer import Answer, Ranked
 from bioqa.pipeline.options import PipelineOptions
 from bioqa.pipeline.pipeline import Pipeline
+from bioqa.pipeline.rank_texts import rank_texts
 from bioqa.serve.errors import DrainingError, NotFoundError, NotReadyError
 from bioqa.serve.rerank_queue import RerankQueue, Ticket
 from bioqa.serve.settings import Settings
@@ -20,7 +21,7 @@ from bioqa.types import RETRACTED, Article
 
 if TYPE_CHECKING:
     from bioqa.index.reader import IndexInfo
-    from bioqa.rerank.reranker import Reranker, Scores
+    from bioqa.rerank.reranker import Reranker
     from bioqa.retrieve.bm25 import BM25Retriever
 
 _log = logging.getLogger(__name__)
@@ -183,16 +184,34 @@ class Service:
             raise NotFoundError(f"The index {index or self.default_index} has no article {id!r}.", field="pmid")
         return found
 
-    def score(self, query: str, texts: Sequence[str], *, ticket: Ticket | None = None) -> "Scores":
-        """The scores of texts for a query, in the order of the texts.
+    def similar(
+        self,
+        id: str,
+        options: PipelineOptions | None = None,
+        *,
+        index: str | None = None,
+        rerank: bool = True,
+        ticket: Ticket | None = None,
+    ) -> Answer:
+        """The articles most similar to one. Raises what ``search`` raises, and NotFoundError if the article is not in the index."""
+        ticket = ticket or self.ticket()
+        ticket.check()
+        if rerank and self.queue is not None:
+            self.queue.check_room(ticket)
+        article = self.article(id, index=index)
+        answer = self.pipeline(ticket, index, rerank=rerank).similar(article, options)
+        return self._named(answer, index, ticket)
 
-        Raises NotReadyError if the server has no reranker.
-        """
+    def rank_texts(
+        self, query: str, texts: Sequence[str], *, aggregation: str = "maxp", ticket: Ticket | None = None
+    ) -> Ranked:
+        """The texts best first, as ``pipeline.rank_texts``. Raises NotReadyError if the server has no reranker."""
         if self.queue is None:
             raise NotReadyError("This server has no reranker: it was started with --no-rerank.")
         ticket = ticket or self.ticket()
         self.queue.check_room(ticket)
-        return self.queue.score_pairs(ticket, [(query, text) for text in texts])
+        reranker = cast("Reranker", self.queue.for_ticket(ticket))
+        return rank_texts(reranker, query, texts, aggregation=aggregation)
 
     def indexes(self) -> list[IndexStatus]:
         """Every index that is served."""
@@ -268,15 +287,17 @@ def warnings(answer: Answer) -> list[str]:
             found.append(f"{hit.article.id} (rank {hit.rank}) is retracted.")
         else:
             found += [f"{hit.article.id} (rank {hit.rank}): {mark}." for mark in marks if mark != "corrected"]
-    for field, value in answer.unknown_filter_values:
+    for field, value, nearest in answer.unknown_filter_values:
         name = FIELD_NAMES.get(field, field)
-        found.append(f"No article in the index has the {name} {value!r}. A value must match as a whole, ignoring case.")
+        advice = f"Did you mean {nearest!r}?" if nearest else "A value must match as a whole, ignoring case."
+        found.append(f"No article in the index has the {name} {value!r}. {advice}")
     for field, articles in answer.missing_fields:
         name = FIELD_NAMES.get(field, field)
         newest = "; the newest articles often have none yet" if field in ("mesh", "major_topic") else ""
         found.append(f"The filter left out {articles:,} matching articles that have no {name}{newest}.")
     if answer.coverage.truncated:
+        were = "was" if answer.coverage.truncated == 1 else "were"
         found.append(
-            f"{answer.coverage.truncated:,} of {answer.coverage.scored:,} reranked articles were not read to the end."
+            f"{answer.coverage.truncated:,} of {answer.coverage.scored:,} reranked articles {were} not read to the end."
         )
     return found

@@ -20,14 +20,16 @@ class Settings:
     looks for a newer commit.
 
     Limits: ``max_body`` bytes of a request, ``max_question`` and ``max_document`` characters, ``max_documents`` of one rerank
-    request, ``max_results`` of a search (offset included), ``max_batch`` questions of a batch and ``max_ids`` articles at a time.
+    request, ``max_results`` of a search (offset included), ``max_sentences`` per result, ``max_values`` of a filter, ``max_batch``
+    questions of a batch and ``max_ids`` articles at a time.
 
-    Safety: ``keys`` is the file of API keys (None: none are needed), ``hosts`` the names in a Host header that are answered beside
-    ``host`` and the loopback names ("*": any), ``origins`` the web pages of other servers that may call this one (CORS).
-    ``log`` is the file of the request log ("-": standard error, "": none); ``log_questions`` adds questions to it.
+    Safety: ``keys`` is the file of API keys (None: none are needed, which on an address that other machines reach takes
+    ``no_auth``), ``hosts`` the names in a Host header that are answered beside ``host`` and the loopback names ("*": any),
+    ``origins`` the web pages of other servers that may call this one (CORS). ``log`` is the file of the request log ("-": standard
+    error, "": none); ``log_questions`` adds questions to it.
 
     Raises:
-        UsageError: a value is of the wrong type or out of range.
+        UsageError: a value is of the wrong type or out of range, or other machines could call the server without a key.
     """
 
     host: str = "127.0.0.1"
@@ -48,7 +50,10 @@ class Settings:
     max_results: int = 1_000
     max_batch: int = 100
     max_ids: int = 200
+    max_sentences: int = 20
+    max_values: int = 100
     keys: Path | None = None
+    no_auth: bool = False
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     log: str = ""
@@ -56,8 +61,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        counts = ("workers", "queue_tokens", "batch_tokens", "max_requests", "threads", "rerank_threads")
-        counts += ("max_body", "max_question", "max_document", "max_documents", "max_results", "max_batch", "max_ids")
+        counts: tuple[str, ...] = (
+            "workers",
+            "queue_tokens",
+            "batch_tokens",
+            "max_requests",
+            "threads",
+            "rerank_threads",
+        )
+        counts += ("max_body", "max_question", "max_document", "max_documents", "max_results", "max_sentences")
+        counts += ("max_values", "max_batch", "max_ids")
         for name in counts:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
@@ -66,3 +79,8 @@ class Settings:
                 raise UsageError(f"{name} must be a number of seconds above 0, not {getattr(self, name):g}.")
         if not 0 <= self.port <= 65_535:
             raise UsageError(f"The port must be between 0 and 65,535, not {self.port}.")
+        if self.host not in LOOPBACK and self.keys is None and not self.no_auth:
+            raise UsageError(
+                f"Other machines could call the server at {self.host} without a key. Give --keys FILE (make a key with "
+                "`bioqa serve --new-key NAME`), or --no-auth if they may."
+            )

@@ -1,9 +1,9 @@
 """Run the service's blocking calls from asynchronous code, on threads that live as long as the server."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from bioqa.serve.errors import OverloadedError
@@ -26,15 +26,8 @@ class Work:
         self._slow = ThreadPoolExecutor(settings.rerank_threads, "bioqa-rerank")
         self.requests = 0
 
-    async def run(
-        self,
-        function: Callable[..., _Result],
-        *args: Any,
-        ticket: Ticket,
-        slow: bool = False,
-        receive: Receive | None = None,
-    ) -> _Result:
-        """What ``function(*args)`` returns. The ticket is cancelled if the client whose messages ``receive`` returns goes away.
+    async def run(self, function: Callable[[], _Result], *, ticket: Ticket, slow: bool = False) -> _Result:
+        """What ``function()`` returns; it is not called if the ticket was cancelled, or its deadline passed, meanwhile.
 
         ``slow``: the function may wait for the reranker.
 
@@ -49,22 +42,16 @@ class Work:
 
         def call() -> _Result:
             ticket.check()
-            return function(*args)
+            return function()
 
         self.requests += 1
-        watcher = asyncio.ensure_future(_watch(ticket, receive)) if receive is not None else None
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._slow if slow else self._fast, call)
+            return await asyncio.get_running_loop().run_in_executor(self._slow if slow else self._fast, call)
         except asyncio.CancelledError:
             ticket.cancel()
             raise
         finally:
             self.requests -= 1
-            if watcher is not None:
-                watcher.cancel()
-                with suppress(asyncio.CancelledError):
-                    await watcher
 
     def close(self) -> None:
         """Wait for what runs, and end the threads."""
@@ -72,8 +59,19 @@ class Work:
         self._slow.shutdown()
 
 
-async def _watch(ticket: Ticket, receive: Receive) -> None:
-    """Cancel the ticket when the client goes away."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    ticket.cancel()
+@asynccontextmanager
+async def watching(ticket: Ticket, receive: Receive) -> AsyncIterator[None]:
+    """Meanwhile, cancel the ticket when the client whose messages ``receive`` returns goes away."""
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        ticket.cancel()
+
+    watcher = asyncio.ensure_future(watch())
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
