@@ -16,19 +16,24 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from bioqa import __version__
 from bioqa.corpus.citation_formats import FORMATS, byline, format_citations, format_hits, source_line
 from bioqa.corpus.questions import check_question
-from bioqa.errors import BioqaError, UsageError
+from bioqa.errors import BioqaError
 from bioqa.pipeline.answer import Answer
 from bioqa.pipeline.highlight import best_sentences
 from bioqa.pipeline.options import PipelineOptions
 from bioqa.serve import page_views
-from bioqa.serve.errors import NotFoundError, ServeError, TooLargeError, status_and_code
-from bioqa.serve.page_query import PageQuery
+from bioqa.serve.errors import InvalidError, NotFoundError, ServeError, status_and_code
+from bioqa.serve.page_query import VALUES, PageQuery
+from bioqa.serve.requests import check_count, check_length, check_number, run, service_of, ticket_of, work_of
 from bioqa.serve.rerank_queue import Ticket
 from bioqa.serve.service import Service, warnings
-from bioqa.serve.work import Work
 from bioqa.types import Article
 
-ASSETS = {"style.css": "text/css", "page.js": "text/javascript", "htmx.min.js": "text/javascript", "icon.svg": "image/svg+xml"}
+ASSETS = {
+    "style.css": "text/css",
+    "page.js": "text/javascript",
+    "htmx.min.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 """File in ``assets`` → its media type."""
 FACETS = ("year", "type", "journal", "mesh", "author", "language")
 FACET_VALUES = 6
@@ -150,7 +155,9 @@ def error_page(request: Request, error: BioqaError) -> Response:
     retry_after = error.retry_after if isinstance(error, ServeError) else None
     query = _lenient(request)
     name = "error_part.html.jinja" if _wants_part(request) else "error.html.jinja"
-    page = render(name, error=str(error), code=code, status=status, query=query, retry_after=retry_after, **_common(request))
+    page = render(
+        name, error=str(error), code=code, status=status, query=query, retry_after=retry_after, **_common(request)
+    )
     headers = {"retry-after": str(retry_after)} if retry_after is not None else None
     return HTMLResponse(page, status, headers)
 
@@ -163,20 +170,10 @@ def _lenient(request: Request) -> PageQuery:
         return PageQuery(question=request.query_params.get("q", ""))
 
 
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
 def _common(request: Request) -> dict[str, Any]:
     """What every page shows."""
-    service = _service(request)
+    service = service_of(request)
     return {"indexes": list(service.retrievers), "has_reranker": service.queue is not None}
-
-
-async def _run(request: Request, ticket: Ticket, function: Callable[[], _Result], *, slow: bool = False) -> _Result:
-    work: Work = request.app.state.work
-    return await work.run(function, ticket=ticket, slow=slow)
 
 
 def _wants_part(request: Request) -> bool:
@@ -186,8 +183,8 @@ def _wants_part(request: Request) -> bool:
 
 async def start(request: Request) -> Response:
     """The search box, with examples and what is searched."""
-    service = _service(request)
-    found = await _run(request, service.ticket(), service.indexes)
+    service = service_of(request)
+    found = await run(request, ticket_of(request), service.indexes)
     return HTMLResponse(
         render("start.html.jinja", query=PageQuery(), examples=EXAMPLES, statuses=found, **_common(request))
     )
@@ -195,21 +192,21 @@ async def start(request: Request) -> Response:
 
 async def about(request: Request) -> Response:
     """The indexes, the reranker, and how to use the page."""
-    service = _service(request)
-    found = await _run(request, service.ticket(), service.indexes)
+    service = service_of(request)
+    found = await run(request, ticket_of(request), service.indexes)
     values = {"statuses": found, "options": service.options, "reranker": service.reranker}
     return HTMLResponse(render("about.html.jinja", query=PageQuery(), **values, **_common(request)))
 
 
 async def search(request: Request) -> Response:
     """The results of a search: at once in the first stage's order, and in the reranked order as soon as there is one."""
-    service = _service(request)
+    service = service_of(request)
     query = PageQuery.read(request.query_params)
     if not query.question:
         return RedirectResponse("/", 303)
     _check(query, service)
     reranked = query.rerank and service.queue is not None
-    ticket = service.ticket()
+    ticket = ticket_of(request, query.question)
     values: dict[str, Any] = {"query": query, "reranked": reranked, **_common(request)}
 
     def first() -> str:
@@ -217,26 +214,39 @@ async def search(request: Request) -> Response:
             service.queue.check_room(ticket)
         sentences = 0 if reranked else service.options.sentences
         explain = query.explain and not reranked
-        found = _answer(service, query, ticket, rerank=False, facets=FACETS, facet_values=FACET_VALUES, sentences=sentences, explain=explain)
+        found = _answer(
+            service,
+            query,
+            ticket,
+            rerank=False,
+            facets=FACETS,
+            facet_values=FACET_VALUES,
+            sentences=sentences,
+            explain=explain,
+        )
         total, unfiltered = _counts(service, query, found)
-        values.update(first=found, total=total, hidden=unfiltered - total, bars=page_views.histogram(found.facets["year"]))
+        values.update(
+            first=found, total=total, hidden=unfiltered - total, bars=page_views.histogram(found.facets["year"])
+        )
         return render("results.html.jinja", **values)
 
     def second() -> str:
         try:
-            found = _answer(service, query, ticket, rerank=True, sentences=service.options.sentences, explain=query.explain)
+            found = _answer(
+                service, query, ticket, rerank=True, sentences=service.options.sentences, explain=query.explain
+            )
         except BioqaError as error:
             return render("error_part.html.jinja", error=str(error), **values)
         return _list(request, found, values)
 
-    before, _, after = (await _run(request, ticket, first)).partition(LATER)
+    before, _, after = (await run(request, ticket, first)).partition(LATER)
     if not reranked or not values["first"].hits:
         return HTMLResponse(before + _list(request, values["first"], values) + after)
 
     async def pieces() -> AsyncIterator[str]:
         yield before
         try:
-            yield await _run(request, ticket, second, slow=True)
+            yield await work_of(request).run(second, ticket=ticket, slow=True)
         except BioqaError as error:
             yield render("error_part.html.jinja", error=str(error), **values)
         yield after
@@ -271,14 +281,10 @@ def _list(request: Request, answer: Answer, values: dict[str, Any]) -> str:
 def _check(query: PageQuery, service: Service) -> None:
     """Raise TooLargeError if a search exceeds a limit."""
     limits = service.settings
-    if len(query.question) > limits.max_question:
-        raise TooLargeError(
-            f"The question has {len(query.question):,} characters; the limit max_question is {limits.max_question:,}."
-        )
-    if query.offset + query.top > limits.max_results:
-        raise TooLargeError(
-            f"The page ends at result {query.offset + query.top:,}; the limit max_results is {limits.max_results:,}."
-        )
+    check_length("The question", query.question, limits.max_question, "max_question")
+    check_number("The last result of the page", query.offset + query.top, limits.max_results, "max_results")
+    for name in VALUES:
+        check_count(name, getattr(query.filters, name), limits.max_values, "max_values")
 
 
 async def find_article(request: Request) -> Response:
@@ -289,12 +295,12 @@ async def find_article(request: Request) -> Response:
 
 async def article(request: Request) -> Response:
     """An article, with the sentences marked that answer the question in the address, if there is one."""
-    service = _service(request)
+    service = service_of(request)
     query = PageQuery.read(request.query_params)
     _check(query, service)
-    ticket = service.ticket()
+    ticket = ticket_of(request, query.question)
     id, index = request.path_params["id"], query.index or None
-    found = await _run(request, ticket, lambda: _found(service, id, index))
+    found = await run(request, ticket, lambda: service.article(id, index=index))
     values: dict[str, Any] = {"snippets": (), "problem": ""}
 
     def marked() -> dict[str, Any]:
@@ -305,33 +311,26 @@ async def article(request: Request) -> Response:
 
     if query.question:
         try:
-            values = await _run(request, ticket, marked, slow=service.queue is not None)
+            values = await run(request, ticket, marked, slow=service.queue is not None)
         except BioqaError as error:
             values["problem"] = str(error)
     return HTMLResponse(render("article.html.jinja", article=found, query=query, **values, **_common(request)))
 
 
-def _found(service: Service, id: str, index: str | None) -> Article:
-    try:
-        return service.article(id, index=index)
-    except UsageError as error:
-        raise NotFoundError(str(error)) from error
-
-
 async def similar(request: Request) -> Response:
     """The articles most similar to one, as a page, or as the part of a page that htmx asks for."""
-    service = _service(request)
+    service = service_of(request)
     query = PageQuery.read(request.query_params)
-    ticket = service.ticket()
+    ticket = ticket_of(request, query.question)
     id, index = request.path_params["id"], query.index or None
     part = _wants_part(request)
 
     def found() -> tuple[Article, Answer]:
-        source = _found(service, id, index)
+        source = service.article(id, index=index)
         options = PipelineOptions(top=SIMILAR if part else query.top, sentences=0)
         return source, service.pipeline(ticket, index).similar(source, options)
 
-    source, answer = await _run(request, ticket, found, slow=service.queue is not None)
+    source, answer = await run(request, ticket, found, slow=service.queue is not None)
     name = "similar_part.html.jinja" if part else "similar.html.jinja"
     page = render(name, article=source, hits=answer.hits, query=query, **_common(request))
     return HTMLResponse(page, headers={"vary": "HX-Request"})
@@ -342,23 +341,22 @@ async def export(request: Request) -> Response:
 
     "All" are the best, as many as the limit ``max_results`` allows.
     """
-    service = _service(request)
+    service = service_of(request)
     given = request.query_params
     query = PageQuery.read(given)
     citation_format = given.get("format") or FORMATS[0]
     if citation_format not in FORMATS:
-        raise UsageError(f"format must be one of {', '.join(FORMATS)}, not {citation_format!r}.")
+        raise InvalidError(f"format must be one of {', '.join(FORMATS)}, not {citation_format!r}.")
     ids = list(dict.fromkeys(given.getlist("id")))
-    ticket = service.ticket()
+    ticket = ticket_of(request, query.question)
     if given.get("which") == "all" and query.question:
         _check(query, service)
-        text = await _run(request, ticket, lambda: _export_all(service, query, ticket, citation_format), slow=True)
+        text = await run(request, ticket, lambda: _export_all(service, query, ticket, citation_format), slow=True)
     elif ids:
-        if len(ids) > service.settings.max_ids:
-            raise TooLargeError(f"{len(ids):,} articles are chosen; the limit max_ids is {service.settings.max_ids:,}.")
-        text = await _run(request, ticket, lambda: _export_ids(service, ids, query.index or None, citation_format))
+        check_count("The choice of articles", ids, service.settings.max_ids, "max_ids")
+        text = await run(request, ticket, lambda: _export_ids(service, ids, query.index or None, citation_format))
     else:
-        raise UsageError("No article is chosen. Go back, tick the boxes before the articles, and export again.")
+        raise InvalidError("No article is chosen. Go back, tick the boxes before the articles, and export again.")
     _, extension, media_type = FORMAT_NAMES[citation_format]
     name = f"bioqa.{extension}"
     return Response(text, media_type=media_type, headers={"content-disposition": f'attachment; filename="{name}"'})
@@ -390,5 +388,3 @@ async def send_asset(request: Request) -> Response:
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(asset(name), media_type=ASSETS[name], headers=headers)
     return Response(compressed(name), media_type=ASSETS[name], headers={**headers, "content-encoding": "gzip"})
-
-

@@ -12,7 +12,8 @@ from bioqa.index.filters import Filters
 from bioqa.pipeline.options import PipelineOptions
 from bioqa.retrieve.options import SYNTAXES, SearchOptions
 
-DATES = ("since", "until")
+DATES = ("since", "until", "as_of")
+FLAGS = ("exclude_retracted", "has_abstract")
 VALUES = ("type", "journal", "mesh", "major_topic", "author", "language")
 """The filters that take several values, in the order in which the page shows them."""
 SORTS = ("relevance", "date")
@@ -46,6 +47,7 @@ class PageQuery:
         """
         filters: dict[str, Any] = {name: given.get(name, "").strip() for name in DATES}
         filters |= {name: _values(given.getlist(name)) for name in VALUES}
+        filters |= {name: _choice(given, name, ("no", "yes")) == "yes" for name in FLAGS}
         return cls(
             question=" ".join(given.get("q", "").split()),
             index=given.get("index", ""),
@@ -68,6 +70,7 @@ class PageQuery:
         pairs = [("q", self.question), ("index", self.index)]
         pairs += [(name, getattr(self.filters, name)) for name in DATES]
         pairs += [(name, value) for name in VALUES for value in getattr(self.filters, name)]
+        pairs += [(name, "yes") for name in FLAGS if getattr(self.filters, name)]
         pairs += [("syntax", self.syntax if self.syntax != SYNTAXES[0] else "")]
         pairs += [("rerank", "" if self.rerank else "no"), ("sort", self.sort if self.sort != SORTS[0] else "")]
         if paging:
@@ -80,9 +83,20 @@ class PageQuery:
         changed = replace(self, **({"page": 1} | changes)) if changes else self
         return f"{path}?{urlencode(changed.parameters())}"
 
+    def api_address(self) -> str:
+        """The address of this search in the API, which has no order by date."""
+        names = {"q": "question", "sort": "", "top": "", "page": ""}
+        pairs = [(names.get(name, name), value) for name, value in self.parameters()]
+        pairs += [("top", str(self.top)), ("offset", str(self.offset))]
+        return f"/v1/search?{urlencode([(name, value) for name, value in pairs if name])}"
+
     def filtered(self, **changes: Any) -> str:
         """The address of this search with some filters changed."""
         return self.address(filters=replace(self.filters, **changes))
+
+    def unfiltered(self) -> str:
+        """The address of this search without filters."""
+        return self.address(filters=Filters())
 
     def added(self, name: str, value: str) -> str:
         """The address of this search with one more value in a filter."""
@@ -107,7 +121,8 @@ class PageQuery:
             title_weight=base.search.title_weight,
             rm3=base.search.rm3,
         )
-        return replace(base, **({"top": self.top, "offset": self.offset, "search": search} | changes))
+        values: dict[str, Any] = {"top": self.top, "offset": self.offset, "search": search} | changes
+        return replace(base, **values)
 
 
 def _values(given: Sequence[str]) -> tuple[str, ...]:
@@ -123,6 +138,6 @@ def _choice(given: QueryParams, name: str, choices: Sequence[str]) -> str:
 
 def _count(given: QueryParams, name: str, default: int) -> int:
     value = given.get(name) or str(default)
-    if not (value.isascii() and value.isdecimal() and 0 < int(value[:9]) and len(value) <= 9):
+    if not (value.isascii() and value.isdecimal() and int(value[:9]) > 0 and len(value) <= 9):
         raise UsageError(f"{name} must be a whole number from 1, not {shown(value)}.")
     return int(value)

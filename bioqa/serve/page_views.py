@@ -4,15 +4,21 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import quote
 
 from bioqa import __version__
 from bioqa.pipeline.answer import Answer
-from bioqa.serve.page_query import DATES, VALUES, PageQuery
+from bioqa.serve.page_query import DATES, FLAGS, VALUES, PageQuery
 from bioqa.types import Article, Hit, Snippet
 
-VERDICTS = ((0.8, "Very likely an answer"), (0.5, "Likely an answer"), (0.2, "Possibly an answer"), (0.0, "Unlikely to answer"))
+VERDICTS = (
+    (0.8, "Very likely an answer"),
+    (0.5, "Likely an answer"),
+    (0.2, "Possibly an answer"),
+    (0.0, "Unlikely to answer"),
+)
 """From which calibrated probability on → what it is in words."""
 MAX_BARS = 12
 """Bars of the histogram: more would be too narrow to hit with a finger."""
@@ -25,6 +31,7 @@ FACET_NAMES = {
     "author": "Author",
     "language": "Language",
 }
+FLAG_NAMES = {"exclude_retracted": "Without retracted articles", "has_abstract": "With an abstract"}
 LANGUAGES = {
     "chi": "Chinese", "cze": "Czech", "dan": "Danish", "dut": "Dutch", "eng": "English", "fin": "Finnish", "fre": "French",
     "ger": "German", "gre": "Greek", "heb": "Hebrew", "hun": "Hungarian", "ita": "Italian", "jpn": "Japanese", "kor": "Korean",
@@ -65,7 +72,7 @@ def paragraphs(article: Article, snippets: Sequence[Snippet] = ()) -> list[Parag
             borders |= {at for at in (one.begin, one.end) if text_begin < at < end}
         edges = sorted(borders)
         pieces = []
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
+        for first, last in pairwise(edges):
             rank = next((rank for one, rank in marked if one.begin <= first and last <= one.end), 0)
             pieces.append(Piece(article.abstract[first:last], rank, first, last))
         found.append(Paragraph(label, pieces))
@@ -77,14 +84,14 @@ class Bar(NamedTuple):
 
     first: int
     last: int
-    count: int
+    articles: int
     x: float
     width: float
     height: int
 
     @property
     def years(self) -> str:
-        """ "2019" or "2015–2019"."""
+        """The years in words, such as "2015–2019"."""
         return str(self.first) if self.first == self.last else f"{self.first}–{self.last}"
 
 
@@ -100,7 +107,7 @@ def histogram(counts: Sequence[tuple[str, int]]) -> list[Bar]:
         for size in (1, 2, 5)
         if last // (size * 10**power) - first // (size * 10**power) < MAX_BARS
     )
-    sums: dict[int, int] = {at: 0 for at in range(first // step, last // step + 1)}
+    sums = dict.fromkeys(range(first // step, last // step + 1), 0)
     for year, count in by_year.items():
         sums[year // step] += count
     highest, width = max(sums.values()), WIDTH / max(len(sums), MAX_BARS // 3)
@@ -141,6 +148,9 @@ def chips(query: PageQuery) -> list[Chip]:
     for name in VALUES:
         for value in getattr(filters, name):
             found.append(Chip(f"{FACET_NAMES[name]}: {shown_value(name, value)}", query.removed(name, value)))
+    if filters.as_of:
+        found.append(Chip(f"In PubMed by {filters.as_of}", query.filtered(as_of="")))
+    found += [Chip(FLAG_NAMES[name], query.filtered(**{name: False})) for name in FLAGS if getattr(filters, name)]
     return found
 
 
@@ -172,14 +182,15 @@ def sorted_hits(hits: Sequence[Hit], sort: str) -> list[Hit]:
 def search_record(query: PageQuery, answer: Answer, total: int, address: str) -> str:
     """All that makes a search reproducible, as lines of text."""
     options, index, search = answer.options, answer.index, answer.options.search
-    filters = [f"{name} {getattr(search.filters, name)}" for name in DATES if getattr(search.filters, name)]
-    filters += [f"{name} {value}" for name in VALUES for value in getattr(search.filters, name)]
+    filters = [" ".join(one) for one in _filters(query)]
     bm25 = f"BM25, k1 {search.k1:g}, b {search.b:g}"
     bm25 += f", title weight {search.title_weight:g}" if search.title_weight else ""
     bm25 += ", RM3" if search.rm3 else ""
     reranker = "none"
     if answer.reranker:
-        reranker = f"{answer.reranker}, {options.rerank_depth} candidates, logit + {options.first_stage_weight:g} × BM25"
+        reranker = (
+            f"{answer.reranker}, {options.rerank_depth} candidates, logit + {options.first_stage_weight:g} × BM25"
+        )
         reranker += f", {options.aggregation}" + (f", overlap {options.overlap}" if options.overlap else "")
     first, last = options.offset + 1, options.offset + len(answer.hits)
     lines = {
@@ -201,16 +212,26 @@ def search_record(query: PageQuery, answer: Answer, total: int, address: str) ->
     return "\n".join(f"{name + ':':<{width}}{value}" for name, value in lines.items())
 
 
+def _filters(query: PageQuery) -> list[tuple[str, ...]]:
+    """The filters in force as the command line has them: (option, value), or (option,) alone."""
+    filters = query.filters
+    found: list[tuple[str, ...]] = [(name, getattr(filters, name)) for name in DATES if getattr(filters, name)]
+    found += [(name, value) for name in VALUES for value in getattr(filters, name)]
+    found += [(name,) for name in FLAGS if getattr(filters, name)]
+    return [(name.replace("_", "-"), *value) for name, *value in found]
+
+
 def command(query: PageQuery, answer: Answer) -> str:
     """The command line that repeats a search."""
     options, search = answer.options, answer.options.search
     words = ["bioqa", "search", answer.index.name, query.question, "--top", str(options.offset + options.top)]
-    for name in DATES:
-        words += [f"--{name}", getattr(search.filters, name)] if getattr(search.filters, name) else []
-    for name in VALUES:
-        for value in getattr(search.filters, name):
-            words += [f"--{name.replace('_', '-')}", value]
+    for name, *value in _filters(query):
+        words += [f"--{name}", *value]
     words += ["--syntax", search.syntax] if search.syntax != "words" else []
+    words += ["--k1", f"{search.k1:g}", "--b", f"{search.b:g}"]
+    words += ["--title-weight", f"{search.title_weight:g}"] if search.title_weight else []
+    words += ["--rm3"] if search.rm3 else []
     words += [] if answer.reranker else ["--no-rerank"]
-    words += ["--rerank-depth", str(options.rerank_depth)] if answer.reranker else []
+    if answer.reranker:
+        words += ["--reranker", answer.reranker, "--rerank-depth", str(options.rerank_depth)]
     return shlex.join(words)

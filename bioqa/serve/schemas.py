@@ -27,6 +27,9 @@ class FilterFields(BaseModel):
     language: list[str] = []
     author: list[str] = []
     major_topic: list[str] = []
+    as_of: str = ""
+    has_abstract: bool = False
+    exclude_retracted: bool = False
 
     def filters(self) -> Filters:
         """As the pipeline takes them. Raises UsageError."""
