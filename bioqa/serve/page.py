@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from bioqa import __version__
 from bioqa.corpus.citation_formats import FORMATS, byline, format_citations, format_hits, source_line
 from bioqa.corpus.questions import check_question
-from bioqa.errors import BioqaError
+from bioqa.errors import BioqaError, QuestionError
 from bioqa.pipeline.answer import Answer
 from bioqa.pipeline.highlight import best_sentences
 from bioqa.pipeline.options import PipelineOptions
@@ -328,7 +328,10 @@ async def similar(request: Request) -> Response:
     def found() -> tuple[Article, Answer]:
         source = service.article(id, index=index)
         options = PipelineOptions(top=SIMILAR if part else query.top, sentences=0)
-        return source, service.pipeline(ticket, index).similar(source, options)
+        try:
+            return source, service.similar(id, options, index=index, ticket=ticket)
+        except QuestionError:  # the title is too long a question for the reranker
+            return source, service.similar(id, options, index=index, rerank=False, ticket=ticket)
 
     source, answer = await run(request, ticket, found, slow=service.queue is not None)
     name = "similar_part.html.jinja" if part else "similar.html.jinja"

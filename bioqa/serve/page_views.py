@@ -31,7 +31,7 @@ FACET_NAMES = {
     "author": "Author",
     "language": "Language",
 }
-FLAG_NAMES = {"exclude_retracted": "Without retracted articles", "has_abstract": "With an abstract"}
+FLAG_NAMES = {"exclude_retracted": "Not retracted", "has_abstract": "With an abstract"}
 LANGUAGES = {
     "chi": "Chinese", "cze": "Czech", "dan": "Danish", "dut": "Dutch", "eng": "English", "fin": "Finnish", "fre": "French",
     "ger": "German", "gre": "Greek", "heb": "Hebrew", "hun": "Hungarian", "ita": "Italian", "jpn": "Japanese", "kor": "Korean",
