@@ -145,6 +145,7 @@ def entries(demo_index, tmp_path_factory):
         yield {
             "BM25Retriever": Entry(BM25Retriever, {"index": index}),
             **retriever(bm25, bm25.search("gene", 2)),
+            "BM25Retriever.stored": Entry(bm25.stored, {"candidates": bm25.search("gene", 2)}),
             "MemoryRetriever": Entry(MemoryRetriever, {"records": [ARTICLE], "name": "memory"}),
             **retriever(memory, memory.search("gene")),
             "MemoryRetriever.get": Entry(memory.get, {"id": "1"}),
@@ -165,6 +166,8 @@ def entries(demo_index, tmp_path_factory):
             "Reranker.count_tokens": Entry(reranker.count_tokens, {"texts": ["gene"]}),
             "Reranker.max_passage_tokens": Entry(reranker.max_passage_tokens, {"question": "gene"}),
             "Reranker.score_pairs": Entry(reranker.score_pairs, {"pairs": [("q", "p")], "whole_questions": True}),
+            "Reranker.encode_pairs": Entry(reranker.encode_pairs, {"pairs": [("q", "p")], "whole_questions": True}),
+            "Reranker.score_encoded": Entry(reranker.score_encoded, {"encoded": reranker.encode_pairs([("q", "p")])}),
             "Reranker.activate": Entry(reranker.activate, {"logits": np.zeros(2, dtype=np.float32)}),
             "Reranker.calibrate": Entry(reranker.calibrate, {"logits": np.zeros(2, dtype=np.float32)}),
             "Reranker.logits": Entry(reranker.logits, {"question": "gene", "passages": ["a gene"]}),
