@@ -86,6 +86,7 @@ VALUES: dict[type, dict[str, Any]] = {
         "explanation": "",
         "reranker_score": 0.7,
         "relevant": True,
+        "first_stage_rank": 2,
     },
     PipelineOptions: {field.name: getattr(PipelineOptions(), field.name) for field in fields(PipelineOptions)},
     Question: {"id": "q", "body": "a question", "type": "", "documents": ("1",), "snippets": (SNIPPET,)},
