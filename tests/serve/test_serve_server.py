@@ -256,3 +256,12 @@ def test_the_index_name_is_the_folders_unless_given(demo_index, tmp_path):
         "pubmed": tmp_path / "pubmed",
         "demo": Path(demo_index),
     }
+
+
+def test_answers_are_sent_at_once() -> None:
+    """asyncio turns Nagle's algorithm off, which holds an answer back for 40 ms, only on sockets that say that they are TCP."""
+    from bioqa.serve.server import listen
+    from bioqa.serve.settings import Settings
+
+    with listen(Settings(port=0)) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
