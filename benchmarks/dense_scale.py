@@ -3,8 +3,8 @@
     python -m benchmarks.dense_scale --sizes 100000 300000 1000000
 
 The articles have a short title each; their vectors are random ones of 384 dimensions, most of whose variance is in 40 directions,
-as with those of real texts, so that no hours of encoding are needed. The vectors are committed by ``embed_index``; recall compares the
-first 100 results with those of comparing all vectors. Latencies are of one question after another, encoding excluded, with and
+as with those of real texts, so that no hours of encoding are needed. The vectors are committed by ``embed_index``; recall compares
+the first 100 results with those of comparing all vectors. Latencies are of one question after another, encoding excluded, with and
 without a filter that a tenth of the articles pass. Indexes stay in ``<data>`` only with ``--keep``. The result goes to
 ``benchmarks/results/dense_scale.json``.
 """

@@ -58,7 +58,7 @@ def main() -> None:
     figures = {name: medians(values) for name, values in timings.items()}
     ratio = figures["pyserini.search.lucene"]["wall_s"] / figures["bioqa search --no-rerank"]["wall_s"]
     result = {
-        "what": "whole processes on the demo index (318 articles), medians",
+        "what": "whole processes on the demo index (320 articles), medians",
         "rounds": options.rounds,
         "commands": figures,
         "pyserini_over_bioqa_bm25": round(ratio, 1),

@@ -143,6 +143,12 @@ class Article:
                 found[mark] = ids if not link.id or link.id in ids else (*ids, link.id)
         return {mark: found[mark] for mark in (RETRACTED, CONCERN, CORRECTED) if mark in found}
 
+    def links_back(self) -> Iterator[tuple[str, str]]:
+        """The (id of an article, type of its link to this one) for each article that this notice is about."""
+        for link in self.links:
+            if link.type in NOTICES and link.id:
+                yield link.id, NOTICES[link.type]
+
     def default_text(self) -> str:
         """Title and abstract as one text to index or score, with each part of a structured abstract on its own line.
 
@@ -300,9 +306,10 @@ class Hit:
 
     ``score``: what the list is sorted by, the reranker's logit plus the weighted first-stage score, or the first-stage score if no
     reranker ran. Hits beyond the rerank depth have no logit; their scores keep them in the first stage's order below the reranked
-    ones. ``logit``: the reranker's raw output. ``reranker_score``: the logit on the model's own scale, as ``Reranker.score``
-    returns it. ``relevant``: whether ``reranker_score`` is at least the model's threshold, None if it has none. ``probability``:
-    the logit calibrated if the model folder says how, else its logistic function; the threshold is not on this scale.
+    ones. ``first_stage_rank``: its rank from 1 by the first-stage score. ``logit``: the reranker's raw output. ``reranker_score``:
+    the logit on the model's own scale, as ``Reranker.score`` returns it. ``relevant``: whether ``reranker_score`` is at least the
+    model's threshold, None if it has none. ``probability``: the logit calibrated if the model folder says how, else its logistic
+    function; the threshold is not on this scale.
 
     ``first_stage`` maps each first stage whose results were fused to the ``Found`` of this article; empty if nothing was fused.
     ``snippets`` are the article's best sentences for the question, best first. ``explanation`` shows how the first-stage score was
@@ -319,6 +326,7 @@ class Hit:
     explanation: str = ""
     reranker_score: float | None = None
     relevant: bool | None = None
+    first_stage_rank: int | None = None
     first_stage: dict[str, Found] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -331,6 +339,7 @@ class Hit:
             **self.article.to_dict(),
             "score": self.score,
             "first_stage_score": self.first_stage_score,
+            "first_stage_rank": self.first_stage_rank,
             "logit": self.logit,
             "reranker_score": self.reranker_score,
             "relevant": self.relevant,

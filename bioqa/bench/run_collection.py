@@ -23,6 +23,7 @@ from bioqa.bench.timed_runs import (
     time_reranking,
 )
 from bioqa.errors import IndexStateError, UsageError
+from bioqa.index.filters import Filters
 from bioqa.index.reader import Index
 from bioqa.io.locks import locked
 from bioqa.io.output import open_output
@@ -233,7 +234,8 @@ def check_first_stage(spec: FirstStageSpec) -> None:
 
 def search_options(spec: FirstStageSpec) -> SearchOptions:
     """The options of a first stage."""
-    return SearchOptions(k1=spec.k1, b=spec.b, title_weight=spec.title_weight, rm3=spec.rm3)
+    filters = Filters(as_of=spec.as_of)
+    return SearchOptions(k1=spec.k1, b=spec.b, filters=filters, title_weight=spec.title_weight, rm3=spec.rm3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,10 @@ class _CollectionRunner:
             label=f"{self.collection.name}: {spec.name}",
             settings=lambda: {"settings": asdict(spec)},
         )
+        for name, count in pipeline.retriever.missing_field_counts(None, options.search):
+            self.options.note(
+                f"{self.collection.name}: {spec.name} leaves out {count:,} passages that lack the field {name!r}."
+            )
         return FirstStageRun(spec, cached.records, cached.made)
 
     def rerank(self, first: FirstStageSpec, spec: RerankerSpec) -> RerankRun:
@@ -290,7 +296,7 @@ class _CollectionRunner:
     ) -> dict[str, GoldRecord]:
         relevant, negatives = self.collection.relevant, self.suite.negatives
         return self.cache.get(
-            f"gold-{fingerprint(key, self.qrels_key, negatives)}",
+            f"gold-{fingerprint(key, self.qrels_key, negatives, 'normal form')}",
             GoldRecord,
             self.collection.questions,
             lambda missing: score_gold(

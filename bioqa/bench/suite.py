@@ -72,7 +72,10 @@ class CollectionSpec:
 
 @dataclass(frozen=True, slots=True)
 class FirstStageSpec:
-    """BM25's settings; ``depth`` candidates are retrieved for each question."""
+    """BM25's settings; ``depth`` candidates are retrieved for each question.
+
+    ``as_of`` is a day, month or year: only citations that had entered PubMed by its end are found.
+    """
 
     name: Text = "bm25"
     k1: Number = 0.9
@@ -80,6 +83,7 @@ class FirstStageSpec:
     depth: Annotated[Whole, Field(ge=1)] = 100
     rm3: Flag = False
     title_weight: Number = 0.0
+    as_of: Text = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any, TextIO
 
@@ -16,10 +16,14 @@ from bioqa.types import Hit, Question
 
 @dataclass(frozen=True, slots=True)
 class SubmissionReport:
-    """The ids of the questions that match no article, and how much of the reranked articles was read."""
+    """The ids of the questions that match no article, and how much of the reranked articles was read.
+
+    ``marked`` has the submitted articles that do not stand as they are: mark (see ``Article.marks``) → PMID → PMIDs of the notices.
+    """
 
     empty: list[str]
     coverage: Coverage
+    marked: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
 
 
 def write_submission(
@@ -43,6 +47,7 @@ def write_submission(
                 "BioASQ's JSON format."
             )
     empty = []
+    marked: dict[str, dict[str, tuple[str, ...]]] = {}
     coverage = Coverage()
     options = replace(pipeline.options, top=LIMIT)
     out.write('{"questions": [')
@@ -51,11 +56,14 @@ def write_submission(
         coverage += answer.coverage
         if not answer.hits:
             empty.append(question.id)
+        for hit in answer.hits:
+            for mark, notices in hit.article.marks.items():
+                marked.setdefault(mark, {})[hit.article.id] = notices
         out.write(",\n" if number else "\n")
         json.dump(submission_record(question, answer.hits), out, ensure_ascii=False)
         advance()
     out.write("\n]}\n")
-    return SubmissionReport(empty, coverage)
+    return SubmissionReport(empty, coverage, marked)
 
 
 def submission_record(question: Question, hits: Iterable[Hit]) -> dict[str, Any]:

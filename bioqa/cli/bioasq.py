@@ -18,9 +18,17 @@ from bioqa.cli.search_options import (
     take_search_options,
 )
 from bioqa.errors import QuestionError
+from bioqa.types import CONCERN, CORRECTED, RETRACTED
 
 if TYPE_CHECKING:
     from bioqa.bioasq.official_measures import PhaseAScores
+
+# Mark → what is said of one article and of several.
+_SAID = {
+    RETRACTED: ("was retracted", "were retracted"),
+    CONCERN: ("has an expression of concern", "have an expression of concern"),
+    CORRECTED: ("was corrected", "were corrected"),
+}
 
 
 @click.group(
@@ -49,7 +57,8 @@ def submit(index: Path, questions: Path, out: str, **given: Any) -> None:
     """Answer QUESTIONS from INDEX and write a submission.
 
     QUESTIONS is a BioASQ file. Each question gets its 10 best documents, and as snippets the 10 most probable of their sentences.
-    --until excludes articles published after a given day.
+    --until excludes articles published after a given day, --as-of those that entered PubMed after it. Articles that were
+    retracted or corrected are reported.
     """
     from bioqa.bioasq.official_measures import LIMIT
     from bioqa.bioasq.submission import write_submission
@@ -69,6 +78,18 @@ def submit(index: Path, questions: Path, out: str, **given: Any) -> None:
     note(f"{out}: {len(asked):,} questions answered.")
     if report.empty:
         note(f"{len(report.empty):,} of them match no article ({first_few(report.empty)}).")
+    _report_marks(report.marked)
+
+
+def _report_marks(marked: dict[str, dict[str, tuple[str, ...]]]) -> None:
+    """Report the submitted articles that were retracted, corrected or are subject to an expression of concern."""
+    for mark, said in _SAID.items():
+        articles = marked.get(mark, {})
+        names = [f"{id} by {' and '.join(notices)}" if notices else id for id, notices in articles.items()]
+        if names:
+            counted = f"{len(names):,} document{'s' * (len(names) > 1)}"
+            hint = " To leave such articles out, use --exclude-retracted." if mark == RETRACTED else ""
+            note(f"{counted} {said[len(names) > 1]} ({first_few(names)}).{hint}")
 
 
 @command.command(example="bioqa bioasq validate submission.json --index indexes/pubmed")

@@ -2,14 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bioqa.cli.commands import Group, complete_file, complete_from, numbers
 from bioqa.cli.output import echo, human_bytes, note, print_json, progress_bar
+from bioqa.cli.search_options import filter_options, report_filters, take_filters
 from bioqa.errors import IndexStateError, UsageError
 from bioqa.index.document import FILTER_FIELDS
+from bioqa.retrieve.options import SearchOptions
 
 if TYPE_CHECKING:
     from bioqa.encode.encoder import Encoder
@@ -308,6 +310,9 @@ def info(index: Path, as_json: bool) -> None:
         "Deleted": f"{facts.deleted:,} ({facts.deleted / max(facts.documents + facts.deleted, 1):.1%} of all, until compacted)",
         "Fields": ", ".join(facts.fields),
         "Snapshot": f"{facts.snapshot or 'unknown'} (latest revision date of a citation)",
+        "Entered": f"{facts.first_entered} to {facts.last_entered} (when its citations entered PubMed)"
+        if facts.first_entered
+        else "unknown (no citation has the date of entry into PubMed)",
         "Built": f"{facts.created} by bioqa {facts.version}, index format {facts.format}",
         "Size": human_bytes(facts.size),
         "Sources": f"{len(facts.sources):,}",
@@ -397,6 +402,7 @@ def values(index: Path, field: str, prefix: str, top: int, as_json: bool) -> Non
 )
 @click.option("--seed", metavar="N", type=int, default=42, show_default=True, help="Seed of the random folds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@filter_options
 def tune(
     index: Path,
     questions: Path,
@@ -408,12 +414,14 @@ def tune(
     folds: int,
     seed: int,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Tune BM25's k1 and b on questions with known relevant articles.
 
     All pairs of the values are tried. Cross-validation estimates the gain: for each fold of the questions, the values are chosen
     on the other folds.
     """
+    search = SearchOptions(filters=take_filters(given))
     from bioqa.corpus.qrels import read_qrels
     from bioqa.corpus.questions import read_questions
     from bioqa.evaluate.measures import COMPILING
@@ -428,8 +436,9 @@ def tune(
         notify_compilation(lambda: note(COMPILING)),
         progress_bar("settings", len(k1) * len(b)) as bar,
     ):
+        retriever = BM25Retriever(opened)
         found = tune_bm25(
-            BM25Retriever(opened),
+            retriever,
             asked,
             judged,
             k1s=k1,
@@ -438,8 +447,10 @@ def tune(
             top=top,
             folds=folds,
             seed=seed,
+            filters=search.filters,
             advance=bar.update,
         )
+        report_filters(retriever, search)
     if as_json:
         print_json(asdict(found))
     else:

@@ -29,7 +29,9 @@ COMMANDS = {
     "index": ("bioqa.cli.index", "Build, update, verify, describe and tune a BM25 index."),
     "search": ("bioqa.cli.search", "Answer questions with ranked articles and answer sentences."),
     "rerank": ("bioqa.cli.rerank", "Rerank the candidates of a TREC run."),
-    "show": ("bioqa.cli.show", "Show an article."),
+    "similar": ("bioqa.cli.similar", "Find articles similar to one."),
+    "show": ("bioqa.cli.show", "Show articles."),
+    "export": ("bioqa.cli.export", "Write citations as RIS, NBIB, BibTeX, CSL-JSON, CSV or Markdown."),
     "bioasq": ("bioqa.cli.bioasq", "Write, validate and score BioASQ submissions."),
     "eval": ("bioqa.cli.eval", "Measure runs against relevance judgements."),
     "classify": ("bioqa.cli.classify", "Measure scores against labels."),
@@ -37,6 +39,7 @@ COMMANDS = {
     "tune": ("bioqa.cli.tune", "Choose a reranker's first-stage weight on judged questions."),
     "pairs": ("bioqa.cli.pairs", "Build, describe and check training pairs."),
     "train": ("bioqa.cli.train", "Train a reranker from a recipe."),
+    "serve": ("bioqa.cli.serve", "Serve indexes over HTTP."),
     "demo": ("bioqa.cli.demo", "Build the demo index and answer three questions."),
     "doctor": ("bioqa.cli.doctor", "Check Python, packages, devices, Java, a reranker and an index."),
 }

@@ -1,6 +1,7 @@
 """Output for people: results on standard output, everything else on standard error."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -15,20 +16,22 @@ if TYPE_CHECKING:
     from rich.text import Text
     from tqdm import tqdm
 
-    from bioqa.evaluate.tables import Table
+    from bioqa.io.tables import Table
     from bioqa.pipeline.answer import Coverage
     from bioqa.retrieve.retriever import Facets, MissingField, UnknownValue
 
 # Fields that articles can be filtered on → what they are called.
 _FIELDS = {
     "date": "publication date",
+    "entered": "date of entry into PubMed",
     "journal": "journal",
     "mesh": "MeSH heading",
     "type": "publication type",
     "language": "language",
     "author": "author",
-    "major_topic": "major MeSH heading",
+    "major_topic": "major topic",
 }
+_OPTIONS = {"date": "--since and --until", "entered": "--as-of"}
 
 # Kind of first-stage scores → what they are called.
 SCALES = {"bm25": "BM25", "dense": "dense", "minmax": "fused", "rrf": "fused", "wsum": "fused"}
@@ -92,8 +95,8 @@ def report_missing_fields(
     for field, count in missing:
         articles = ("article" if all_articles else "matching article") + "s" * (count != 1)
         have, were = ("has", "was") if count == 1 else ("have", "were")
-        options = "--since and --until" if field == "date" else f"--{field}"
-        remark = "; the newest articles often have none yet" if field == "mesh" else ""
+        options = _OPTIONS.get(field, f"--{field.replace('_', '-')}")
+        remark = "; the newest articles often have none yet" if field in {"mesh", "major_topic"} else ""
         note(f"{count:,} {articles} {have} no {_FIELDS[field]} and {were} excluded by {options}{remark}.")
 
 
@@ -192,6 +195,8 @@ def print_hits(
     if not hits:
         reason = "matches the query and the filters" if selective else "contains a search term of the question"
         out.print(f"No article {reason}.")
+    from bioqa.corpus.citation_formats import byline, standing
+
     separator = " · " if _can_show(out, "·") else " - "
     for hit in hits:
         article = hit.article
@@ -205,11 +210,14 @@ def print_hits(
             confidence += separator + ", ".join(places)
         if hit.relevant is not None:
             confidence += separator + ("relevant" if hit.relevant else "below threshold")
-        facts = (article.journal.rstrip("."), article.date[:4], article.url or article.id)
+        journal = (article.journal_abbreviation or article.journal).rstrip(".")
+        facts = (byline(article, 3), journal, article.date[:4], article.url or article.id)
         out.print()
         _print_indented(
             out, styled(article.title or article.vernacular_title or "(no title)", style="bold"), first=f"{hit.rank}. "
         )
+        if marks := standing(article):
+            _print_indented(out, styled("; ".join(marks), style="bold red"))
         source = "".join(f"{fact}{separator}" for fact in facts if fact)
         _print_indented(out, styled((source, "dim"), (confidence, "magenta")))
         if abstracts:
@@ -221,6 +229,51 @@ def print_hits(
                     _print_indented(out, styled(sentence, style="green"), indent=6, first=sign)
         for line in hit.explanation.splitlines():
             out.print(styled(f"    {line}", style="dim"), soft_wrap=True)
+
+
+def print_article(out: "Console", article: Article) -> None:
+    """Print an article with all its fields; "*" marks the MeSH headings that it is mainly about."""
+    from bioqa.corpus.citation_formats import source_line, standing
+
+    out.print(styled(article.title or article.vernacular_title or "(no title)", style="bold"))
+    major = set(article.major_topics)
+    rows = {
+        "Original title": article.vernacular_title if article.title else "",
+        "Standing": "; ".join(standing(article)),
+        "Authors": ", ".join(map(str, article.authors)),
+        "Journal": article.journal,
+        "Published in": source_line(article) if article.journal_abbreviation or article.volume or article.pages else "",
+        "Date": article.date,
+        "Print date": article.print_date if article.electronic_date else "",
+        "Electronic date": article.electronic_date,
+        "Entered PubMed": article.entered,
+        "Revised": article.revised,
+        "Publication status": article.status,
+        "PMID": f"{article.id} (version {article.version})" if article.version > 1 else article.id,
+        "PMCID": article.pmcid,
+        "DOI": article.doi,
+        "Link": article.url,
+        "Language": ", ".join(article.languages),
+        "Abstract also in": ", ".join(article.abstract_languages),
+        "Type": "; ".join(article.publication_types),
+        "MeSH": "; ".join(f"{heading}*" if heading in major else heading for heading in article.mesh),
+        "Keywords": "; ".join(article.keywords),
+    }
+    for name, value in rows.items():
+        if value:
+            out.print(styled((f"{name}: ", "dim"), value))
+    for link in article.links:
+        about = " ".join(filter(None, (link.source, f"PMID {link.id}" if link.id else "")))
+        out.print(styled((f"{_link_name(link.type)}: ", "dim"), about))
+    if article.abstract:
+        out.print()
+        out.print(highlighted_abstract(out, article))
+
+
+def _link_name(kind: str) -> str:
+    """The type of a link in words: "ExpressionOfConcernIn" → "Expression of concern in"."""
+    words = re.findall("[A-Z]?[a-z]+|[A-Z]+(?![a-z])", kind)
+    return " ".join(words).capitalize() or kind
 
 
 def print_facets(out: "Console", facets: "Facets") -> None:

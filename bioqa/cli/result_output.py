@@ -11,7 +11,7 @@ from bioqa.cli.commands import complete_file
 from bioqa.cli.output import console, print_json, print_table
 
 if TYPE_CHECKING:
-    from bioqa.evaluate.tables import Table
+    from bioqa.io.tables import Table
 
 RESULT_OPTIONS = (
     click.option(
@@ -41,8 +41,8 @@ def write_result(
     Raises:
         OutputError: the file cannot be written, or is one of ``inputs``.
     """
-    from bioqa.evaluate.tables import as_csv, as_latex, as_markdown
     from bioqa.io.output import open_output
+    from bioqa.io.tables import as_csv, as_latex, as_markdown
     from bioqa.io.terminal import printable_json
 
     if out == "-" and table_format == "table":

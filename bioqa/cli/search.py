@@ -26,6 +26,7 @@ from bioqa.cli.search_options import (
     search_options,
     take_search_options,
 )
+from bioqa.corpus.citation_formats import FORMATS, format_hits
 from bioqa.errors import UsageError
 from bioqa.retrieve.options import SearchOptions
 from bioqa.types import Question
@@ -45,7 +46,7 @@ class _Options:
     top: int
     sentences: int
     abstracts: bool
-    as_json: bool
+    result_format: str
     explain: bool
     facets: tuple[str, ...]
     facet_values: int
@@ -101,7 +102,15 @@ def _complete_index(context: click.Context, parameter: click.Parameter, incomple
 )
 @rerank_options
 @click.option("--abstracts", is_flag=True, help="Show whole abstracts with the answer sentences marked.")
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per question.")
+@click.option(
+    "--format",
+    "result_format",
+    type=click.Choice(["text", "json", *FORMATS]),
+    default="text",
+    show_default=True,
+    help="Format of the results: text, one line of JSON per question, or citations.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
 @click.option("--explain", is_flag=True, help="Show how the first-stage score of each article is computed.")
 @click.option(
     "--facets",
@@ -128,6 +137,8 @@ def command(words: tuple[str, ...], **given: Any) -> None:
     """
     search, rerank = take_search_options(given), RerankOptions.take(given)
     retriever = RetrieverOptions.take(given)
+    if given.pop("as_json"):
+        given["result_format"] = "json"
     options = _Options(**given)
     _check(options)
     chosen = rerank.pipeline_options(
@@ -149,6 +160,8 @@ def command(words: tuple[str, ...], **given: Any) -> None:
             pipeline.check_questions(questions)
         if options.run is not None:
             coverage = _write_run(pipeline, questions, options, options.run)
+        elif options.result_format in FORMATS:
+            coverage = _write_citations(pipeline, questions, options)
         else:
             coverage = _print_answers(pipeline, questions, options)
         if options.questions is not None:
@@ -159,8 +172,19 @@ def command(words: tuple[str, ...], **given: Any) -> None:
 def _check(options: _Options) -> None:
     if options.run is not None and options.questions is None:
         raise UsageError("--run needs --questions FILE: a run is for a set of questions.")
-    if options.run is not None and options.as_json:
-        raise UsageError("--run and --json cannot be combined: a run has its own format.")
+    if options.run is not None and options.result_format != "text":
+        option = "--json" if options.result_format == "json" else f"--format {options.result_format}"
+        raise UsageError(f"--run and {option} cannot be combined: a run has its own format.")
+    if options.result_format in FORMATS:
+        for option, given in (
+            ("--explain", options.explain),
+            ("--abstracts", options.abstracts),
+            ("--facets", options.facets),
+        ):
+            if given:
+                raise UsageError(
+                    f"{option} and --format {options.result_format} cannot be combined: citations have their own format."
+                )
     if options.run is not None and options.explain:
         raise UsageError("--run and --explain cannot be combined: a run has no explanations.")
     if options.run is not None and options.facets:
@@ -206,7 +230,7 @@ def _print_answers(pipeline: "Pipeline", questions: list[Question], options: _Op
     for number, question in enumerate(questions):
         answer = pipeline.answer(question)
         coverage += answer.coverage
-        if options.as_json:
+        if options.result_format == "json":
             print_json(answer.to_dict())
         else:
             if number:
@@ -217,6 +241,23 @@ def _print_answers(pipeline: "Pipeline", questions: list[Question], options: _Op
             print_facets(out, answer.facets)
         if options.questions is None:
             report_missing_fields(answer.missing_fields, answer.unknown_filter_values, all_articles=False)
+    return coverage
+
+
+def _write_citations(pipeline: "Pipeline", questions: list[Question], options: _Options) -> "Coverage":
+    from bioqa.io.output import open_output
+    from bioqa.pipeline.answer import Coverage
+
+    answers = []
+    coverage = Coverage()
+    for question in questions:
+        answer = pipeline.answer(question)
+        coverage += answer.coverage
+        answers.append((question, answer.hits))
+        if options.questions is None:
+            report_missing_fields(answer.missing_fields, answer.unknown_filter_values, all_articles=False)
+    with open_output("-") as out:
+        out.writelines(format_hits(answers, options.result_format))
     return coverage
 
 

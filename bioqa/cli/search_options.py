@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,22 +27,52 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 
 
 _DATE = "YYYY[-MM[-DD]]"
-search_options = add_options(
+filter_options = add_options(
     _option("--since", metavar=_DATE, default="", help="Only articles published on or after this day, month or year."),
     _option("--until", metavar=_DATE, default="", help="Only articles published on or before this day, month or year."),
     _option(
         "--journal",
         metavar="TITLE",
         multiple=True,
-        help="Only this journal, by its full title. This and the next three can be repeated: any value matches.",
+        help="Only this journal, by its title or abbreviation. This and the next five can be repeated: any value matches.",
+    ),
+    _option(
+        "--author",
+        metavar="NAME",
+        multiple=True,
+        help="Only this author: Smith, Smith J, Smith John, or the name of a group.",
     ),
     _option(
         "--mesh", metavar="HEADING", multiple=True, help="Only this MeSH heading: Descriptor or Descriptor/qualifier."
+    ),
+    _option(
+        "--major-topic",
+        metavar="HEADING",
+        multiple=True,
+        help="Only this MeSH heading, where the article is mainly about it.",
     ),
     _option("--type", metavar="TYPE", multiple=True, help="Only this publication type, such as Review."),
     _option(
         "--language", metavar="CODE", multiple=True, help="Only this language, by its three-letter code, such as eng."
     ),
+    _option(
+        "--mesh-tree",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Also find the headings narrower than those of --mesh and --major-topic, by NLM's descriptor file (descYYYY.xml).",
+    ),
+    _option("--has-abstract", is_flag=True, help="Only articles with an abstract."),
+    _option("--exclude-retracted", is_flag=True, help="No articles that were retracted."),
+    _option(
+        "--as-of",
+        metavar=_DATE,
+        default="",
+        help="Only citations that had entered PubMed by the end of this day, month or year.",
+    ),
+)
+"""Which articles may be found."""
+search_options = add_options(
+    filter_options,
     _option(
         "--syntax",
         type=click.Choice(SYNTAXES),
@@ -65,7 +95,7 @@ search_options = add_options(
 """The options of the first stage."""
 
 _SEARCH = ("k1", "b", "syntax", "title_weight", "rm3")
-_FILTERS = ("since", "until", "journal", "mesh", "type", "language")
+_FILTERS = tuple(field.name for field in fields(Filters) if field.name != "narrower")
 
 
 def take_search_options(given: dict[str, Any]) -> SearchOptions:
@@ -74,8 +104,27 @@ def take_search_options(given: dict[str, Any]) -> SearchOptions:
     Raises:
         UsageError: a value is out of range.
     """
-    filters = Filters(**{name: given.pop(name) for name in _FILTERS})
+    filters = take_filters(given)
     return SearchOptions(filters=filters, **{name: given.pop(name) for name in _SEARCH})
+
+
+def take_filters(given: dict[str, Any]) -> Filters:
+    """Remove the filters from a command's options, and return them as one value.
+
+    Raises:
+        UsageError: a date is malformed, a value is empty, or a heading is not in the file of ``--mesh-tree``.
+        SourceError: that file cannot be read.
+    """
+    path = given.pop("mesh_tree")
+    filters = Filters(**{name: given.pop(name) for name in _FILTERS})
+    if path is None:
+        return filters
+    headings = (*filters.mesh, *filters.major_topic)
+    if not headings:
+        raise UsageError("--mesh-tree needs --mesh or --major-topic: it says which headings are narrower than those.")
+    from bioqa.corpus.mesh_tree import read_mesh_tree
+
+    return replace(filters, narrower=read_mesh_tree(path).narrower(headings))
 
 
 retriever_options = add_options(

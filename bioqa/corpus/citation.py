@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator
 
+from bioqa.corpus.abstract import abstract_of
 from bioqa.corpus.dates import date_from_parts, date_from_words
-from bioqa.corpus.markup import Element, abstract_of, text_of
+from bioqa.corpus.markup import Element, text_of
 from bioqa.errors import shown
 from bioqa.io.bad_records import MalformedError
 from bioqa.types import Article, Author, Link
@@ -52,7 +53,7 @@ def citation_to_article(citation: Element | None, pubmed_data: Element | None) -
         doi=_doi(children.get("Article"), pubmed_data),
         languages=_texts(children.get("Article"), "Language"),
         entered=_entered(pubmed_data) or _date(children.get("DateCreated")),
-        authors=_authors(article.get("AuthorList")),
+        authors=_authors(children.get("Article")),
         journal_abbreviation=_abbreviation(article.get("Journal"), children.get("MedlineJournalInfo")),
         **_issue(article.get("Journal")),
         pages=_pages(article.get("Pagination")),
@@ -91,7 +92,7 @@ def book_to_article(book_document: Element | None) -> Article:
         publication_types=_texts(book_document, "PublicationType"),
         doi=_doi(children.get("Book"), book_document),
         languages=_texts(book_document, "Language"),
-        authors=_authors(children.get("AuthorList")) or _authors(book.get("AuthorList")),
+        authors=_authors(book_document) or _authors(children.get("Book")),
         volume=text_of(book.get("Volume")),
         pages=_pages(children.get("Pagination")),
         pmcid=_article_id(book_document, "pmc"),
@@ -218,11 +219,13 @@ def _entered(pubmed_data: Element | None) -> str:
     return _date(dates.get("entrez")) or _date(dates.get("pubmed"))
 
 
-def _authors(authors: Element | None) -> tuple[Author, ...]:
+def _authors(record: Element | None) -> tuple[Author, ...]:
     """The authors in their order; editors of a book, and names that NLM has marked as wrong, are none."""
-    if authors is None or authors.get("Type") == "editors":
-        return ()
-    return tuple(filter(any, map(_author, authors.iterchildren("Author"))))
+    lists = record.iterchildren("AuthorList") if record is not None else ()
+    authors = (
+        _author(one) for found in lists if found.get("Type") != "editors" for one in found.iterchildren("Author")
+    )
+    return tuple(filter(any, authors))
 
 
 def _author(author: Element) -> Author:

@@ -10,7 +10,7 @@ from bioqa.errors import QuestionError, UsageError
 from bioqa.evaluate.measures import check_measures, measure_runs
 from bioqa.evaluate.ranking import means
 from bioqa.evaluate.significance import MeasureValues, RunDifference, compare_runs
-from bioqa.evaluate.tables import Cell, Column, Table
+from bioqa.io.tables import Cell, Column, Table
 from bioqa.io.trec import Qrels, RunScores, read_run
 
 SIGNIFICANCE = 0.05

@@ -16,6 +16,7 @@ from bioqa.errors import QuestionError, UsageError
 from bioqa.evaluate.measures import check_measures, measure_runs
 from bioqa.evaluate.ranking import mean
 from bioqa.evaluate.significance import paired_test
+from bioqa.index.filters import Filters
 from bioqa.io.trec import Qrels
 from bioqa.retrieve.options import K1, B, SearchOptions
 from bioqa.retrieve.retriever import Retriever
@@ -75,9 +76,12 @@ def tune_bm25(
     top: int = 100,
     folds: int = 5,
     seed: int = 42,
+    filters: Filters | None = None,
     advance: Callable[[], object] = lambda: None,
 ) -> Tuning:
     """Choose the pair of ``k1s`` and ``bs`` with the highest mean of a measure over the questions with a relevant article.
+
+    Only articles that pass the ``filters`` are found.
 
     Raises:
         UsageError: an invalid argument.
@@ -90,7 +94,7 @@ def tune_bm25(
     judged = {one.id: qrels[one.id] for one in asked}
     values = {}
     for k1, b in dict.fromkeys([(K1, B), *product(k1s, bs)]):
-        options = SearchOptions(k1=k1, b=b)
+        options = SearchOptions(k1=k1, b=b, filters=filters or Filters())
         values[k1, b] = _values(retriever, options, asked, judged, measure, top)
         advance()
     default = values[K1, B]

@@ -10,8 +10,8 @@
 ``journal``, ``mesh``, ``major_topic``, ``type``, ``language``, ``author``  exact values in lower case, for filters
 ``facet.journal``, ``facet.mesh``, ``facet.type``, ``facet.language``, ``facet.author``  doc values: the values as shown, for counts
 ``mark``       exact: "retracted", "expression of concern", "corrected", as the article's own record says
-``notice``     exact: "RetractionIn 123" in the notice that retracts 123, and so on for ``types.NOTICES``
 ``pmcid``, ``doi``  exact values in lower case
+``notice``     exact: "RetractionIn 123" in the notice that retracts 123, and so on for ``types.NOTICES``
 ``lacks``      the names of the dates and the fields for filters for which the article has no value; "abstract" without one
 ``vector``     a dense vector of the article, if the index was embedded (``index/embed.py``): float32, and 8-bit integers in a graph
 
@@ -25,13 +25,13 @@ from typing import Any
 
 from bioqa.index.folding import GREEK, LETTERS, fold, table
 from bioqa.index.jvm import java
-from bioqa.types import NOTICES, Article, Author, Link, Section
+from bioqa.types import Article, Author, Link, Section
 
 ID, TITLE, CONTENTS, RAW = "id", "title", "contents", "raw"
 DATE, ENTERED, MISSING = "date", "entered", "lacks"
 MARK, NOTICE, VECTOR = "mark", "notice", "vector"
 FILTER_FIELDS = ("journal", "mesh", "type", "language", "author", "major_topic")
-EXACT_FIELDS = (*FILTER_FIELDS, MARK, NOTICE, "pmcid", "doi")
+EXACT_FIELDS = (*FILTER_FIELDS, MARK, "pmcid", "doi", NOTICE)
 FACET_FIELDS = ("journal", "mesh", "type", "language", "author")
 """The columns of ``to_row`` with exact values and with the values to count, in the order of ``DocumentWriter``."""
 FACETS = ("year", *FACET_FIELDS)
@@ -77,10 +77,10 @@ def to_row(article: Article) -> list[str]:
         author_terms(article.authors),
         article.major_topics,
         tuple(article.marks),
-        [f"{NOTICES[link.type]} {link.id}" for link in article.links if link.type in NOTICES and link.id],
         (article.pmcid,),
         (article.doi,),
     )
+    notices = dict.fromkeys(f"{kind} {id}" for id, kind in article.links_back())
     facets = facet_values(article)
     return [
         article.id,
@@ -92,6 +92,7 @@ def to_row(article: Article) -> list[str]:
         day_number(article.entered),
         "" if article.abstract else "abstract",
         *("\n".join(dict.fromkeys(value.lower() for value in values if value)) for values in exact),
+        "\n".join(notices),
         *("\n".join(facets[name]) for name in FACET_FIELDS),
     ]
 

@@ -21,7 +21,7 @@ from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.manifest import Manifest, VectorInfo
 from bioqa.index.reader import Index
 from bioqa.index.vector_store import EMBEDDING, VectorStore
-from bioqa.index.writer import RAM_BUFFER_MB, complete_manifest, open_writer
+from bioqa.index.writer import RAM_BUFFER_MB, commit, complete_manifest, open_writer
 from bioqa.io.locks import locked
 
 BATCH = 512
@@ -81,8 +81,7 @@ def embed_index(
                 _encode(index, encoder, store, progress)  # what an update has added meanwhile
                 if len(store) or not same_vectors(manifest.vectors, info):
                     _write(writer, index, store, info, manifest)
-                    writer.setLiveCommitData(replace(manifest, vectors=_keep_weight(info, manifest)).to_user_data())
-                    writer.commit()
+                    commit(writer, replace(manifest, vectors=_keep_weight(info, manifest)))
         shutil.rmtree(path / EMBEDDING, ignore_errors=True)
     with Index(path) as index:
         return EmbedReport(

@@ -1,4 +1,4 @@
-"""Filters on publication date, journal, MeSH heading, publication type and language, as Lucene queries."""
+"""Filters on dates, journal, MeSH heading, publication type, language, author, abstract and retraction, as Lucene queries."""
 
 import calendar
 import re
@@ -7,11 +7,12 @@ from typing import Any
 
 from bioqa.arguments import check_fields, check_items
 from bioqa.errors import UsageError
-from bioqa.index.document import DATE, FILTER_FIELDS, MISSING
+from bioqa.index.document import DATE, ENTERED, FILTER_FIELDS, MISSING
 from bioqa.index.jvm import cast, java
 
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 _LAST_DAY = 99991231
+_HEADINGS = ("mesh", "major_topic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,10 @@ class Filters:
     the first day of ``since`` nor after the last day of ``until``. Values of the other fields match as a whole, ignoring case; a
     MeSH descriptor ("Asthma") matches with every qualifier, "Asthma/drug therapy" with that one only; ``major_topic`` is the same
     for what the article is mainly about. An ``author`` is "Smith", "Smith J" (any whose initials begin with J), "Smith John" or
-    the name of a group.
+    the name of a group. ``as_of`` is a date too: only citations that had entered PubMed by its last day. ``narrower`` has MeSH
+    descriptors, each followed by those that ``mesh`` and ``major_topic`` find in its place, as ``MeshTree.narrower`` returns them.
+    ``has_abstract`` excludes articles without one, ``exclude_retracted`` those whose own record or a notice in the index says that
+    they were retracted.
 
     Raises:
         UsageError: a date is malformed, ``since`` is after ``until``, or a value is empty, not text or not encodable as UTF-8.
@@ -36,11 +40,21 @@ class Filters:
     language: tuple[str, ...] = ()
     author: tuple[str, ...] = ()
     major_topic: tuple[str, ...] = ()
+    narrower: tuple[tuple[str, ...], ...] = ()
+    as_of: str = ""
+    has_abstract: bool = False
+    exclude_retracted: bool = False
 
     def __post_init__(self) -> None:
         for field in FILTER_FIELDS:  # lists would not be hashable
             object.__setattr__(self, field, tuple(check_items(f"Filters.{field}", getattr(self, field), str)))
+        narrower = check_items("Filters.narrower", self.narrower, tuple, list)
+        object.__setattr__(
+            self, "narrower", tuple(tuple(check_items("Filters.narrower", found, str)) for found in narrower)
+        )
         check_fields(self)
+        if self.as_of:
+            _day(self.as_of, last=True)
         first, last = self._days()
         if first > last:
             raise UsageError(f"The start date {self.since} is after the end date {self.until}.")
@@ -64,21 +78,39 @@ class Filters:
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields of the index that are filtered on."""
-        dates = (DATE,) if self.since or self.until else ()
-        return (*dates, *(field for field, _ in self._facets()))
+        dates = [(DATE, self.since or self.until), (ENTERED, self.as_of)]
+        return (*(field for field, date in dates if date), *(field for field, _ in self._facets()))
 
-    def values(self) -> list[tuple[str, str]]:
-        """Each (field, value) filtered on except dates, in lower case as in the index."""
-        return [(field, value.strip().lower()) for field, values in self._facets() for value in values]
+    def terms(self) -> dict[tuple[str, str], list[str]]:
+        """(Field, value) → the terms of the index that it finds, all in lower case; dates are not among them.
+
+        A MeSH heading finds itself and those of ``narrower``, with its qualifier if it has one.
+        """
+        values = [(field, value.strip().lower()) for field, values in self._facets() for value in values]
+        return {
+            (field, value): [value, *self._narrower(value)] if field in _HEADINGS else [value]
+            for field, value in values
+        }
+
+    def _narrower(self, heading: str) -> list[str]:
+        for descriptor, *narrower in self.narrower:
+            rest = heading.removeprefix(descriptor.lower())
+            if rest != heading and (not rest or rest.startswith("/")):
+                return [f"{one.lower()}{rest}" for one in narrower]
+        return []
 
     def queries(self) -> dict[str, Any]:
         """The Lucene query for the articles that pass, by field."""
         found = {}
+        point = java("org.apache.lucene.document.IntPoint")
         if self.since or self.until:
-            found[DATE] = java("org.apache.lucene.document.IntPoint").newRangeQuery(DATE, *self._days())
-        for field, values in self._facets():
-            found[field] = any_of([term_query(field, value.strip().lower()) for value in values])
-        return found
+            found[DATE] = point.newRangeQuery(DATE, *self._days())
+        if self.as_of:
+            found[ENTERED] = point.newRangeQuery(ENTERED, 0, _day(self.as_of, last=True))
+        by_field: dict[str, dict[str, None]] = {}
+        for (field, _), terms in self.terms().items():
+            by_field.setdefault(field, {}).update(dict.fromkeys(terms))
+        return found | {field: any_of([term_query(field, term) for term in terms]) for field, terms in by_field.items()}
 
 
 def _day(date: str, *, last: bool) -> int:
@@ -107,7 +139,7 @@ def missing_query(field: str) -> Any:
 
 
 def combine(*clauses: tuple[Any, str]) -> Any:
-    """A Lucene boolean query of (query, "MUST" or "SHOULD" or "FILTER") clauses."""
+    """A Lucene boolean query of (query, "MUST", "SHOULD", "FILTER" or "MUST_NOT") clauses."""
     occur = java("org.apache.lucene.search.BooleanClause$Occur")
     builder = java("org.apache.lucene.search.BooleanQuery$Builder")()
     for query, kind in clauses:

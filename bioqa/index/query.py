@@ -5,11 +5,15 @@ from typing import Any
 
 from bioqa.errors import QuestionError
 from bioqa.index.document import CONTENTS, TITLE, query_analyzer
-from bioqa.index.filters import Filters, combine
+from bioqa.index.filters import Filters, combine, missing_query
 from bioqa.index.jvm import java, java_exception, java_lock
+from bioqa.types import Article
 
 RM3_DOCUMENTS, RM3_TERMS, RM3_ORIGINAL_WEIGHT = 10, 10, 0.5
 """Anserini's defaults: feedback documents, feedback terms, weight of the question's own terms."""
+SIMILAR_TERMS, SIMILAR_TITLE_WEIGHT = 50, 0.5
+"""Terms of an article that find similar ones, and the weight of its title beside title and abstract; see
+``benchmarks/similar.py``."""
 NO_FILTERS = Filters()
 _HINT = "Close every quotation mark and parenthesis, and escape a literal ( : or / with \\."
 
@@ -17,16 +21,25 @@ _HINT = "Close every quotation mark and parenthesis, and escape a literal ( : or
 class QueryBuilder:
     """Makes the queries of one index under one set of options. By default they are Anserini's bags of words, with folded words.
 
-    ``title_weight`` × the BM25 score of the title is added to that of title and abstract. Safe to use from several threads.
+    ``title_weight`` × the BM25 score of the title is added to that of title and abstract. ``retracted`` is the query for
+    what ``filters.exclude_retracted`` excludes. Safe to use from several threads.
     """
 
-    def __init__(self, filters: Filters = NO_FILTERS, title_weight: float = 0.0, syntax: str = "words") -> None:
+    def __init__(
+        self,
+        filters: Filters = NO_FILTERS,
+        title_weight: float = 0.0,
+        syntax: str = "words",
+        retracted: Any = None,
+    ) -> None:
         self.title_weight = title_weight
         self.syntax = syntax
         with java_lock:
             self._analyzer = query_analyzer()
             self._words = java("io.anserini.search.query.BagOfWordsQueryGenerator")()
             self._filters = filters.queries()
+            self._excluded = [missing_query("abstract")] if filters.has_abstract else []
+            self._excluded += [retracted] if filters.exclude_retracted else []
 
     def build(self, question: str, *, skip: str = "") -> Any:
         """The query for a question, without the filter on the field ``skip``.
@@ -47,6 +60,22 @@ class QueryBuilder:
             )
             return self._filtered(self._titled(contents, question))
 
+    def similar(self, article: Article, reader: Any) -> Any:
+        """The query for articles with the strongest terms of the article's title and contents and its MeSH descriptors."""
+        headings = [heading.lower() for heading in article.mesh if "/" not in heading]
+        with java_lock:
+            query = java("bioqa.Similar").query(
+                reader,
+                self._analyzer,
+                article.id,
+                article.titles(),
+                article.searchable_text(),
+                headings,
+                SIMILAR_TERMS,
+                SIMILAR_TITLE_WEIGHT,
+            )
+            return self._filtered(query)
+
     def passing(self, *, skip: str = "") -> Any:
         """The query for all articles that pass the filters."""
         with java_lock:
@@ -63,6 +92,7 @@ class QueryBuilder:
 
     def _filtered(self, query: Any, skip: str = "") -> Any:
         filters = [(passing, "FILTER") for name, passing in self._filters.items() if name != skip]
+        filters += [(excluded, "MUST_NOT") for excluded in self._excluded]
         return combine((query, "MUST"), *filters) if filters else query
 
     def _parse(self, text: str) -> Any:

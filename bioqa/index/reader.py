@@ -11,14 +11,13 @@ from typing import Any
 
 from bioqa.arguments import check_count, check_type
 from bioqa.errors import IndexStateError, UsageError
-from bioqa.index.document import FACET_FIELDS, FILTER_FIELDS, ID, RAW, VECTOR, from_json
+from bioqa.index.document import ENTERED, FACET_FIELDS, FILTER_FIELDS, ID, RAW, VECTOR, from_json
 from bioqa.index.filters import any_of, term_query
 from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.manifest import FORMAT, Manifest, SourceEntry, VectorInfo, read_format, read_manifest, user_data
-from bioqa.index.shard import open_directory
 from bioqa.index.writer import has_commit
-from bioqa.types import Article
+from bioqa.types import MARKS, NOTICES, RETRACTED, Article
 
 BATCH_IDS = 1000
 """Articles looked up by id at a time; a Lucene query may have 1,024 clauses."""
@@ -28,8 +27,9 @@ BATCH_IDS = 1000
 class IndexInfo:
     """Metadata of an index: ``size`` in bytes, ``snapshot`` the latest revision date in it, ``created`` in UTC (both ISO 8601).
 
-    ``deleted`` documents count in BM25's statistics until a merge drops them. ``vectors`` says how the vectors of ``with_vector``
-    articles were made; None if there are none.
+    ``first_entered`` and ``last_entered`` are the first and the last day on which one of its citations entered PubMed, "" if none
+    says so. ``deleted`` documents count in them and in BM25's statistics until a merge drops them. ``vectors`` says how the vectors
+    of ``with_vector`` articles were made; None if there are none.
     """
 
     path: str
@@ -42,8 +42,10 @@ class IndexInfo:
     size: int
     format: int
     version: str
-    vectors: VectorInfo | None
-    with_vector: int
+    first_entered: str = ""
+    last_entered: str = ""
+    vectors: VectorInfo | None = None
+    with_vector: int = 0
 
 
 def cores() -> int:
@@ -61,6 +63,16 @@ class OpenCommit:
             self.searcher = java("bioqa.Searcher").open(cast("org.apache.lucene.index.IndexReader", self.reader), None)
         self.close = weakref.finalize(self, java("bioqa.CompleteCommits").close, self.reader)
         self.close.atexit = False
+        self._retracted: Any = None
+
+    def retracted(self) -> Any:
+        """The Lucene query for retracted articles, by their own record or by a notice; computed once."""
+        with java_lock:
+            if self._retracted is None:
+                kinds = [kind for kind, mark in MARKS.items() if mark == RETRACTED]
+                reader = cast("org.apache.lucene.index.IndexReader", self.reader)
+                self._retracted = java("bioqa.Notices").marked(reader, RETRACTED, kinds)
+            return self._retracted
 
 
 class Index:
@@ -187,10 +199,26 @@ class Index:
         return self.articles_of(self.commit, keys)
 
     def articles_of(self, commit: OpenCommit, keys: Sequence[int]) -> list[Article]:
-        """The stored articles of a commit with these Lucene document numbers."""
+        """The stored articles of a commit with these Lucene document numbers.
+
+        Their links include those to notices that their own records lack, such as a retraction that came later.
+        """
+        articles = [from_json(text) for text in self.stored(commit, keys)]
+        if not articles:
+            return []
         with java_errors(self.path):
-            stored = java("bioqa.StoredArticles").raw(commit.searcher, list(keys))
-        return [from_json(text) for text in stored]
+            ids = [article.id for article in articles]
+            notices = java("bioqa.Notices").about(commit.searcher, list(NOTICES.values()), ids)
+        if not notices:
+            return articles
+        from bioqa.corpus.notices import with_notices
+
+        return with_notices(articles, map(from_json, notices))
+
+    def stored(self, commit: OpenCommit, keys: Sequence[int]) -> list[str]:
+        """The articles of a commit with these Lucene document numbers, as JSON, as they are stored."""
+        with java_errors(self.path):
+            return [str(text) for text in java("bioqa.StoredArticles").raw(commit.searcher, list(keys))]
 
     def get(self, id: str) -> Article | None:
         """The article with that id, or None."""
@@ -198,15 +226,24 @@ class Index:
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
         """What ``get`` returns for each id."""
+        return [next(iter(articles), None) for articles in self.with_values(ID, ids)]
+
+    def with_values(self, field: str, values: Sequence[str]) -> list[list[Article]]:
+        """For each value, the articles that have it in an exact field: "id", "pmcid" or "doi", the latter in lower case."""
         commit = self.commit
-        found: dict[str, Article] = {}
-        for start in range(0, len(ids), BATCH_IDS):
-            wanted = ids[start : start + BATCH_IDS]
+        found: dict[str, list[Article]] = {}
+        for start in range(0, len(values), BATCH_IDS):
+            wanted = [value for value in values[start : start + BATCH_IDS] if _is_unicode(value)]
+            if not wanted:
+                continue
             with java_lock, java_errors(self.path):
-                hits = commit.searcher.search(any_of([term_query(ID, id) for id in wanted]), len(wanted)).scoreDocs
-                keys = [int(hit.doc) for hit in hits]
-            found.update((article.id, article) for article in self.articles_of(commit, keys))
-        return [found.get(id) for id in ids]
+                query = any_of([term_query(field, value) for value in wanted])
+                most = len(wanted) if field == ID else max(1, int(java("bioqa.Searcher").count(commit.searcher, query)))
+                keys = sorted(int(hit.doc) for hit in commit.searcher.search(query, most).scoreDocs)
+            for article in self.articles_of(commit, keys):
+                value = article.id if field == ID else getattr(article, field).lower()
+                found.setdefault(value, []).append(article)
+        return [found.get(value, []) for value in values]
 
     def sample(self, count: int, rng: random.Random) -> list[Article]:
         """``count`` distinct articles at random, or all of them if there are fewer."""
@@ -229,6 +266,7 @@ class Index:
             fields = java("org.apache.lucene.index.FieldInfos").getIndexedFields(commit.reader)
             names = {str(name) for name in fields.toArray()}
             documents, deleted = int(commit.reader.numDocs()), int(commit.reader.numDeletedDocs())
+            first, last = _range(commit.reader, ENTERED)
         manifest = commit.manifest
         return IndexInfo(
             path=str(self.path),
@@ -241,6 +279,8 @@ class Index:
             size=_size(self.path),
             format=manifest.format,
             version=manifest.version,
+            first_entered=first,
+            last_entered=last,
             vectors=manifest.vectors,
             with_vector=self._with_vector(commit) if manifest.vectors else 0,
         )
@@ -250,6 +290,22 @@ class Index:
         with java_lock, java_errors(self.path):
             query = java("org.apache.lucene.search.FieldExistsQuery")(VECTOR)
             return int(java("bioqa.Searcher").count(commit.searcher, cast("org.apache.lucene.search.Query", query)))
+
+
+def _range(reader: Any, field: str) -> tuple[str, str]:
+    """The first and the last day (YYYY-MM-DD) in a field of days, "" if there are none."""
+    points = java("org.apache.lucene.index.PointValues")
+    reader = cast("org.apache.lucene.index.IndexReader", reader)
+    found = [points.getMinPackedValue(reader, field), points.getMaxPackedValue(reader, field)]
+    # an IntPoint is four bytes, the highest first, with the sign bit flipped
+    days = [str(int.from_bytes(bytes(b % 256 for b in one), "big") - (1 << 31)) if one else "" for one in found]
+    first, last = (f"{day[:-4]}-{day[-4:-2]}-{day[-2:]}" if day else "" for day in days)
+    return first, last
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text has no lone surrogate, which no article in an index has."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def unpack_counts(flat: Sequence[str]) -> list[tuple[str, int]]:
@@ -272,9 +328,8 @@ def _size(path: Path) -> int:
 
 def latest_generation(path: Path) -> int:
     """The generation of the latest complete commit; -1 if there is none."""
-    with java_lock, java_errors(path):
-        commit = java("bioqa.CompleteCommits").latest(open_directory(path), True)
-        return int(commit.getGeneration()) if commit else -1
+    with java_errors(path):
+        return int(java("bioqa.CompleteCommits").generation(str(path.absolute())))
 
 
 def _open(path: Path) -> tuple[Any, Manifest]:
@@ -284,13 +339,13 @@ def _open(path: Path) -> tuple[Any, Manifest]:
         if path.is_dir() and (any(path.glob("_*")) or (path / "write.lock").exists()):
             raise _unfinished(path)
         raise IndexStateError(f"{path} is not an index. Build one with `bioqa index build INDEX SOURCE…`.")
+    commits, folder = java("bioqa.CompleteCommits"), str(path.absolute())
     with java_lock, java_errors(path):
-        directory = open_directory(path)
-        _check_format(path, user_data(java("bioqa.CompleteCommits").latest(directory, False).getUserData()))
-        reader = java("bioqa.CompleteCommits").open(directory)
+        _check_format(path, user_data(commits.userData(folder, False)))
+        reader = commits.open(folder)
         if reader is None:
             raise _unfinished(path)
-        return reader, read_manifest(user_data(reader.getIndexCommit().getUserData()))
+        return reader, read_manifest(user_data(commits.userDataOf(reader)))
 
 
 def _unfinished(path: Path) -> IndexStateError:

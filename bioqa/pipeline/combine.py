@@ -11,7 +11,7 @@ BioASQ 9 over snippet texts (half of them between 4.7 and 10.2; over SciFact's a
 
 
 def default_weight(scale: str, bm25_weight: float, weights: Mapping[str, float]) -> float:
-    """The factor of first-stage scores of a kind (``Retriever.scale``): the reranker's own, in ``weights``; without one, for "minmax"
+    """The factor of first-stage scores of a kind (``Retriever.scale``): the reranker's own in ``weights``; if missing, for "minmax"
     that of BM25 times ``BM25_SPREAD``, as a weight chosen for BM25 would hardly count for scores from 0 to 1; for others 0.
     """
     if scale == "bm25":

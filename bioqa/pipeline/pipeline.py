@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bioqa.arguments import check_items, check_type, shown
 from bioqa.corpus.questions import check_question
+from bioqa.corpus.sentences import sentences
 from bioqa.errors import QuestionError, UsageError
 from bioqa.pipeline.answer import Answer, Ranked, RankedCandidate
 from bioqa.pipeline.combine import default_weight, rank
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
     from bioqa.rerank.reranker import Reranker
 
 DEPTH_CPU, DEPTH_GPU = 50, 100
+TITLE_WORDS = 100
+"""Words of a title that are read as a question."""
 BATCH = 64
 """Questions searched at a time when nothing is reranked."""
 GROUP = 8
 """Batches of a run's candidates scored at a time: enough to fill batches across questions, few enough to lose little to a kill."""
 PACKED = 10
 """How many times as many pairs fill a batch of the gpu engine, which is measured in tokens."""
+
+_Ranking = tuple[Ranked, Sequence[Candidate], dict[int, Article]]
 
 
 class Pipeline:
@@ -73,8 +78,55 @@ class Pipeline:
         asked = question if isinstance(question, Question) else Question("question", question)
         options = self.resolve_options(options)
         body = check_question(asked.body)
-        ranked, candidates, articles = self._rank(asked, body, options)
-        best = ranked.candidates[: options.top]
+        ranking = self._rank(asked, body, options)
+        answer = self._answer(asked, body, options, ranking)
+        if not options.explain:
+            return answer
+        candidates = {candidate.id: candidate for candidate in ranking[1]}
+        explained = [
+            replace(hit, explanation=self.retriever.explain(body, candidates[hit.article.id], options.search))
+            for hit in answer.hits
+        ]
+        return replace(answer, hits=tuple(explained))
+
+    def similar(self, article: Article, options: PipelineOptions | None = None) -> Answer:
+        """The articles most similar to one, without itself: found by its terms, reranked with its title as the question.
+
+        Each has the sentences closest to that title. Without a title, the first sentence of the abstract takes its place.
+        ``missing_fields`` of the answer counts articles of the whole index.
+
+        Raises:
+            QuestionError: the article has neither title nor abstract, or its title leaves the reranker too few tokens.
+            UsageError: the retriever does not support an option, or an option is for questions.
+            ModelError: the reranker failed.
+        """
+        check_type("article", article, Article)
+        options = self.resolve_options(options)
+        if options.explain or options.facets:
+            raise UsageError("Scores are explained and facets counted for questions, not for similar articles.")
+        body = _title_question(article)
+        asked = Question(article.id, body)
+        started = time.perf_counter()
+        candidates = self.retriever.similar(article, _depth(options), options.search)
+        ranking = self._rank_found(asked, body, options, candidates, time.perf_counter() - started)
+        return self._answer(asked, body, options, ranking, similar=True)
+
+    def _answer(
+        self,
+        asked: Question,
+        body: str,
+        options: PipelineOptions,
+        ranking: _Ranking,
+        *,
+        similar: bool = False,
+    ) -> Answer:
+        """The answer with the best of the ranked candidates: articles for a question, or those similar to one.
+
+        The reranker's threshold says whether an article answers a question, and nothing about similarity.
+        """
+        ranked, candidates, articles = ranking
+        threshold = self.reranker.threshold if self.reranker and not similar else None
+        best = ranked.candidates[options.offset : options.offset + options.top]
         started = time.perf_counter()
         unread = [one.position for one in best if one.position not in articles]
         if unread:  # a slice, as the retriever may keep with it what its candidates were found in
@@ -83,7 +135,8 @@ class Pipeline:
         found = [articles[one.position] for one in best]
         snippets = best_sentences(self.reranker, body, found, per_article=options.sentences)
         hits = [
-            self._hit(number, *parts) for number, parts in enumerate(zip(best, found, snippets, strict=True), start=1)
+            self._hit(number, *parts, threshold)
+            for number, parts in enumerate(zip(best, found, snippets, strict=True), start=options.offset + 1)
         ]
         found_by = getattr(candidates, "found", None)
         if found_by:
@@ -93,9 +146,6 @@ class Pipeline:
                 )
                 for hit, one in zip(hits, best, strict=True)
             ]
-        if options.explain:
-            explanations = [self.retriever.explain(body, candidates[one.position], options.search) for one in best]
-            hits = [replace(hit, explanation=text) for hit, text in zip(hits, explanations, strict=True)]
         timings = {**ranked.timings, "highlight": time.perf_counter() - started}
         facets = {}
         if options.facets:
@@ -108,16 +158,16 @@ class Pipeline:
             reranker=self.reranker.name if self.reranker else None,
             timings=timings,
             coverage=ranked.coverage,
-            missing_fields=tuple(self.retriever.missing_field_counts(body, options.search)),
+            missing_fields=tuple(self.retriever.missing_field_counts(None if similar else body, options.search)),
             unknown_filter_values=tuple(self.retriever.unknown_filter_values(options.search)),
             options=options,
             index=self.retriever.snapshot(),
-            threshold=self.reranker.threshold if self.reranker else None,
+            threshold=threshold,
             facets=facets,
         )
 
     def rank(self, question: Question, options: PipelineOptions | None = None) -> Ranked:
-        """The ranking of all candidates of one question: ``top`` or ``rerank_depth`` of them, whichever is more.
+        """The ranking of all candidates of one question: ``offset + top`` or ``rerank_depth`` of them, whichever is more.
 
         Raises what ``answer`` raises.
         """
@@ -125,7 +175,7 @@ class Pipeline:
         return self._rank(question, check_question(question.body), self.resolve_options(options))[0]
 
     def run(self, questions: Iterable[Question], options: PipelineOptions | None = None) -> Iterator[Ranked]:
-        """The ``top`` candidates of each question, in the order of the questions.
+        """The ``top`` candidates of each question, in the order of the questions; the ``offset`` is ignored.
 
         Raises what ``answer`` raises.
         """
@@ -207,32 +257,51 @@ class Pipeline:
             except QuestionError as problem:
                 raise QuestionError(f"Question {id}: {problem}") from problem
 
-    def _rank(
-        self, question: Question, body: str, options: PipelineOptions
-    ) -> tuple[Ranked, Sequence[Candidate], dict[int, Article]]:
+    def _rank(self, question: Question, body: str, options: PipelineOptions) -> _Ranking:
         """The ranking of one question, its candidates in the first stage's order, and the reranked articles by position there."""
         started = time.perf_counter()
-        depth = options.rerank_depth or 0
-        candidates = self.retriever.search(body, max(options.top, depth), options.search)
-        timings = {"retrieve": time.perf_counter() - started}
+        candidates = self.retriever.search(body, _depth(options), options.search)
+        return self._rank_found(question, body, options, candidates, time.perf_counter() - started)
+
+    def _rank_found(
+        self, question: Question, body: str, options: PipelineOptions, candidates: Sequence[Candidate], seconds: float
+    ) -> _Ranking:
+        """``_rank`` of candidates that the first stage found in that many seconds."""
+        timings = {"retrieve": seconds}
         if self.reranker is None:
             return Ranked(question, rank(_scored(candidates)), timings=timings), candidates, {}
         started = time.perf_counter()
+        depth = options.rerank_depth or 0
         articles = self.retriever.articles(candidates[:depth])
         (scores,) = self._score([(body, articles)], options)
         ranked = self._ranked(question, _scored(candidates), scores, options)
         timings["rerank"] = time.perf_counter() - started
         return replace(ranked, timings=timings), candidates, dict(enumerate(articles))
 
-    def _hit(self, number: int, one: RankedCandidate, article: Article, snippets: tuple[Snippet, ...]) -> Hit:
+    def _hit(
+        self,
+        number: int,
+        one: RankedCandidate,
+        article: Article,
+        snippets: tuple[Snippet, ...],
+        threshold: float | None,
+    ) -> Hit:
         """A candidate as a hit, with its score on the model's own scale and whether that reaches the threshold."""
-        hit = Hit(number, article, one.score, one.first_stage_score, one.logit, one.probability, snippets)
+        hit = Hit(
+            number,
+            article,
+            one.score,
+            one.first_stage_score,
+            one.logit,
+            one.probability,
+            snippets,
+            first_stage_rank=one.position + 1,
+        )
         if self.reranker is None or one.logit is None:
             return hit
         import numpy as np
 
         score = float(self.reranker.activate(np.array([one.logit], dtype=np.float32))[0])
-        threshold = self.reranker.threshold
         return replace(hit, reranker_score=score, relevant=None if threshold is None else score >= threshold)
 
     def _run_first_stage(self, questions: Iterator[Question], options: PipelineOptions) -> Iterator[Ranked]:
@@ -296,6 +365,20 @@ def _each_question(questions: Iterable[Question]) -> Iterator[Question]:
 def _checked(question: Question) -> Question:
     check_type("A question", question, Question)
     return question
+
+
+def _depth(options: PipelineOptions) -> int:
+    """The number of candidates to find."""
+    return max(options.offset + options.top, options.rerank_depth or 0)
+
+
+def _title_question(article: Article) -> str:
+    """The question that stands for an article: its title, or the first sentence of its abstract."""
+    text = article.title or article.vernacular_title or next((one.text for one in sentences(article)), "")
+    words = text.split()
+    if not words:
+        raise QuestionError(f"The article {article.id} has neither title nor abstract, so nothing is similar to it.")
+    return " ".join(words[:TITLE_WORDS])
 
 
 def _scored(candidates: Sequence[Candidate]) -> list[tuple[str, float]]:

@@ -23,6 +23,7 @@ from bioqa.retrieve.retriever import (
     check_candidates,
     check_facets,
     check_search,
+    check_similar,
     check_text,
 )
 from bioqa.types import Article, Candidate, Candidates
@@ -84,6 +85,13 @@ class BM25Retriever:
             expanded = [self._expand(compiled, *one) for one in zip(questions, first, feedback, strict=True)]
             return self._search_all(compiled, expanded, k)
 
+    def similar(self, article: Article, k: int = 10, options: SearchOptions = DEFAULTS) -> Candidates:
+        """The ``k`` articles most like one in title, abstract and MeSH headings (Lucene's MoreLikeThis), without itself."""
+        check_similar(article, k, options)
+        compiled = self._compile(options)
+        with java_errors(self.index.path):
+            return _search(compiled, compiled.queries.similar(article, compiled.commit.reader), k)
+
     def check_options(self, options: SearchOptions) -> None:
         """Raise UsageError if they are no SearchOptions; every option is supported."""
         check_type("options", options, SearchOptions)
@@ -108,6 +116,15 @@ class BM25Retriever:
             explained = compiled.searcher.explain(cast("org.apache.lucene.search.Query", query), hit.doc)
             return str(explained.toString()).rstrip()
 
+    def count(self, question: str, options: SearchOptions = DEFAULTS) -> int:
+        """The number of articles that match the question and pass the filters; terms that RM3 adds find no further ones."""
+        check_text(question)
+        self.check_options(options)
+        compiled = self._compile(options)
+        query = compiled.queries.build(question)
+        with java_errors(self.index.path):
+            return int(java("bioqa.Searcher").count(compiled.searcher, query))
+
     def missing_field_counts(self, question: str | None, options: SearchOptions = DEFAULTS) -> list[MissingField]:
         """As ``Retriever.missing_field_counts``."""
         if question is not None:
@@ -129,7 +146,12 @@ class BM25Retriever:
     def unknown_filter_values(self, options: SearchOptions = DEFAULTS) -> list[UnknownValue]:
         """As ``Retriever.unknown_filter_values``."""
         self.check_options(options)
-        unknown = [one for one in options.filters.values() if not self.index.has_term(*one)]
+        has_term = self.index.has_term
+        unknown = [
+            (name, value)
+            for (name, value), terms in options.filters.terms().items()
+            if not any(has_term(name, term) for term in terms)
+        ]
         return [UnknownValue(name, value, self.index.nearest_term(name, value)) for name, value in unknown]
 
     def facets(
@@ -148,8 +170,17 @@ class BM25Retriever:
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
         """The stored articles of candidates that this retriever returned."""
         check_candidates(candidates)
-        commit = candidates.origin if isinstance(candidates, Candidates) else None
-        return self.index.articles_of(commit or self.index.commit, [candidate.key for candidate in candidates])
+        return self.index.articles_of(self._origin(candidates), [candidate.key for candidate in candidates])
+
+    def stored(self, candidates: Sequence[Candidate]) -> list[str]:
+        """The articles of candidates that this retriever returned, as JSON, as they are stored."""
+        check_candidates(candidates)
+        return self.index.stored(self._origin(candidates), [candidate.key for candidate in candidates])
+
+    def _origin(self, candidates: Sequence[Candidate]) -> OpenCommit:
+        """The commit that candidates were found in."""
+        origin: OpenCommit | None = candidates.origin if isinstance(candidates, Candidates) else None
+        return origin or self.index.commit
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
         """The articles with these ids, None for each that is not in the index."""
@@ -158,21 +189,25 @@ class BM25Retriever:
 
     def snapshot(self) -> Snapshot:
         """Name, size and dates of the index."""
-        manifest = self.index.manifest
-        return Snapshot(self.index.path.name, len(self.index), manifest.snapshot, manifest.created)
+        commit = self.index.commit
+        manifest = commit.manifest
+        return Snapshot(
+            self.index.path.name, len(self.index), manifest.snapshot, manifest.created, generation=commit.generation
+        )
 
     def _compile(self, options: SearchOptions) -> _Compiled:
         """The options for the commit that is open now."""
         commit = self.index.commit
-        with java_lock:
+        with java_lock, java_errors(self.index.path):
             found = self._compiled.get((options, commit))
             if found is not None:
                 return found
             for key in [key for key in self._compiled if key[1] is not commit]:
                 del self._compiled[key]  # an older commit stays open for running searches only
+            retracted = commit.retracted() if options.filters.exclude_retracted else None
             made = self._compiled[options, commit] = _Compiled(
                 commit,
-                QueryBuilder(options.filters, options.title_weight, options.syntax),
+                QueryBuilder(options.filters, options.title_weight, options.syntax, retracted),
                 self.index.searcher(commit, options.k1, options.b),
                 self.index.searcher(commit, options.k1, options.b, one_thread=True),
                 options.rm3,
@@ -191,7 +226,8 @@ class BM25Retriever:
         if not queries:
             return []
         threads = min(self.index.threads, len(queries))
-        found = java("bioqa.Searcher").searchAll(compiled.one_thread, list(queries), k, threads)
+        search_all = java("bioqa.Searcher").searchAll
+        found = search_all(compiled.one_thread, list(queries), k, threads, pass_by_reference=False)
         return [unpack_hits(hits, compiled.commit) for hits in found]
 
     def _expand(self, compiled: _Compiled, question: str, query: Any, feedback: Sequence[Candidate]) -> Any:

@@ -1,5 +1,6 @@
 """Dense retrieval over a Lucene index: the articles whose vectors have the highest inner product with the question's."""
 
+from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from bioqa.arguments import check_items, check_type, shown
 from bioqa.errors import IndexStateError, UsageError
 from bioqa.index.article_encoder import at_length_one
-from bioqa.index.filters import Filters
+from bioqa.index.document import ID
+from bioqa.index.filters import Filters, term_query
 from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.manifest import VectorInfo
@@ -26,6 +28,7 @@ from bioqa.retrieve.retriever import (
     UnknownValue,
     check_candidates,
     check_search,
+    check_similar,
     check_text,
 )
 from bioqa.types import Article, Candidate, Candidates
@@ -99,10 +102,7 @@ class DenseRetriever:
         compiled = self._compile(options.filters)
         vector = self._encode([question], compiled.similarity).tobytes()
         with java_errors(self.index.path):
-            search = java("bioqa.DenseSearcher").search
-            return unpack_hits(
-                search(compiled.searcher, vector, k, self._candidates(k), self.index.pool), compiled.commit
-            )
+            return self._search(compiled, vector, k)
 
     def search_many(self, questions: Sequence[str], k: int = 10, options: SearchOptions = DEFAULTS) -> list[Candidates]:
         """What ``search`` returns for each question, several questions at a time."""
@@ -119,6 +119,27 @@ class DenseRetriever:
             search = java("bioqa.DenseSearcher").searchAll
             found = search(compiled.searcher, vectors.tobytes(), vectors.shape[1], k, self._candidates(k), threads)
             return [unpack_hits(hits, compiled.commit) for hits in found]
+
+    def similar(self, article: Article, k: int = 10, options: SearchOptions = DEFAULTS) -> Candidates:
+        """The ``k`` articles whose vectors have the highest inner product with that of an article of the index, without itself.
+
+        Raises:
+            UsageError: the article is not in the index, or has no vector; or an option is for questions.
+        """
+        check_similar(article, k, options)
+        compiled = self._compile(options.filters)
+        with java_errors(self.index.path):
+            found = java("bioqa.DenseSearcher").vector(compiled.searcher, self._key(compiled.commit, article.id))
+            if found is None:
+                raise UsageError(f"{article.id} has no vector in {self.index.path}: search similar articles with BM25.")
+            packed = self._search(compiled, found.tostring(), k + 1)
+        others = [at for at, id in enumerate(packed.ids) if id != article.id][:k]
+        return Candidates(
+            [packed.ids[at] for at in others],
+            array("f", [packed.scores[at] for at in others]),
+            array("i", [packed.keys[at] for at in others]),
+            packed.origin,
+        )
 
     def check_options(self, options: SearchOptions) -> None:
         """Raise UsageError for options of the wrong type, and for Lucene's query syntax, which is no text to encode."""
@@ -174,6 +195,16 @@ class DenseRetriever:
         """Name, size and dates of the index."""
         return self._words.snapshot()
 
+    def _search(self, compiled: _Compiled, vector: bytes, k: int) -> Candidates:
+        search = java("bioqa.DenseSearcher").search
+        return unpack_hits(search(compiled.searcher, vector, k, self._candidates(k), self.index.pool), compiled.commit)
+
+    def _key(self, commit: OpenCommit, id: str) -> int:
+        """Lucene's number of the article with that id, -1 if there is none."""
+        with java_lock:
+            [hit] = commit.searcher.search(term_query(ID, id), 1).scoreDocs or [None]
+            return -1 if hit is None else int(hit.doc)
+
     def _candidates(self, k: int) -> int:
         return 0 if self.exact else k + max(EXTRA, k)
 
@@ -192,7 +223,9 @@ class DenseRetriever:
             vectors = check_encoder(self.index, self.encoder.info)  # a commit since may have other ones
             for key in [key for key in self._compiled if key[1] is not commit]:
                 del self._compiled[key]
-            passing = cast("org.apache.lucene.search.Query", QueryBuilder(filters).passing()) if filters else None
+            retracted = commit.retracted() if filters.exclude_retracted else None
+            query = QueryBuilder(filters, retracted=retracted).passing() if filters else None
+            passing = None if query is None else cast("org.apache.lucene.search.Query", query)
             with java_errors(self.index.path):
                 searcher = java("bioqa.DenseSearcher").open(commit.searcher, passing)
             made = self._compiled[filters, commit] = _Compiled(commit, searcher, vectors.similarity)

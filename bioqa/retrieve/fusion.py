@@ -8,7 +8,7 @@ from bioqa.errors import UsageError
 from bioqa.retrieve.bm25 import BM25Retriever
 from bioqa.retrieve.dense import DenseRetriever
 from bioqa.retrieve.options import SearchOptions
-from bioqa.retrieve.retriever import Facets, MissingField, Snapshot, UnknownValue, check_search
+from bioqa.retrieve.retriever import Facets, MissingField, Snapshot, UnknownValue, check_search, check_similar
 from bioqa.types import Article, Candidate, Candidates, Found
 
 DEFAULTS = SearchOptions()
@@ -132,6 +132,18 @@ class HybridRetriever:
             pairs = list(zip(words, vectors, strict=True))
             if all(one.origin is other.origin for one, other in pairs):
                 return [self._fused(*pair, k) for pair in pairs]
+
+    def similar(self, article: Article, k: int = 10, options: SearchOptions = DEFAULTS) -> Candidates:
+        """The ``k`` articles most similar to one of the index by the fused scores of both, without itself.
+
+        Raises what the two retrievers raise.
+        """
+        check_similar(article, k, options)
+        depth = max(k, DEPTH)
+        while True:
+            words, vectors = self.bm25.similar(article, depth, options), self.dense.similar(article, depth, options)
+            if words.origin is vectors.origin:
+                return self._fused(words, vectors, k)
 
     def _fused(self, words: Candidates, vectors: Candidates, k: int) -> Candidates:
         lists = {

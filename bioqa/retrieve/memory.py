@@ -2,11 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from bioqa.arguments import check_items, check_type
+from bioqa.corpus.notices import with_notices
 from bioqa.errors import SourceError, UsageError
 from bioqa.index.document import facet_values
+from bioqa.index.filters import Filters
+from bioqa.index.query import SIMILAR_TERMS
 from bioqa.retrieve.analyze import Analyzed, analyzer
 from bioqa.retrieve.options import SearchOptions
 from bioqa.retrieve.retriever import (
@@ -17,6 +21,7 @@ from bioqa.retrieve.retriever import (
     check_candidates,
     check_facets,
     check_search,
+    check_similar,
     check_text,
 )
 from bioqa.types import Article, Candidate, Deletion
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
     from rank_bm25 import BM25Okapi
 
 DEFAULTS = SearchOptions()
-FILTER_OPTIONS = ("since", "until", "journal", "mesh", "type", "language")
+FILTER_OPTIONS = tuple(field.name for field in fields(Filters) if field.name != "narrower")
 INDEX_ONLY = ("syntax", "title_weight", "rm3")
 
 
@@ -61,7 +66,7 @@ def _stored_length(length: int) -> int:
 
 
 def latest(records: Iterable[Article | Deletion]) -> dict[str, Article]:
-    """The articles of a corpus by id, each in its latest version, as in a built index.
+    """The articles of a corpus by id, each in its latest version and with links to the notices about it, as in a built index.
 
     Raises:
         SourceError: there is no article.
@@ -75,17 +80,19 @@ def latest(records: Iterable[Article | Deletion]) -> dict[str, Article]:
             articles[record.id] = record
     if not articles:
         raise SourceError("The corpus contains no articles.")
-    return articles
+    notices = [article for article in articles.values() if any(article.links_back())]
+    return {article.id: article for article in with_notices(list(articles.values()), notices)}
 
 
 def check_options(options: SearchOptions) -> None:
     """Raise UsageError for options of the wrong type, or that an in-memory search does not support."""
     check_type("options", options, SearchOptions)
-    used = [f"--{name}" for name in FILTER_OPTIONS if getattr(options.filters, name)]
-    used += [f"--{name.replace('_', '-')}" for name in INDEX_ONLY if getattr(options, name) != getattr(DEFAULTS, name)]
+    used = [name for name in FILTER_OPTIONS if getattr(options.filters, name)]
+    used += [name for name in INDEX_ONLY if getattr(options, name) != getattr(DEFAULTS, name)]
     if used:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in used)
         raise UsageError(
-            f"{', '.join(used)} {'needs' if len(used) == 1 else 'need'} an index: --corpus is searched in memory, as bags of words "
+            f"{names} {'needs' if len(used) == 1 else 'need'} an index: --corpus is searched in memory, as bags of words "
             "only. Build an index with `bioqa index build`."
         )
 
@@ -127,12 +134,33 @@ class MemoryRetriever:
         Raises:
             UsageError: an option needs an index, or ``k`` is less than 1.
         """
-        import numpy as np
-
         check_search(k, options)
         check_options(options)
         check_text(question)
-        scores = self._scores(question, options)
+        return self._best(self._scores(question, options), k)
+
+    def similar(self, article: Article, k: int = 10, options: SearchOptions = DEFAULTS) -> list[Candidate]:
+        """The ``k`` articles most like one in title and abstract, without itself: by its terms of the highest tf·idf.
+
+        Raises:
+            UsageError: an option needs an index or is for questions, or ``k`` is less than 1.
+        """
+        check_similar(article, k, options)
+        check_options(options)
+        if not any(text.tokens for text in self._corpus):
+            return []
+        model = self._model(options)
+        counts = Counter(self._analyze(article.searchable_text(), False).tokens)
+        weights = {term: count * model.idf[term] for term, count in counts.items() if model.idf.get(term)}
+        strongest = sorted(weights, key=lambda term: (-weights[term], term))[:SIMILAR_TERMS]
+        parts = [weights[term] / weights[strongest[0]] * model.get_scores([term]) for term in strongest]
+        found = self._best(sum(parts) / (options.k1 + 1), k + 1) if parts else []
+        return [candidate for candidate in found if candidate.id != article.id][:k]
+
+    def _best(self, scores: "NDArray[np.floating]", k: int) -> list[Candidate]:
+        """The ``k`` articles with the highest scores above 0."""
+        import numpy as np
+
         order = np.argsort(-scores, kind="stable")[:k]
         return [Candidate(self._articles[i].id, float(scores[i]), int(i)) for i in order if scores[i] > 0]
 

@@ -17,13 +17,15 @@ MAX_INT = 2**31 - 1
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The collection that was searched: its name, number of articles, latest revision date ("" if unknown), and when it was
-    written (UTC, ISO 8601; "" in memory).
+    written (UTC, ISO 8601; "" in memory). ``generation`` is the number of the index's commit, higher after each update (0 in
+    memory).
     """
 
     name: str
     documents: int
     date: str = ""
     created: str = ""
+    generation: int = 0
 
 
 Facets = dict[str, list[tuple[str, int]]]
@@ -66,6 +68,14 @@ class Retriever(Protocol):
         self, questions: Sequence[str], k: int = 10, options: SearchOptions = ...
     ) -> Sequence[Sequence[Candidate]]:
         """What ``search`` returns for each question."""
+        ...
+
+    def similar(self, article: Article, k: int = 10, options: SearchOptions = ...) -> Sequence[Candidate]:
+        """The ``k`` articles most similar to one, best first, without itself.
+
+        Raises:
+            UsageError: ``options`` has a syntax, a title weight or RM3, which are for questions.
+        """
         ...
 
     def check_options(self, options: SearchOptions) -> None:
@@ -138,6 +148,14 @@ def check_search(k: int, options: SearchOptions) -> None:
     if k > MAX_INT:
         raise UsageError(f"k must be at most {MAX_INT:,}, not {k:,}.")
     check_type("options", options, SearchOptions)
+
+
+def check_similar(article: Article, k: int, options: SearchOptions) -> None:
+    """Raise UsageError if an argument of a search for similar articles is of the wrong type or out of range."""
+    check_type("article", article, Article)
+    check_search(k, options)
+    if options.rm3 or options.title_weight or options.syntax != "words":
+        raise UsageError("The query syntax, the title weight and RM3 are for questions, not for similar articles.")
 
 
 def check_facets(fields: Sequence[str], values: int) -> list[str]:

@@ -213,6 +213,29 @@ def test_an_interrupted_run_resumes(results, tmp_path, bioqa, monkeypatch):
     assert {id: pytest.approx(scores, abs=1e-4) for id, scores in before.items()} == after
 
 
+def test_a_suite_can_search_as_of_a_day(tmp_path, bioqa):
+    command = arguments(tmp_path / "out", "--no-rerank", "--set", "first-stage.as-of=2020-06")
+    assert bioqa(*command).code == 0
+    run = read_run(tmp_path / "out" / "runs" / "demo" / "bm25.run")
+    with Index(find_index(tmp_path / "out")) as index:
+        entered = [index.get(id).entered for hits in run.values() for id in hits]
+    assert len(entered) > QUESTIONS
+    assert max(entered) <= "2020-06-30"
+    refused = bioqa(*arguments(tmp_path / "bad", "--no-rerank", "--set", "first-stage.as-of=May"))
+    assert (refused.code, "First stage bm25: 'May' is not a date" in refused.err) == (2, True)
+
+
+def test_passages_without_a_day_of_entry_are_noted(tmp_path, bioqa, corpus):
+    (tmp_path / "q.tsv").write_text("q\tcystic fibrosis gene\n")
+    (tmp_path / "qrels").write_text("q 0 1 1\n")
+    (tmp_path / "suite.toml").write_text(
+        f'name = "undated"\n[[collection]]\nname = "few"\ncorpus = ["{corpus}"]\nquestions = "q.tsv"\nqrels = "qrels"\n'
+        '[[first-stage]]\nas-of = "2020"\n'
+    )
+    done = bioqa("bench", "run", tmp_path / "suite.toml", "--out", tmp_path / "out")
+    assert "few: bm25 leaves out 4 passages that lack the field 'entered'." in done.err
+
+
 def test_two_results_are_compared_with_their_settings(results, tmp_path, bioqa):
     other = tmp_path / "other"
     done = bioqa(*arguments(other, "--set", "first-stage.k1=2", "--no-rerank", "--cache", results / "cache"))

@@ -87,6 +87,31 @@ def test_the_options_of_the_first_stage_apply(bioqa, demo_index: Path, few_quest
     assert "3 of them match no article (demo-1-01, " in outcomes[2].err
 
 
+def test_articles_that_were_retracted_or_corrected_are_reported(bioqa, demo_index: Path, tmp_path: Path):
+    bodies = ["circulating miR-122 acute liver injury", "bisulfite sequencing DNA methylation", "Marfan syndrome gene"]
+    questions = [{"id": str(number), "body": body, "type": "factoid"} for number, body in enumerate(bodies)]
+    (tmp_path / "q.json").write_text(json.dumps({"questions": questions}))
+    arguments = ("bioasq", "submit", demo_index, tmp_path / "q.json", "--out", tmp_path / "out.json", "--no-rerank")
+    told = bioqa(*arguments).err
+    assert (
+        "1 document was retracted (99000301 by 99000407). To leave such articles out, use --exclude-retracted." in told
+    )
+    assert "1 document was corrected (99000284 by 99000408).\n" in told
+    told = bioqa(*arguments, "--exclude-retracted").err
+    assert "retracted" not in told
+    assert "1 document was corrected" in told
+    assert "99000301" not in (tmp_path / "out.json").read_text()
+
+
+def test_a_submission_can_be_made_as_of_a_day(bioqa, demo_index: Path, few_questions: Path):
+    done = bioqa("bioasq", "submit", demo_index, few_questions, "--out", "-", "--no-rerank", "--as-of", "2020-06")
+    found = {url.rsplit("/", 1)[1] for one in json.loads(done.out)["questions"] for url in one["documents"]}
+    with Index(demo_index) as index:
+        entered = {id: index.get(id).entered for id in found}
+    assert len(entered) > 10
+    assert max(entered.values()) <= "2020-06-30"
+
+
 def hit(rank: int, *snippets: tuple[str, float | None]) -> Hit:
     article = Article(str(rank), "", " ".join(text for text, _ in snippets))
     places = [

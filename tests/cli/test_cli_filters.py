@@ -1,6 +1,7 @@
 """The first stage's options on the command line, and its reports on articles excluded for want of a field."""
 
 import json
+import random
 
 import pytest
 
@@ -31,12 +32,72 @@ def ids(done):
         (["--mesh", "marfan syndrome", "--mesh", "Heart Failure"], Filters(mesh=("marfan syndrome", "Heart Failure"))),
         (["--type", "Review", "--language", "eng"], Filters(type=("Review",), language=("eng",))),
         (["--journal", "demo journal of heart failure"], Filters(journal=("demo journal of heart failure",))),
+        (["--author", "peeters h"], Filters(author=("peeters h",))),
+        (["--major-topic", "marfan syndrome"], Filters(major_topic=("marfan syndrome",))),
+        (["--as-of", "2022-04"], Filters(as_of="2022-04")),
+        (["--has-abstract"], Filters(has_abstract=True)),
     ],
 )
 def test_each_filter_reaches_the_search(bioqa, demo_index, options, filters):
     expected = found(demo_index, MARFAN, SearchOptions(filters=filters))
     assert ids(bioqa("search", demo_index, MARFAN, *options, *BM25)) == expected
     assert 0 < len(expected) < len(ids(bioqa("search", demo_index, MARFAN, *BM25)))
+
+
+LIVER = "circulating miR-122 acute liver injury"
+RETRACTED, CORRECTED = "99000301", "99000284"
+
+
+def test_retracted_articles_are_marked_or_left_out(bioqa, demo_index):
+    every = ids(bioqa("search", demo_index, LIVER, *BM25))
+    assert every[0] == RETRACTED
+    assert ids(bioqa("search", demo_index, LIVER, *BM25, "--exclude-retracted")) == every[1:]
+    shown = bioqa("search", demo_index, LIVER, "--no-rerank", "--top", 1).out
+    assert "Retracted (PMID 99000407)" in shown
+    assert "Retracted (PMID 99000407)" in bioqa("show", demo_index, RETRACTED).out
+    assert "Corrected (PMID 99000408)" in bioqa("show", demo_index, CORRECTED).out
+    hit = json.loads(bioqa("search", demo_index, LIVER, *BM25).out)["hits"][0]
+    assert hit["marks"] == {"retracted": ["99000407"]}
+    assert json.loads(bioqa("show", demo_index, CORRECTED, "--json").out)["marks"] == {"corrected": ["99000408"]}
+    corpus = bioqa("search", "--corpus", DEMO, "corrected bisulfite sequencing", "--no-rerank", "--top", 50).out
+    assert "Corrected (PMID 99000408)" in corpus
+
+
+def test_a_mesh_tree_adds_narrower_headings(bioqa, demo_index, tmp_path):
+    tree = "".join(
+        f"<DescriptorRecord><DescriptorName><String>{name}</String></DescriptorName><TreeNumberList><TreeNumber>{number}"
+        "</TreeNumber></TreeNumberList></DescriptorRecord>"
+        for name, number in (("Connective Tissue Diseases", "C17.300"), ("Marfan Syndrome", "C17.300.500"))
+    )
+    (tmp_path / "desc.xml").write_text(f"<DescriptorRecordSet>{tree}</DescriptorRecordSet>")
+    broad = ("--mesh", "connective tissue diseases")
+    done = bioqa("search", demo_index, MARFAN, *broad, "--mesh-tree", tmp_path / "desc.xml", *BM25)
+    assert ids(done) == ids(bioqa("search", demo_index, MARFAN, "--mesh", "Marfan Syndrome", *BM25)) != []
+    assert "No article in the index has" not in done.err
+    assert json.loads(done.out)["options"]["search"]["filters"]["narrower"] == [
+        ["Connective Tissue Diseases", "Marfan Syndrome"]
+    ]
+    without = bioqa("search", demo_index, MARFAN, *broad, *BM25)
+    assert ids(without) == []
+    assert "No article in the index has the MeSH heading 'connective tissue diseases'" in without.err
+    unknown = bioqa("search", demo_index, MARFAN, "--mesh", "Marfans", "--mesh-tree", tmp_path / "desc.xml", *BM25)
+    assert (unknown.code, unknown.out) == (2, "")
+    assert "desc.xml has no MeSH heading 'Marfans'. The nearest is 'Marfan Syndrome'" in unknown.err
+
+
+def test_articles_without_a_day_of_entry_are_reported(bioqa, corpus, tmp_path):
+    bioqa("index", "build", tmp_path / "index", corpus)
+    done = bioqa("search", tmp_path / "index", "fibrosis", "--as-of", "2020", "--no-rerank")
+    assert "1 matching article has no date of entry into PubMed and was excluded by --as-of." in done.err
+    assert "Entered    unknown" in bioqa("index", "info", tmp_path / "index").out
+
+
+def test_info_tells_when_citations_entered_pubmed(bioqa, demo_index):
+    with Index(demo_index) as index:
+        days = sorted(article.entered for article in index.sample(len(index), random.Random(1)))
+    facts = json.loads(bioqa("index", "info", demo_index, "--json").out)
+    assert (facts["first_entered"], facts["last_entered"]) == (days[0], days[-1])
+    assert f"{days[0]} to {days[-1]} (when" in bioqa("index", "info", demo_index).out
 
 
 def test_articles_excluded_for_want_of_mesh_are_reported_on_standard_error(bioqa, demo_index):
@@ -124,6 +185,10 @@ def test_a_run_has_what_each_question_finds_alone(bioqa, demo_index, tmp_path):
         (["{index}", "q", "--since", "May"], 2, "'May' is not a date. Write YYYY"),
         (["{index}", "q", "--since", "2021", "--until", "2020"], 2, "The start date 2021 is after the end date 2020"),
         (["{index}", "q", "--mesh", ""], 2, "The mesh filter is empty"),
+        (["{index}", "q", "--as-of", "May"], 2, "'May' is not a date. Write YYYY"),
+        (["{index}", "q", "--mesh-tree", "{questions}"], 2, "--mesh-tree needs --mesh or --major-topic"),
+        (["{index}", "q", "--mesh-tree", "{questions}", "--mesh", "Asthma"], 3, "questions.json"),
+        (["--corpus", "{corpus}", "q", "--exclude-retracted"], 2, "--exclude-retracted needs an index"),
         (["{index}", "q", "--syntax", "sql"], 2, "'sql'"),
         (["{index}", "q", "--title-weight", "-1"], 2, "title weight"),
         (["{index}", "q", "--rm3", "--syntax", "lucene"], 2, "RM3"),
@@ -163,6 +228,12 @@ def test_help_lists_the_first_stages_options_under_their_own_heading(bioqa):
         "--mesh",
         "--type",
         "--language",
+        "--author",
+        "--major-topic",
+        "--mesh-tree",
+        "--has-abstract",
+        "--exclude-retracted",
+        "--as-of",
         "--syntax",
         "--title-weight",
         "--rm3",

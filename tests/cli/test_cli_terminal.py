@@ -419,4 +419,4 @@ def test_completion_of_commands_imports_no_command():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY, env=environment
     )
     assert done.stderr == "[]\n"
-    assert done.stdout == "plain,search\nplain,show\n"
+    assert done.stdout == "plain,search\nplain,similar\nplain,show\n"

@@ -101,7 +101,7 @@ def test_files_that_were_put_together_are_told_as_that(tmp_path: Path, doctype: 
     ["<a", "<!--", f"{citation()}<a", "<PubmedArticle><MedlineCitation><a b='", "<a/>" * 1000 + "<!--", "<?"],
 )
 def test_xml_that_never_ends_is_an_error(tmp_path: Path, begin: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bioqa.corpus.pubmed.MAX_RECORD_BYTES", 1 << 20)
+    monkeypatch.setattr("bioqa.corpus.xml_records.MAX_RECORD_BYTES", 1 << 20)
     path = write(tmp_path / "a.xml.gz", f"<PubmedArticleSet>{begin}{'a' * (3 << 20)}")
     with pytest.raises(SourceError, match=r"a\.xml\.gz: (no record ends in the 1 MiB after|invalid XML)"):
         read(path)

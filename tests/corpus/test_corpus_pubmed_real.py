@@ -233,3 +233,155 @@ def test_gold_snippets_lie_where_bioasq_says(real: RealFiles, shared_data: Path)
                 (agreeing if text[begin:end] == snippet["text"] else differing).append((pmid, begin, end))
     assert agreeing == [("31840275", 0, 168)]
     assert differing == [("20301577", 25, 1068), ("31840275", 0, 564)]
+
+
+def line(node: Any) -> str:
+    """The text of an element as a reader sees it, "" for None."""
+    return "" if node is None else " ".join(words("".join(node.itertext())))
+
+
+def first_line(record: Any, *paths: str) -> str:
+    """The text of the first XPath that finds an element with text."""
+    return next((text for path in paths for node in record.xpath(path) if (text := line(node))), "")
+
+
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+def day(node: Any) -> str:
+    """A date of Year, Month and Day, as exact as it is."""
+    year, month, of_month = (node.findtext(tag, "").strip() for tag in ("Year", "Month", "Day"))
+    number = MONTHS.index(month[:3].lower()) + 1 if month.isalpha() else int(month or 0)
+    return f"{year}-{number:02}-{int(of_month):02}" if of_month else f"{year}-{number:02}" if number else year
+
+
+def names(record: Any, path: str) -> list[tuple[str, ...]]:
+    tags = ("LastName", "ForeName", "Initials", "Suffix", "CollectiveName")
+    found = [tuple(line(author.find(tag)) for tag in tags) for author in record.xpath(path)]
+    return [name for name in found if any(name)]
+
+
+def pubmed_data(citation: Any) -> Any:
+    """The PubmedData of a citation, or an empty element; files for licensees have none."""
+    found = citation.xpath("parent::PubmedArticle/PubmedData | parent::PubmedBookArticle/PubmedBookData")
+    return found[0] if found else etree.Element("none")
+
+
+def expected_fields(citation: Any) -> dict[str, Any]:
+    """The fields of a MedlineCitation, read with XPath."""
+    data = pubmed_data(citation)
+    history = {node.get("PubStatus"): node for node in data.xpath("History/PubMedPubDate")}
+    entered = history.get("entrez", history.get("pubmed", citation.find("DateCreated")))
+    stated, major = [], []
+    for heading in citation.xpath("MeshHeadingList/MeshHeading"):
+        descriptor = line(heading.find("DescriptorName"))
+        stated += [descriptor, *(f"{descriptor}/{line(node)}" for node in heading.xpath("QualifierName"))]
+        if heading.xpath("*[@MajorTopicYN='Y']"):
+            major.append(descriptor)
+        major += [f"{descriptor}/{line(node)}" for node in heading.xpath("QualifierName[@MajorTopicYN='Y']")]
+    shortened = first_line(citation, "Article/Pagination/MedlinePgn")
+    ends = [line(node) for node in citation.xpath("Article/Pagination/StartPage | Article/Pagination/EndPage")]
+    return {
+        "authors": names(citation, "Article/AuthorList/Author[not(@ValidYN='N')]"),
+        "journal": first_line(
+            citation, "Article/Journal/Title", "Article/Journal/ISOAbbreviation", "MedlineJournalInfo/MedlineTA"
+        ),
+        "journal_abbreviation": first_line(citation, "MedlineJournalInfo/MedlineTA", "Article/Journal/ISOAbbreviation"),
+        "volume": first_line(citation, "Article/Journal/JournalIssue/Volume"),
+        "issue": first_line(citation, "Article/Journal/JournalIssue/Issue"),
+        "pages": shortened or "-".join(filter(None, ends)),
+        "pmcid": first_line(data, "ArticleIdList/ArticleId[@IdType='pmc']")
+        or first_line(citation, "OtherID[starts-with(., 'PMC') and not(contains(., ' '))]"),
+        "entered": "" if entered is None else day(entered),
+        "abstract_languages": list(dict.fromkeys(citation.xpath("OtherAbstract/@Language"))),
+        "mesh": stated,
+        "major_topics": major,
+        "status": first_line(data, "PublicationStatus"),
+        "links": [
+            (link.get("RefType"), first_line(link, "PMID"), first_line(link, "RefSource"))
+            for link in citation.xpath("CommentsCorrectionsList/CommentsCorrections[not(@RefType='Cites')]")
+        ],
+        "electronic_date": max(map(day, citation.xpath("Article/ArticleDate")), key=len, default=""),
+    }
+
+
+def expected_book_fields(book: Any) -> dict[str, Any]:
+    """The same of a BookDocument, which has fewer."""
+    path = "AuthorList[not(@Type='editors')]/Author[not(@ValidYN='N')]"
+    shortened = first_line(book, "Pagination/MedlinePgn")
+    ends = [line(node) for node in book.xpath("Pagination/StartPage | Pagination/EndPage")]
+    return {
+        "authors": names(book, path) or names(book, f"Book/{path}"),
+        "journal": first_line(book, "Book/BookTitle"),
+        "volume": first_line(book, "Book/Volume"),
+        "pages": shortened or "-".join(filter(None, ends)),
+        "pmcid": first_line(book, "ArticleIdList/ArticleId[@IdType='pmc']"),
+        "links": [],
+        "major_topics": [],
+    }
+
+
+def test_every_citation_field_agrees_with_an_independent_parse(real: RealFiles, shared_data: Path) -> None:
+    articles = [record for found in real.records.values() for record in found if isinstance(record, Article)]
+    filled: Counter[str] = Counter()
+    wrong: list[tuple[str, str, object, object]] = []
+    for article, citation in zip(articles, citations(shared_data), strict=True):
+        read = expected_book_fields if citation.tag == "BookDocument" else expected_fields
+        for name, expected in read(citation).items():
+            value = getattr(article, name)
+            filled[name] += bool(value)
+            if (list(map(tuple, value)) if name in ("authors", "links") else list(value)) != list(expected):
+                wrong.append((article.id, name, value, expected))
+    assert not wrong, wrong[:10]
+    assert filled == {
+        "authors": 2692,
+        "journal": 2741,
+        "journal_abbreviation": 2740,
+        "volume": 2341,
+        "issue": 1863,
+        "pages": 2353,
+        "pmcid": 1040,
+        "entered": 2740,
+        "abstract_languages": 126,
+        "mesh": 965,
+        "major_topics": 965,
+        "status": 1668,
+        "links": 256,
+        "electronic_date": 1687,
+    }
+
+
+def test_the_print_date_agrees_with_an_independent_parse(real: RealFiles, shared_data: Path) -> None:
+    articles = [record for found in real.records.values() for record in found if isinstance(record, Article)]
+    exact = 0
+    for article, citation in zip(articles, citations(shared_data), strict=True):
+        for node in citation.xpath("Article/Journal/JournalIssue/PubDate"):
+            if node.find("MedlineDate") is None and node.find("Season") is None:
+                exact += 1
+                assert article.print_date == day(node), article.id
+            else:
+                words = first_line(node, "MedlineDate") or first_line(node, "Year")
+                assert article.print_date[:4] in words, article.id
+    assert exact > 2000
+
+
+def test_investigators_and_names_marked_as_wrong_are_no_authors(real: RealFiles, shared_data: Path) -> None:
+    investigators = invalid = 0
+    for citation in citations(shared_data):
+        (article, *_) = real.articles[citation.findtext("PMID")]
+        own = {author.last for author in article.authors}
+        for node in citation.xpath("InvestigatorList/Investigator/LastName"):
+            if not citation.xpath("Article/AuthorList/Author/LastName[.=$name]", name=node.text):
+                investigators += 1
+                assert line(node) not in own
+        invalid += len(citation.xpath("Article/AuthorList/Author[@ValidYN='N']"))
+    assert (investigators, invalid) == (855, 15)
+
+
+def test_notices_mark_the_articles_that_they_are_about(real: RealFiles) -> None:
+    articles = [article for found in real.articles.values() for article in found]
+    kinds = Counter(link.type for article in articles for link in article.links)
+    assert (kinds["RetractionIn"], kinds["RetractionOf"], kinds["ErratumIn"], kinds["ErratumFor"]) == (11, 8, 48, 39)
+    assert Counter(mark for article in articles for mark in article.marks) == {"corrected": 39, "retracted": 11}
+    assert real.articles["15146069"][0].marks == {"retracted": ("15516371",)}
+    assert real.articles["31541003"][0].marks == {"retracted": ("32167152",)}

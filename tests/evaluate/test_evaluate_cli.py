@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from bioqa.evaluate.tables import Column, Table, as_csv
+from bioqa.io.tables import Column, Table, as_csv
 from tests.support import REPOSITORY
 
 QRELS = "q1 0 a 1\nq1 0 b 0\nq2 0 c 2\nq2 0 d 1\nq3 0 e 1\n"

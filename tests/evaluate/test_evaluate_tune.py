@@ -9,6 +9,7 @@ from bioqa.corpus.qrels import read_qrels
 from bioqa.errors import QuestionError, UsageError
 from bioqa.evaluate.measures import measure_runs
 from bioqa.evaluate.tune_bm25 import tune_bm25
+from bioqa.index.filters import Filters
 from tests.support import DEMO
 
 FILE = DEMO / "questions.json"
@@ -83,6 +84,20 @@ def test_the_command_prints_the_grid_and_what_is_held_out(demo_index, bioqa, tmp
     qrels.write_text(f"{first[0]} 0 {next(iter(first[1]))} 1\n", encoding="utf-8")
     few = bioqa("index", "tune", demo_index, *options, "--qrels", qrels)
     assert (few.code, "3 folds need at least 3 questions" in few.err) == (4, True)
+
+
+def test_the_grid_is_measured_on_what_passes_the_filters(retriever, demo_index, bioqa):
+    questions, qrels = read_questions(FILE), read_qrels(FILE)
+    filters = Filters(as_of="2020")
+    found = tune_bm25(retriever, questions, qrels, k1s=[0.9], bs=[0.4], folds=2, top=20, filters=filters)
+    options = SearchOptions(filters=filters)
+    run = {one.id: {hit.id: hit.score for hit in retriever.search(one.body, 20, options)} for one in questions}
+    each = measure_runs(qrels, run, ["ndcg@10"])["ndcg@10"]
+    assert found.best.mean == pytest.approx(sum(each.values()) / len(each))
+    command = ("index", "tune", demo_index, "--questions", FILE, "--k1", "0.9", "--b", "0.4", "--folds", 2, "--top", 20)
+    done = bioqa(*command, "--as-of", "2020", "--json")
+    assert json.loads(done.out)["best"]["mean"] == pytest.approx(found.best.mean)
+    assert json.loads(bioqa(*command, "--json").out)["best"]["mean"] > found.best.mean
 
 
 @pytest.mark.parametrize(

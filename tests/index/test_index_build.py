@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,12 @@ def test_an_article_comes_back_from_the_index_as_it_went_in(tmp_path, demo_index
             else:
                 records.pop(record.id)
     with Index(demo_index) as index:
-        assert len(index) == len(records) == 318
-        for id, article in records.items():
-            assert index.get(id) == article
+        assert len(index) == len(records) == 320
+        read = {id: index.get(id) for id in records}
+    noticed = read.pop("99000284")  # a notice in the index corrects it, which its own record does not say
+    assert noticed.marks == {"corrected": ("99000408",)}
+    assert replace(noticed, links=()) == records.pop("99000284")
+    assert read == records
 
 
 def test_deleted_and_unknown_articles_are_not_found(demo_index):
@@ -40,10 +44,10 @@ def test_deleted_and_unknown_articles_are_not_found(demo_index):
 def test_info_has_sources_with_checksums_fields_and_snapshot(demo_index):
     with Index(demo_index) as index:
         info = index.info()
-    assert info.documents == 318
+    assert info.documents == 320
     assert {"contents", "id", "journal", "lacks", "language", "mesh", "raw", "title", "type"} <= set(info.fields)
     assert [Path(entry.path).name for entry in info.sources] == ["demo26n0001.xml", "demo26n0002.xml"]
-    assert [entry.articles for entry in info.sources] == [324, 24]
+    assert [entry.articles for entry in info.sources] == [324, 27]
     assert [entry.deletions for entry in info.sources] == [0, 12]
     assert all(len(entry.md5) == 32 and entry.size > 1000 for entry in info.sources)
     assert info.snapshot == "2026-02-19"

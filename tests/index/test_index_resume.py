@@ -57,7 +57,7 @@ def undisturbed(files, tmp_path_factory):
     path = tmp_path_factory.mktemp("undisturbed") / "index"
     build_index(path, [files], workers=1)
     found = contents(path)
-    assert len(found) == 318
+    assert len(found) == 320
     assert sum(article.title.startswith("Again in") for article in found.values()) > 5
     return found
 
@@ -65,7 +65,7 @@ def undisturbed(files, tmp_path_factory):
 def test_an_index_built_by_workers_is_that_of_one_process(files, undisturbed, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "SMALL_BYTES", 0)
     report = build_index(tmp_path / "index", [files], workers=2)
-    assert report.documents == 318
+    assert report.documents == 320
     assert contents(tmp_path / "index") == undisturbed
     assert not (tmp_path / "index" / "shards").exists()
 
@@ -120,7 +120,7 @@ def test_an_unfinished_build_is_not_searched_and_not_resumed_with_other_sources(
     with pytest.raises(IndexStateError, match="unfinished build from other sources"):
         build_index(path, [files / "pubmed26n0001.xml"])
     report = build_index(path, [files])
-    assert (report.documents, report.resumed) == (318, 13)
+    assert (report.documents, report.resumed) == (320, 13)
 
 
 def test_a_source_that_changed_since_the_kill_is_refused(files, tmp_path, monkeypatch):
@@ -150,7 +150,7 @@ def test_the_old_index_is_searched_while_a_new_one_is_built_over_it(files, corpu
     build_index(path, [files], overwrite=True, progress=look)
     assert set(seen) == {4}
     with Index(path) as index:
-        assert len(index) == 318
+        assert len(index) == 320
 
 
 def test_a_wrong_checksum_beside_a_source_is_reported(files, tmp_path):

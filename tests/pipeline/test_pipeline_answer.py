@@ -234,7 +234,7 @@ def test_an_answer_reports_what_filters_excluded_for_want_of_a_field(demo_retrie
     assert [(one.field, one.articles) for one in answer.missing_fields] == [("mesh", without)]
     assert 0 < without < len(found)
     assert 0 < len(answer.hits) < len(found)
-    assert answer.index.documents == 318
+    assert answer.index.documents == 320
 
 
 def test_an_answer_as_json(demo_retriever, reranker):
@@ -338,3 +338,41 @@ def test_nothing_found_is_an_answer_without_hits(retriever, reranker):
     answer = Pipeline(retriever, reranker).answer("zebrafish")
     assert answer.hits == ()
     assert answer.coverage.scored == 0
+
+
+def test_similar_articles_are_reranked_with_the_title_as_the_question(demo_retriever, reranker):
+    [article] = demo_retriever.get_many(["99000136"])
+    options = PipelineOptions(top=4, rerank_depth=6, sentences=1, first_stage_weight=0.0)
+    answer = Pipeline(demo_retriever, reranker, options).similar(article)
+    candidates = demo_retriever.similar(article, 6)
+    assert (answer.question.id, answer.question.body) == (article.id, article.title)
+    scores = score_articles(reranker, article.title, demo_retriever.articles(candidates)).logits
+    expected = [candidates[int(position)].id for position in np.argsort(-scores, kind="stable")][:4]
+    assert ids(answer.hits) == expected
+    assert [hit.relevant for hit in answer.hits] == [None] * 4
+    assert all(len(hit.snippets) <= 1 for hit in answer.hits)
+    first_stage = Pipeline(demo_retriever).similar(article, PipelineOptions(top=6))
+    assert ids(first_stage.hits) == [candidate.id for candidate in candidates]
+
+
+def test_the_first_sentence_stands_in_for_a_missing_title(retriever):
+    asked = Pipeline(retriever).similar(Article("x", "", "Statins lower cholesterol. More text.")).question
+    assert asked.body == "Statins lower cholesterol."
+    assert (
+        Pipeline(retriever).similar(Article("x", "", "", vernacular_title="Les statines")).question.body
+        == "Les statines"
+    )
+    assert len(Pipeline(retriever).similar(Article("x", "word " * 5000, "")).question.body.split()) == 100
+    with pytest.raises(QuestionError, match="x has neither title nor abstract"):
+        Pipeline(retriever).similar(Article("x", "", " "))
+    for options in (PipelineOptions(explain=True), PipelineOptions(facets=("year",))):
+        with pytest.raises(UsageError, match="not for similar articles"):
+            Pipeline(retriever).similar(Article("x", "Statins", ""), options)
+
+
+def test_filters_of_similar_articles_count_over_the_whole_index(demo_retriever):
+    [article] = demo_retriever.get_many(["99000136"])
+    search = SearchOptions(filters=Filters(mesh=("Humans",)))
+    answer = Pipeline(demo_retriever).similar(article, PipelineOptions(search=search))
+    assert answer.missing_fields == tuple(demo_retriever.missing_field_counts(None, search))
+    assert answer.missing_fields[0].articles > 50

@@ -4,10 +4,11 @@ import math
 import pickle
 import statistics
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
-from bioqa import BM25Retriever, Index, SearchOptions, build_index, read_questions
+from bioqa import Article, BM25Retriever, Index, SearchOptions, build_index, read_questions
 from bioqa.errors import UsageError
 from bioqa.index.filters import Filters
 from bioqa.index.jvm import cast, java
@@ -147,3 +148,32 @@ def test_eight_threads_with_different_options_find_what_one_thread_finds(demo_in
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(lambda search: retriever.search(search[0], 20, search[1]), searches * 2))
     assert found == expected * 2
+
+
+def test_similar_articles_are_others_that_share_terms_and_headings(demo_index):
+    with Index(demo_index) as index:
+        retriever = BM25Retriever(index)
+        article = index.get("99000136")
+        found = retriever.similar(article, 20)
+        assert len(found) == 20
+        assert article.id not in found.ids
+        assert list(found.scores) == sorted(found.scores, reverse=True)
+        texts = [one.default_text() for one in retriever.articles(found[:2])]
+        assert all("Dravet" in text for text in texts)
+        assert list(retriever.similar(article, 3)) == list(found[:3])
+        reviews = retriever.similar(article, 20, SearchOptions(filters=Filters(type=("Case Reports",))))
+        assert reviews
+        assert all("Case Reports" in one.publication_types for one in retriever.articles(reviews))
+        by_heading = retriever.similar(Article("x", "", "", mesh=("Epilepsies, Myoclonic",)), 100)
+        assert by_heading
+        assert all("Epilepsies, Myoclonic" in one.mesh for one in retriever.articles(by_heading))
+        assert article.id in retriever.similar(replace(article, id="x"), 1).ids, "it need not be in the index"
+        assert not retriever.similar(Article("x", "", ""), 5)
+
+
+@pytest.mark.parametrize(
+    "options", [SearchOptions(rm3=True), SearchOptions(title_weight=1.0), SearchOptions(syntax="lucene")]
+)
+def test_options_for_questions_are_refused_for_similar_articles(demo_index, options):
+    with Index(demo_index) as index, pytest.raises(UsageError, match="are for questions"):
+        BM25Retriever(index).similar(index.get("99000136"), 5, options)

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from bioqa import Candidate, DenseRetriever, Filters, Index, SearchOptions, embed_index
+from bioqa import Article, Candidate, DenseRetriever, Filters, Index, SearchOptions, embed_index
 from bioqa.errors import IndexStateError, QuestionError, UsageError
 from bioqa.index.build import build_index
 from bioqa.retrieve.retriever import Retriever
@@ -192,6 +192,38 @@ def test_the_rest_is_as_with_bm25(demo_vectors):
     assert [one.id for one in dense.articles(found)] == [one.id for one in found]
     assert dense.get_many([found[0].id, "none"])[1] is None
     assert dense.facets("gene", ["type"]) == words.facets("gene", ["type"])
+
+
+def test_the_date_of_entry_retractions_and_missing_abstracts_hold(demo_vectors):
+    index, encoder = demo_vectors
+    retriever = DenseRetriever(index, encoder)
+    every = {one.id: one for one in index.articles_of(index.commit, [c.key for c in retriever.search("gene", 400)])}
+
+    def found(**filters):
+        return {one.id for one in retriever.search("gene", 400, SearchOptions(filters=Filters(**filters)))}
+
+    entered = sorted(one.entered for one in every.values() if one.entered)
+    assert entered
+    middle = entered[len(entered) // 2]
+    assert found(as_of=middle) == {id for id, one in every.items() if one.entered and one.entered <= middle}
+    assert found(has_abstract=True) == {id for id, one in every.items() if one.abstract}
+    retracted = {id for id, one in every.items() if "retracted" in one.marks}
+    assert retracted
+    assert not found(exclude_retracted=True) & retracted
+    assert len(found(exclude_retracted=True)) > 250
+
+
+def test_similar_articles_are_the_nearest_ones_without_itself(demo_vectors):
+    index, encoder = demo_vectors
+    retriever = DenseRetriever(index, encoder)
+    [article] = index.articles_of(index.commit, [3])
+    found = retriever.similar(article, 5)
+    vector = encoder.vector(article.default_text())
+    assert article.id not in {one.id for one in found}
+    for candidate, other in zip(found, retriever.articles(found), strict=True):
+        assert candidate.score == pytest.approx(float(vector @ encoder.vector(other.default_text())), abs=1e-5)
+    with pytest.raises(UsageError, match="none has no vector"):
+        retriever.similar(Article("none", "A title", ""), 5)
 
 
 def test_what_vectors_cannot_search_is_refused(demo_vectors):

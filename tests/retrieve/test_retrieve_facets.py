@@ -22,6 +22,7 @@ from bioqa.index.filters import Filters
 from bioqa.index.jvm import java
 from bioqa.index.manifest import Manifest
 from bioqa.index.shard import open_shard
+from bioqa.index.writer import commit
 from bioqa.types import Author
 from tests.support import DEMO
 
@@ -58,8 +59,7 @@ def write_segments(folder, articles, sizes):
             rows = [value for article in part for value in to_row(article)]
             java("bioqa.DocumentWriter").add(writer, rows, position)
             position += size
-            writer.setLiveCommitData(Manifest(documents=len(articles), state="complete").to_user_data())
-            writer.commit()
+            commit(writer, Manifest(documents=len(articles), state="complete"))
     assert position == len(articles)
 
 
@@ -124,7 +124,7 @@ def test_deleted_articles_do_not_count(demo_index):
             index.get(id) for id in BM25Retriever(index).search("*:*", 1000, SearchOptions(syntax="lucene")).ids
         ]
         found = BM25Retriever(index).facets("*:*", FACETS, SearchOptions(syntax="lucene"), 5)
-    assert len(everything) == 318
+    assert len(everything) == 320
     assert found == expected_facets(everything, 5)
 
 

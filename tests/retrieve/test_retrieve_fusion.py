@@ -138,6 +138,18 @@ def test_weights_0_and_1_rank_as_one_of_them(parts):
     ]
 
 
+def test_similar_articles_are_fused_too(parts):
+    words, dense = parts
+    [article] = words.index.articles_of(words.index.commit, [3])
+    found = HybridRetriever(words, dense).similar(article, 10)
+    lists = {"bm25": words.similar(article, 200), "dense": dense.similar(article, 200)}
+    expected = fuse(
+        {n: [(c.id, c.score) for c in one] for n, one in lists.items()}, {"bm25": 0.5, "dense": 0.5}, "minmax"
+    )
+    assert [one.id for one in found] == [id for id, _ in expected[:10]]
+    assert article.id not in {one.id for one in found}
+
+
 def test_explanations_show_both(parts):
     hybrid = HybridRetriever(*parts)
     text = hybrid.explain(QUESTION, hybrid.search(QUESTION, 1)[0])

@@ -87,3 +87,28 @@ def test_scores_in_memory_cannot_be_explained(corpus):
     memory = MemoryRetriever(read_source(expand_sources([corpus])[0]))
     with pytest.raises(UsageError, match="in-memory"):
         memory.explain("gene", memory.search("gene")[0])
+
+
+def test_memory_finds_most_of_the_similar_articles_that_lucene_finds(demo_index):
+    records = [
+        r for name in ("demo26n0001.xml", "demo26n0002.xml") for r in read_source(expand_sources([DEMO / name])[0])
+    ]
+    memory = MemoryRetriever(records)
+    shared = 0
+    ids = [f"990000{number}" for number in (10, 20, 38, 55, 70, 88)]
+    with Index(demo_index) as index:
+        for article in map(index.get, ids):
+            ours = [hit.id for hit in memory.similar(article, 5)]
+            assert len(ours) == 5
+            assert article.id not in ours
+            shared += len({*ours} & {*BM25Retriever(index).similar(article, 5).ids})
+    assert shared >= 0.5 * 5 * len(ids)
+
+
+def test_similar_articles_in_memory_have_no_filters_and_nothing_for_an_empty_article(corpus):
+    memory = MemoryRetriever(read_source(expand_sources([corpus])[0]))
+    assert memory.similar(Article("x", "", ""), 3) == []
+    assert [hit.id for hit in memory.similar(Article("x", "CFTR", ""), 3)] == ["1"]
+    assert memory.similar(memory.get("1"), 3)[0].id == "2"
+    with pytest.raises(UsageError, match="needs an index"):
+        memory.similar(memory.get("1"), 3, SearchOptions(filters=Filters(since="2020")))

@@ -112,14 +112,30 @@ public final class DenseSearcher {
   public static float score(DenseSearcher searcher, byte[] query, int doc) throws IOException {
     float[] vector = new float[query.length / Float.BYTES];
     ByteBuffer.wrap(query).order(ByteOrder.nativeOrder()).asFloatBuffer().get(vector);
-    for (LeafReaderContext leaf : searcher.leaves) {
-      if (doc >= leaf.docBase && doc < leaf.docBase + leaf.reader().maxDoc()) {
+    float[] found = searcher.vector(doc);
+    return found == null ? Float.NaN : VectorUtil.dotProduct(vector, found);
+  }
+
+  /** The vector of a document as floats in the machine's byte order; null if it has none, or there is no such document. */
+  public static byte[] vector(DenseSearcher searcher, int doc) throws IOException {
+    float[] found = searcher.vector(doc);
+    if (found == null) {
+      return null;
+    }
+    ByteBuffer packed = ByteBuffer.allocate(found.length * Float.BYTES).order(ByteOrder.nativeOrder());
+    packed.asFloatBuffer().put(found);
+    return packed.array();
+  }
+
+  private float[] vector(int doc) throws IOException {
+    for (LeafReaderContext leaf : leaves) {
+      int place = doc - leaf.docBase;
+      if (place >= 0 && place < leaf.reader().maxDoc()) {
         FloatVectorValues vectors = leaf.reader().getFloatVectorValues(VectorWriter.FIELD);
-        boolean found = vectors != null && vectors.advance(doc - leaf.docBase) == doc - leaf.docBase;
-        return found ? VectorUtil.dotProduct(vector, vectors.vectorValue()) : Float.NaN;
+        return vectors != null && vectors.advance(place) == place ? vectors.vectorValue() : null;
       }
     }
-    return Float.NaN;
+    return null;
   }
 
   private byte[] search(float[] query, int k, int candidates, ExecutorService pool) throws Exception {

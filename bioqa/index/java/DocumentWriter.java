@@ -22,7 +22,7 @@ public final class DocumentWriter {
   static final String[] FILTER_FIELDS = {"journal", "mesh", "type", "language", "author", "major_topic"};
 
   /** Names of further exact-match fields, in the columns after them. */
-  private static final String[] OTHER_FIELDS = {"mark", "notice", "pmcid", "doi"};
+  private static final String[] OTHER_FIELDS = {"mark", "pmcid", "doi", "notice"};
 
   /** Names of the fields whose values are counted, in the columns after those. */
   private static final String[] FACET_FIELDS = {"journal", "mesh", "type", "language", "author"};

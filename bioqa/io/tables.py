@@ -57,16 +57,17 @@ class Table:
 def as_csv(table: Table) -> str:
     """CSV with a header; numbers in full precision. Text that a spreadsheet would run as a formula begins with "'"."""
     rows = [[column.name for column in table.columns], *table.rows]
-    return "".join(_csv_line([_neutral(cell) for cell in row]) for row in rows)
+    return "".join(csv_line([neutral(cell) for cell in row]) for row in rows)
 
 
-def _csv_line(cells: Sequence[Cell]) -> str:
+def csv_line(cells: Sequence[Cell]) -> str:
+    """A line of CSV with its line end."""
     line = io.StringIO()
     csv.writer(line, lineterminator="\r\n").writerow(cells)  # with "\n", a "\r" in a cell would not be quoted
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 
-def _neutral(cell: Cell) -> Cell:
+def neutral(cell: Cell) -> Cell:
     """The cell, not run as a formula in a spreadsheet (https://owasp.org/www-community/attacks/CSV_Injection)."""
     if isinstance(cell, str) and cell.startswith(_FORMULA_START) and not _NUMBER.fullmatch(cell):
         return f"'{cell}"
@@ -94,5 +95,9 @@ def as_latex(table: Table) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    escaped = ("".join(_LATEX.get(character, character) for character in cell) for cell in cells)
-    return f"{' & '.join(escaped)} \\\\\n"
+    return f"{' & '.join(map(latex_text, cells))} \\\\\n"
+
+
+def latex_text(text: str) -> str:
+    """The text for LaTeX, with what it would interpret escaped."""
+    return "".join(_LATEX.get(character, character) for character in text)
