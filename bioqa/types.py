@@ -296,9 +296,10 @@ class Hit:
 
     ``score``: what the list is sorted by, the reranker's logit plus the weighted first-stage score, or the first-stage score if no
     reranker ran. Hits beyond the rerank depth have no logit; their scores keep them in the first stage's order below the reranked
-    ones. ``logit``: the reranker's raw output. ``reranker_score``: the logit on the model's own scale, as ``Reranker.score``
-    returns it. ``relevant``: whether ``reranker_score`` is at least the model's threshold, None if it has none. ``probability``:
-    the logit calibrated if the model folder says how, else its logistic function; the threshold is not on this scale.
+    ones. ``first_stage_rank``: its rank from 1 by the first-stage score. ``logit``: the reranker's raw output. ``reranker_score``:
+    the logit on the model's own scale, as ``Reranker.score`` returns it. ``relevant``: whether ``reranker_score`` is at least the
+    model's threshold, None if it has none. ``probability``: the logit calibrated if the model folder says how, else its logistic
+    function; the threshold is not on this scale.
 
     ``snippets`` are the article's best sentences for the question, best first. ``explanation`` shows how the first-stage score was
     computed, "" unless requested.
@@ -314,6 +315,7 @@ class Hit:
     explanation: str = ""
     reranker_score: float | None = None
     relevant: bool | None = None
+    first_stage_rank: int | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -325,6 +327,7 @@ class Hit:
             **self.article.to_dict(),
             "score": self.score,
             "first_stage_score": self.first_stage_score,
+            "first_stage_rank": self.first_stage_rank,
             "logit": self.logit,
             "reranker_score": self.reranker_score,
             "relevant": self.relevant,

@@ -39,6 +39,7 @@ COMMANDS = {
     "tune": ("bioqa.cli.tune", "Choose a reranker's first-stage weight on judged questions."),
     "pairs": ("bioqa.cli.pairs", "Build, describe and check training pairs."),
     "train": ("bioqa.cli.train", "Train a reranker from a recipe."),
+    "serve": ("bioqa.cli.serve", "Serve indexes over HTTP."),
     "demo": ("bioqa.cli.demo", "Build the demo index and answer three questions."),
     "doctor": ("bioqa.cli.doctor", "Check Python, packages, devices, Java, a reranker and an index."),
 }

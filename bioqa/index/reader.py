@@ -195,15 +195,22 @@ class Index:
 
         Their links include those to notices that their own records lack, such as a retraction that came later.
         """
+        articles = [from_json(text) for text in self.stored(commit, keys)]
+        if not articles:
+            return []
         with java_errors(self.path):
-            articles = [from_json(text) for text in java("bioqa.StoredArticles").raw(commit.searcher, list(keys))]
             ids = [article.id for article in articles]
-            notices = java("bioqa.Notices").about(commit.searcher, list(NOTICES.values()), ids) if ids else []
+            notices = java("bioqa.Notices").about(commit.searcher, list(NOTICES.values()), ids)
         if not notices:
             return articles
         from bioqa.corpus.notices import with_notices
 
         return with_notices(articles, map(from_json, notices))
+
+    def stored(self, commit: OpenCommit, keys: Sequence[int]) -> list[str]:
+        """The articles of a commit with these Lucene document numbers, as JSON, as they are stored."""
+        with java_errors(self.path):
+            return [str(text) for text in java("bioqa.StoredArticles").raw(commit.searcher, list(keys))]
 
     def get(self, id: str) -> Article | None:
         """The article with that id, or None."""

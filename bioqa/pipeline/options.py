@@ -22,13 +22,13 @@ their SumP favours longer articles, so a mean takes its place."""
 class PipelineOptions:
     """How a question is answered.
 
-    ``top``: number of results. ``rerank_depth``: number of candidates to rerank (None: 50 on CPU, 100 on GPU, or ``top`` if more);
-    the others follow in the first stage's order. ``first_stage_weight``: candidates are ranked by logit + this × the first-stage
-    score (None: the weight in the reranker's folder). ``aggregation`` (a key of ``AGGREGATIONS``) and ``overlap`` (sentences shared
-    by adjacent windows) apply to articles longer than the reranker reads. ``sentences``: number of answer sentences per hit.
-    ``explain``: whether each hit explains its first-stage score. ``facets``: what all matching articles are counted by ("year",
-    "journal", "mesh", "type", "language", "author"), with the ``facet_values`` most frequent values of each. ``search``: the
-    options of the first stage.
+    ``top``: number of results, after the ``offset`` best ones, which are left out. ``rerank_depth``: number of candidates to
+    rerank (None: 50 on CPU, 100 on GPU, or ``top`` if more); the others follow in the first stage's order. ``first_stage_weight``:
+    candidates are ranked by logit + this × the first-stage score (None: the weight in the reranker's folder). ``aggregation`` (a
+    key of ``AGGREGATIONS``) and ``overlap`` (sentences shared by adjacent windows) apply to articles longer than the reranker
+    reads. ``sentences``: number of answer sentences per hit. ``explain``: whether each hit explains its first-stage score.
+    ``facets``: what all matching articles are counted by ("year", "journal", "mesh", "type", "language", "author"), with the
+    ``facet_values`` most frequent values of each. ``search``: the options of the first stage.
 
     Raises:
         UsageError: a value is out of range or of the wrong type.
@@ -41,6 +41,7 @@ class PipelineOptions:
     overlap: int = 0
     sentences: int = 2
     explain: bool = False
+    offset: int = 0
     facets: tuple[str, ...] = ()
     facet_values: int = 10
     search: SearchOptions = field(default_factory=SearchOptions)
@@ -50,6 +51,8 @@ class PipelineOptions:
         object.__setattr__(self, "facets", tuple(check_facets(self.facets, self.facet_values)))
         if self.top < 1:
             raise UsageError(f"The number of results must be at least 1, not {self.top}.")
+        if self.offset < 0:
+            raise UsageError(f"The offset must be at least 0, not {self.offset}.")
         if self.rerank_depth is not None:
             check_rerank_depth(self.rerank_depth)
         if self.first_stage_weight is not None and not 0 <= self.first_stage_weight < float("inf"):

@@ -126,7 +126,7 @@ class Pipeline:
         """
         ranked, candidates, articles = ranking
         threshold = self.reranker.threshold if self.reranker and not similar else None
-        best = ranked.candidates[: options.top]
+        best = ranked.candidates[options.offset : options.offset + options.top]
         started = time.perf_counter()
         unread = [one.position for one in best if one.position not in articles]
         if unread:  # a slice, as the retriever may keep with it what its candidates were found in
@@ -136,7 +136,7 @@ class Pipeline:
         snippets = best_sentences(self.reranker, body, found, per_article=options.sentences)
         hits = [
             self._hit(number, *parts, threshold)
-            for number, parts in enumerate(zip(best, found, snippets, strict=True), start=1)
+            for number, parts in enumerate(zip(best, found, snippets, strict=True), start=options.offset + 1)
         ]
         timings = {**ranked.timings, "highlight": time.perf_counter() - started}
         facets = {}
@@ -159,7 +159,7 @@ class Pipeline:
         )
 
     def rank(self, question: Question, options: PipelineOptions | None = None) -> Ranked:
-        """The ranking of all candidates of one question: ``top`` or ``rerank_depth`` of them, whichever is more.
+        """The ranking of all candidates of one question: ``offset + top`` or ``rerank_depth`` of them, whichever is more.
 
         Raises what ``answer`` raises.
         """
@@ -167,7 +167,7 @@ class Pipeline:
         return self._rank(question, check_question(question.body), self.resolve_options(options))[0]
 
     def run(self, questions: Iterable[Question], options: PipelineOptions | None = None) -> Iterator[Ranked]:
-        """The ``top`` candidates of each question, in the order of the questions.
+        """The ``top`` candidates of each question, in the order of the questions; the ``offset`` is ignored.
 
         Raises what ``answer`` raises.
         """
@@ -277,7 +277,16 @@ class Pipeline:
         threshold: float | None,
     ) -> Hit:
         """A candidate as a hit, with its score on the model's own scale and whether that reaches the threshold."""
-        hit = Hit(number, article, one.score, one.first_stage_score, one.logit, one.probability, snippets)
+        hit = Hit(
+            number,
+            article,
+            one.score,
+            one.first_stage_score,
+            one.logit,
+            one.probability,
+            snippets,
+            first_stage_rank=one.position + 1,
+        )
         if self.reranker is None or one.logit is None:
             return hit
         import numpy as np
@@ -350,7 +359,7 @@ def _checked(question: Question) -> Question:
 
 def _depth(options: PipelineOptions) -> int:
     """The number of candidates to find."""
-    return max(options.top, options.rerank_depth or 0)
+    return max(options.offset + options.top, options.rerank_depth or 0)
 
 
 def _title_question(article: Article) -> str:

@@ -43,6 +43,27 @@ class Scores:
     truncated: NDArray[np.bool_]
     unread: NDArray[np.int64]
 
+    def rows(self, chosen: "slice | NDArray[np.int64]") -> "Scores":
+        """The output for some of the pairs, in the order chosen."""
+        return Scores(
+            self.logits[chosen],
+            self.scores[chosen],
+            self.probabilities[chosen],
+            self.truncated[chosen],
+            self.unread[chosen],
+        )
+
+    @staticmethod
+    def joined(parts: "Sequence[Scores]") -> "Scores":
+        """The output for the pairs of all parts, one part after another."""
+        return Scores(
+            np.concatenate([part.logits for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate([part.truncated for part in parts]),
+            np.concatenate([part.unread for part in parts]),
+        )
+
 
 class RankedDocument(TypedDict, total=False):
     """One entry of ``Reranker.rank``, with sentence-transformers' keys; "text" only if requested."""
@@ -163,14 +184,28 @@ class Reranker:
         the passage only. Raises ModelError if the model fails or returns a value that is not finite, and with
         ``whole_questions`` what ``max_passage_tokens`` raises.
         """
-        check_type("whole_questions", whole_questions, bool)
         pairs = _checked_pairs(pairs)
+        return self._score_chunks(self._encode(pairs, whole_questions), len(pairs))
+
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, whole_questions: bool = False) -> list[TokenizedPair]:
+        """The tokens of pairs, for ``score_encoded``: the two together do what ``score_pairs`` does, and raise what it raises."""
+        return list(chain.from_iterable(self._encode(_checked_pairs(pairs), whole_questions)))
+
+    def score_encoded(self, encoded: Sequence[TokenizedPair]) -> Scores:
+        """Score n pairs that ``encode_pairs`` returned, in one call or in several."""
+        pairs = check_items("encoded", encoded, TokenizedPair)
+        return self._score_chunks(iter([pairs]), len(pairs))
+
+    def _encode(self, pairs: Sequence[tuple[str, str]], whole_questions: bool) -> Iterator[list[TokenizedPair]]:
+        check_type("whole_questions", whole_questions, bool)
         for question in {question for question, _ in pairs} if whole_questions else ():
             self.max_passage_tokens(question)
         texts = [(self._prompt + question, passage) for question, passage in pairs]
+        return self._tokenizer.encode_chunks(texts, only_second=whole_questions)
+
+    def _score_chunks(self, chunks: Iterator[list[TokenizedPair]], count: int) -> Scores:
         cuts: list[tuple[bool, int]] = []
-        chunks = self._tokenizer.encode_chunks(texts, only_second=whole_questions)
-        logits = self._workers.logits(self._batches(chunks, cuts), len(texts))
+        logits = self._workers.logits(self._batches(chunks, cuts), count)
         if not np.isfinite(logits).all():
             bad = int(np.flatnonzero(~np.isfinite(logits))[0])
             raise ModelError(

@@ -114,6 +114,15 @@ class BM25Retriever:
             explained = compiled.searcher.explain(cast("org.apache.lucene.search.Query", query), hit.doc)
             return str(explained.toString()).rstrip()
 
+    def count(self, question: str, options: SearchOptions = DEFAULTS) -> int:
+        """The number of articles that match the question and pass the filters; terms that RM3 adds find no further ones."""
+        check_text(question)
+        self.check_options(options)
+        compiled = self._compile(options)
+        query = compiled.queries.build(question)
+        with java_errors(self.index.path):
+            return int(java("bioqa.Searcher").count(compiled.searcher, query))
+
     def missing_field_counts(self, question: str | None, options: SearchOptions = DEFAULTS) -> list[MissingField]:
         """As ``Retriever.missing_field_counts``."""
         if question is not None:
@@ -159,8 +168,17 @@ class BM25Retriever:
     def articles(self, candidates: Sequence[Candidate]) -> list[Article]:
         """The stored articles of candidates that this retriever returned."""
         check_candidates(candidates)
-        commit = candidates.origin if isinstance(candidates, Candidates) else None
-        return self.index.articles_of(commit or self.index.commit, [candidate.key for candidate in candidates])
+        return self.index.articles_of(self._origin(candidates), [candidate.key for candidate in candidates])
+
+    def stored(self, candidates: Sequence[Candidate]) -> list[str]:
+        """The articles of candidates that this retriever returned, as JSON, as they are stored."""
+        check_candidates(candidates)
+        return self.index.stored(self._origin(candidates), [candidate.key for candidate in candidates])
+
+    def _origin(self, candidates: Sequence[Candidate]) -> OpenCommit:
+        """The commit that candidates were found in."""
+        origin: OpenCommit | None = candidates.origin if isinstance(candidates, Candidates) else None
+        return origin or self.index.commit
 
     def get_many(self, ids: Sequence[str]) -> list[Article | None]:
         """The articles with these ids, None for each that is not in the index."""
@@ -169,8 +187,11 @@ class BM25Retriever:
 
     def snapshot(self) -> Snapshot:
         """Name, size and dates of the index."""
-        manifest = self.index.manifest
-        return Snapshot(self.index.path.name, len(self.index), manifest.snapshot, manifest.created)
+        commit = self.index.commit
+        manifest = commit.manifest
+        return Snapshot(
+            self.index.path.name, len(self.index), manifest.snapshot, manifest.created, generation=commit.generation
+        )
 
     def _compile(self, options: SearchOptions) -> _Compiled:
         """The options for the commit that is open now."""

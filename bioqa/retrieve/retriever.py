@@ -17,13 +17,15 @@ MAX_INT = 2**31 - 1
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The collection that was searched: its name, number of articles, latest revision date ("" if unknown), and when it was
-    written (UTC, ISO 8601; "" in memory).
+    written (UTC, ISO 8601; "" in memory). ``generation`` is the number of the index's commit, higher after each update (0 in
+    memory).
     """
 
     name: str
     documents: int
     date: str = ""
     created: str = ""
+    generation: int = 0
 
 
 Facets = dict[str, list[tuple[str, int]]]

@@ -21,6 +21,7 @@ ROOMS = [
     "evaluate",
     "train",
     "bench",
+    "serve",
     "cli",
 ]
 HEAVY = (
@@ -36,6 +37,10 @@ HEAVY = (
     "datasets",
     "pyarrow",
     "lxml",
+    "fastapi",
+    "mcp",
+    "prometheus_client",
+    "uvicorn",
 )
 
 
@@ -47,6 +52,7 @@ HEAVY = (
         "from bioqa.cli.main import main; main(['search', '--help'])",
         "from bioqa.cli.main import main; main(['index', 'build', '--help'])",
         "from bioqa.cli.main import main; main(['bioasq', 'submit', '--help'])",
+        "from bioqa.cli.main import main; main(['serve', '--help'])",
         "from bioqa.cli.main import main; main(['serach'])",
         "import " + ", ".join(f"bioqa.{room}" for room in ROOMS),
         "import bioqa.pipeline.pipeline, bioqa.retrieve.bm25, bioqa.retrieve.memory, bioqa.index.reader",

@@ -1,0 +1,1 @@
+"""One pipeline served over HTTP, MCP and a web page."""
