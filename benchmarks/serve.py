@@ -13,8 +13,8 @@
 - ``stop``: SIGTERM under load; whether every accepted request was answered.
 - ``mutations``: 10,000 mutated bodies; statuses, and tracebacks in the server's output.
 
-Servers start one after another; each part says how long it ran. The result goes to ``benchmarks/results/serve.json``; parts that did
-not run keep their earlier results.
+Servers start one after another; each part says how long it ran. The result goes to ``benchmarks/results/serve.json``; parts that
+did not run keep their earlier results.
 """
 
 import argparse
