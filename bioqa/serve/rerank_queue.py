@@ -288,13 +288,13 @@ class RerankQueue:
         started = time.monotonic()
         try:
             scores = self.reranker.score_encoded(pairs)
+            self._measure(tokens, time.monotonic() - started)
             begin = 0
             for entry, taken in batch:
                 entry.add(scores.rows(slice(begin, begin + len(taken))))
                 begin += len(taken)
         except Exception as problem:
             self._failed(batch, problem)
-        self._measure(tokens, time.monotonic() - started)
         if self.observe is not None:
             self.observe(len(pairs), tokens)
         with self._changed:
