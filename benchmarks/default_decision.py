@@ -9,6 +9,7 @@ with the highest nDCG@10; the threshold (highest F1) and Platt scaling are fitte
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -22,6 +23,7 @@ from bioqa.bench.run_collection import BenchOptions, RerankRun, run_collection
 from bioqa.bench.suite import read_suite
 from bioqa.evaluate.classification import best_threshold, calibration_error, classification_measures
 from bioqa.evaluate.ranking import evaluate_run
+from bioqa.io.trec import Qrels
 from bioqa.rerank.activations import probabilities
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 from bioqa.train.calibration import fit
@@ -31,18 +33,14 @@ GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.3)
 MEASURE = "ndcg@10"
 
 
-def ndcg(run: RerankRun, qrels: dict[str, dict[str, int]], logit: float, bm25: float) -> dict[str, float]:
-    """nDCG@10 of each question when passages are ranked by ``logit`` × the logit + ``bm25`` × the BM25 score."""
-    scores = {
-        id: {passage: logit * reranked + bm25 * first_stage for passage, first_stage, reranked in one.passages}
-        for id, one in run.records.items()
-    }
-    return evaluate_run(qrels, scores, [MEASURE])[MEASURE]
+def ndcg(run: RerankRun, qrels: Qrels, weight: float) -> dict[str, float]:
+    """nDCG@10 of each question with a first-stage weight."""
+    return evaluate_run(qrels, replace(run, first_stage_weight=weight).run(), [MEASURE])[MEASURE]
 
 
-def weights(run: RerankRun, qrels: dict[str, dict[str, int]]) -> dict[float, float]:
+def weights(run: RerankRun, qrels: Qrels) -> dict[float, float]:
     """Mean nDCG@10 with each first-stage weight."""
-    return {weight: round(mean(ndcg(run, qrels, 1, weight).values()), 4) for weight in GRID}
+    return {weight: round(mean(ndcg(run, qrels, weight).values()), 4) for weight in GRID}
 
 
 def main() -> None:
@@ -72,7 +70,7 @@ def main() -> None:
     threshold = best_threshold(pairs.labels, pairs.scores)[1]
     calibrated = probabilities(logits.astype(np.float32), calibration.a, calibration.b)
     measures = classification_measures(pairs.labels, pairs.scores, threshold, probabilities=calibrated)
-    settings: dict[str, Any] = {
+    chosen: dict[str, Any] = {
         "threshold": threshold,
         "threshold_chosen_by": "highest F1 on dev: gold snippets and BM25's hard negatives",
         "calibration": {"method": "platt", "a": calibration.a, "b": calibration.b},
@@ -90,7 +88,7 @@ def main() -> None:
         "engine": run.facts["engine"],
         "date": environment()["date"],
     }
-    text = json.dumps(settings, indent=1) + "\n"
+    text = json.dumps(chosen, indent=1) + "\n"
     (model / "bioqa.json").write_text(text, encoding="utf-8")
     print(text)
 

@@ -23,16 +23,18 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.default_decision import ndcg, weights
+from benchmarks.default_decision import MEASURE, ndcg, weights
 from benchmarks.machine import DATA, RESULTS, environment, shared_data, write_result
 from bioqa.bench.collection import read_collection
-from bioqa.bench.run_collection import BenchOptions, run_collection
+from bioqa.bench.run_collection import BenchOptions, RerankRun, run_collection
 from bioqa.bench.suite import read_suite
 from bioqa.cli.main import main as bioqa
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import expand_sources
+from bioqa.evaluate.ranking import evaluate_run
 from bioqa.evaluate.significance import paired_test
 from bioqa.io.output import replacing
+from bioqa.io.trec import Qrels
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
 
 FOLDER = DATA / "tries"
@@ -206,8 +208,17 @@ def evaluate_model(model: str | Path) -> tuple[float, dict[str, dict[str, dict[s
         runs[name] = next(iter(found.reranked.values())), found.collection.qrels
     by_weight = weights(*runs[DEV])
     best = max(by_weight, key=lambda weight: by_weight[weight])
-    ways = {"BM25": (0.0, 1.0), "alone": (1.0, 0.0), "with BM25": (1.0, best)}
-    return best, {name: {way: ndcg(*run, *parts) for way, parts in ways.items()} for name, run in runs.items()}
+    return best, {name: _ways(run, qrels, best) for name, (run, qrels) in runs.items()}
+
+
+def _ways(run: RerankRun, qrels: Qrels, weight: float) -> dict[str, dict[str, float]]:
+    """nDCG@10 of each question of BM25, of the reranker alone, and of both."""
+    bm25 = {id: {passage: score for passage, score, _ in one.passages} for id, one in run.records.items()}
+    return {
+        "BM25": evaluate_run(qrels, bm25, [MEASURE])[MEASURE],
+        "alone": ndcg(run, qrels, 0.0),
+        "with BM25": ndcg(run, qrels, weight),
+    }
 
 
 def main() -> None:

@@ -26,7 +26,6 @@ from bioqa.evaluate.ranking import evaluate_run, means
 from bioqa.index.document import CONTENTS, index_analyzer, query_analyzer, to_row
 from bioqa.index.folding import GREEK
 from bioqa.index.jvm import cast, java
-from bioqa.index.shard import open_directory
 from bioqa.retrieve.bm25 import unpack_hits
 from bioqa.types import Article, Question
 
@@ -60,7 +59,7 @@ def search(
 ) -> dict[str, dict[str, float]]:
     """Question id → passage id → score of the best passages, in a new index with the first analyzer, by the second one."""
     with tempfile.TemporaryDirectory() as folder:
-        directory = open_directory(Path(folder))
+        directory = java("org.apache.lucene.store.FSDirectory").open(java("java.nio.file.Paths").get(folder))
         writer = java("org.apache.lucene.index.IndexWriter")(
             directory, java("org.apache.lucene.index.IndexWriterConfig")(analyzers[0])
         )

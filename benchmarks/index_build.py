@@ -30,7 +30,8 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed, wait
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,9 +170,11 @@ def prepare(path: str, trial: str) -> int:
     from bioqa.corpus.sources import expand_sources
     from bioqa.index.document import to_row
     from bioqa.index.shard import BATCH as ROWS
+    from bioqa.types import Article
 
     rows: list[list[str]] = [[]]
-    for number, article in enumerate(read_source(expand_sources([path])[0])):
+    articles = (one for one in read_source(expand_sources([path])[0]) if isinstance(one, Article))
+    for number, article in enumerate(articles):
         if number and number % ROWS == 0:
             rows.append([])
         rows[-1] += to_row(article)
@@ -194,31 +197,29 @@ def add_batches(batches: Sequence[list[str]], order: int, shard: str, ram_mb: fl
     add = java("bioqa.DocumentWriter").add
     with open_shard(Path(shard), ram_mb) as writer:
         for number, batch in enumerate(batches):
-            add(writer, batch, order * SOURCE_POSITIONS + number * ROWS)
-        writer.commit()
+            add(writer, batch, order * SOURCE_POSITIONS + number * ROWS, pass_by_reference=False)
+        java("bioqa.Writer").commit(writer, [])
 
 
 def run_lucene(work: Work) -> dict[str, float]:
-    from bioqa.index.jvm import limit_memory
-    from bioqa.index.shard import start_worker
+    from benchmarks.index_build import add_prepared, prepare  # by the name that a worker knows them by
+    from bioqa.index.jvm import java, limit_memory
+    from bioqa.index.worker_pool import WorkerPool
     from bioqa.index.writer import add_shard, keep_latest_records, open_writer
 
     share = work.memory // (work.workers + 1)
     limit_memory(share)
-    context = multiprocessing.get_context("spawn")
-    # one pool per process, as a file must be added in the process that prepared it
-    pools = [
-        ProcessPoolExecutor(1, context, start_worker, (share, os.getpid()))
-        for _ in range(min(work.workers, len(work.files)))
-    ]
-    homes = {path: pools[number % len(pools)] for number, path in enumerate(work.files)}
-    trials = {path: f"{work.index}-trial{number}" for number, path in enumerate(work.files)}
-    for future in wait([home.submit(prepare, path, trials[path]) for path, home in homes.items()]).done:
-        future.result()
-    with open_writer(Path(work.index), create=True, ram_mb=share / 3) as writer:
+    with ExitStack() as stack:
+        # one pool per process, as a file must be added in the process that prepared it
+        pools = [stack.enter_context(WorkerPool(1, share)) for _ in range(min(work.workers, len(work.files)))]
+        homes = {path: pools[number % len(pools)] for number, path in enumerate(work.files)}
+        trials = {path: f"{work.index}-trial{number}" for number, path in enumerate(work.files)}
+        for ready in wait([home.submit(prepare, path, trials[path]) for path, home in homes.items()]).done:
+            ready.result()
+        writer = stack.enter_context(open_writer(Path(work.index), create=True, ram_mb=share / 3))
         keep_latest_records(writer, None, ())
         started = time.perf_counter()
-        shards = {}
+        shards: dict[Future[None], str] = {}
         for order, (path, home) in enumerate(homes.items()):
             shard = f"{work.index}-shard{order}"
             shards[home.submit(add_prepared, path, order, shard, share / 3)] = shard
@@ -227,10 +228,8 @@ def run_lucene(work: Work) -> dict[str, float]:
             add_shard(writer, Path(shards[future]))
             shutil.rmtree(shards[future])
         keep_latest_records(writer, None, ())
-        writer.commit()
+        java("bioqa.Writer").commit(writer, [])
         seconds = time.perf_counter() - started
-    for process in pools:
-        process.shutdown()
     return {"timed_s": seconds}
 
 
@@ -260,9 +259,9 @@ def measure(name: str, work: Work) -> Run:
 
 def documents(index: Path) -> int:
     from bioqa.index.jvm import java
-    from bioqa.index.shard import open_directory
 
-    reader = java("org.apache.lucene.index.DirectoryReader").open(open_directory(index))
+    directory = java("org.apache.lucene.store.FSDirectory").open(java("java.nio.file.Paths").get(str(index)))
+    reader = java("org.apache.lucene.index.DirectoryReader").open(directory)
     try:
         return int(reader.numDocs())
     finally:

@@ -5,6 +5,7 @@
 A section lies between ``<!-- NAME -->`` and ``<!-- /NAME -->``; the function NAME generates it.
 """
 
+import argparse
 import json
 import re
 from collections.abc import Sequence
@@ -411,5 +412,6 @@ def regenerate(text: str) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for page in (README, CARD):
         page.write_text(regenerate(page.read_text(encoding="utf-8")), encoding="utf-8")

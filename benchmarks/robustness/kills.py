@@ -112,7 +112,7 @@ def until_done(arguments: list[str], latest: float, rng: random.Random) -> int:
             kills += 1
             latest *= 1.03  # a busy machine may need more than the undisturbed time
             continue
-        if process.returncode:
+        if process.returncode and not (kills and "already contains an index" in err):  # killed after its last commit
             raise RuntimeError(err[-2000:])
         return kills
 

@@ -296,7 +296,7 @@ class _CollectionRunner:
     ) -> dict[str, GoldRecord]:
         relevant, negatives = self.collection.relevant, self.suite.negatives
         return self.cache.get(
-            f"gold-{fingerprint(key, self.qrels_key, negatives)}",
+            f"gold-{fingerprint(key, self.qrels_key, negatives, 'normal form')}",
             GoldRecord,
             self.collection.questions,
             lambda missing: score_gold(

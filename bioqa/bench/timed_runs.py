@@ -45,7 +45,7 @@ class GoldRecord:
     """Scores of a question's relevant passages that are not among its candidates: (passage id, logit).
 
     ``absent`` are relevant passages that are not in the collection. ``negatives`` are the ids of the hard negatives: the best
-    candidates that are not relevant, and neither contain the text of a relevant passage nor are contained in one.
+    candidates that are not relevant and, in the normal form of texts, neither contain a relevant passage nor are contained in one.
     """
 
     id: str
@@ -108,13 +108,20 @@ def score_gold(
 
 
 def _hard_negatives(index: "Index", candidates: Sequence[str], gold: Sequence[Article], count: int) -> list[str]:
-    texts = [article.default_text() for article in gold]
+    """The ids of the first ``count`` candidates that training too could take as negatives."""
+    from bioqa.pairs.negatives import GoldFilter
+    from bioqa.pairs.passage_pools import PassagePool
+    from bioqa.pairs.question_groups import Passage, QuestionGroup
+
+    group = QuestionGroup("", "", tuple(Passage(article.default_text(), article.id) for article in gold))
+    filter = GoldFilter(group, PassagePool(()))
     chosen: list[str] = []
     for id in candidates:
         if len(chosen) == count:
             break
         article = index.get(id)
-        text = article.default_text() if article else ""
-        if text and not any(text in other or other in text for other in texts):
+        passage = Passage(article.default_text() if article else "", id)
+        if filter.allowed(passage):
+            filter.use(passage)
             chosen.append(id)
     return chosen

@@ -41,7 +41,7 @@ def command() -> None:
     type=float,
     default=60.0,
     show_default=True,
-    help="Seconds without data after which a connection is given up.",
+    help="Seconds of silence after which a connection is given up, and for its headers. Less than 1,000 bytes a second is silence.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def pubmed(

@@ -15,7 +15,7 @@ from bioqa.errors import SetupError, UsageError
     name="serve",
     cls=Command,
     example="bioqa serve indexes/pubmed\n"
-    'curl "http://127.0.0.1:8082/v1/search?question=Which+gene+is+mutated+in+Marfan+syndrome"\n'
+    'curl "http://127.0.0.1:8082/v1/search?question=Marfan+syndrome"\n'
     "bioqa serve --new-key laboratory",
 )
 @click.argument("indexes", metavar="INDEX…", nargs=-1, shell_complete=complete_file)

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator
 
+from bioqa.corpus.abstract import abstract_of
 from bioqa.corpus.dates import date_from_parts, date_from_words
-from bioqa.corpus.markup import Element, abstract_of, text_of
+from bioqa.corpus.markup import Element, text_of
 from bioqa.errors import shown
 from bioqa.io.bad_records import MalformedError
 from bioqa.types import Article, Author, Link

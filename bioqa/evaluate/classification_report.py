@@ -15,8 +15,8 @@ from bioqa.evaluate.classification import (
     published_measures,
 )
 from bioqa.evaluate.scored_pairs import ScoredPairs
-from bioqa.io.json_text import parse_json
 from bioqa.io.tables import Column, Table
+from bioqa.rerank.model_folder.settings import SETTINGS_FILE, read_settings
 
 PUBLISHED = "best threshold of this set (as in published cards; optimistic)"
 
@@ -77,21 +77,15 @@ def model_threshold(folder: str | Path) -> float:
     """The threshold of a model folder: "threshold" in its bioqa.json.
 
     Raises:
-        ModelError: there is none, or it is not a finite number.
+        ModelError: there is none, or the file is damaged.
     """
-    path = Path(folder) / "bioqa.json"
-    try:
-        content = parse_json(path.read_text(encoding="utf-8"))
-    except OSError:
+    threshold = read_settings(Path(folder)).threshold
+    if threshold is None:
         raise ModelError(
-            f"{path} cannot be read, so {folder} has no threshold. Name a folder that `bioqa train` made."
-        ) from None
-    except ValueError as problem:
-        raise ModelError(f"{path} is not JSON ({problem}).") from None
-    value = content.get("threshold") if isinstance(content, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ModelError(f"{path} has no threshold (found {value!r}). Give one that was chosen on other data.")
-    return float(value)
+            f"{Path(folder) / SETTINGS_FILE} has no threshold. Name a folder that `bioqa train` made with dev data, or give a "
+            "threshold that was chosen on other data."
+        )
+    return threshold
 
 
 def _probabilities(pairs: ScoredPairs, scale: str) -> Any:

@@ -87,8 +87,9 @@ def fetch_pubmed(
 
     ``files`` selects among them (see ``file_filter``). ``base_url`` is the folder that contains the two. ``jobs`` files are fetched
     at a time. Temporary failures are retried ``retries`` times, after 1, 2, 4, … seconds or the server's Retry-After. ``timeout``
-    is the longest silence of the server in seconds. ``sleep`` replaces waiting in tests. ``note`` is called with a sentence for
-    each retry, in the thread where it happens. A file that fails for good is in the report and does not stop the others.
+    is the longest silence of the server in seconds, and the longest time for its headers; less than 1,000 bytes a second counts as
+    silence. ``sleep`` replaces waiting in tests. ``note`` is called with a sentence for each retry, in the thread where it happens.
+    A file that fails for good is in the report and does not stop the others.
 
     Raises:
         UsageError: no files are selected, or an argument is out of range.

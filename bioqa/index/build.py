@@ -17,20 +17,23 @@ from typing import Any
 
 from bioqa.corpus.sources import Source, expand_sources, gaps, split_source
 from bioqa.errors import BioqaError, IndexStateError, SourceError, UsageError
-from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import limit_memory
 from bioqa.index.manifest import Manifest
-from bioqa.index.shard import ShardReport, build_shard, checksum, index_source, open_directory
+from bioqa.index.shard import ShardReport, build_shard, checksum, index_source
 from bioqa.index.worker_pool import WorkerPool
 from bioqa.index.writer import (
     OWN_FILES,
     add_shard,
+    close_writer,
+    commit,
+    document_count,
     has_commit,
     is_readable,
     keep_latest_records,
     latest_manifest,
     open_writer,
     remove_damaged,
+    write_lock,
 )
 
 COMMIT_SECONDS = 60.0
@@ -110,14 +113,13 @@ class _Build:
 
     def commit(self, manifest: Manifest | None = None) -> None:
         """Commit the documents in the writer together with the manifest."""
-        self.writer.setLiveCommitData((manifest or self.manifest).to_user_data())
-        self.writer.commit()
+        commit(self.writer, manifest or self.manifest)
         self.committed = time.monotonic()
 
     def finish(self) -> int:
         """Keep only the latest records, commit as complete, and return the number of documents."""
         keep_latest_records(self.writer, None, self.manifest.deletions)
-        documents = int(self.writer.getDocStats().numDocs)
+        documents = document_count(self.writer)
         self.commit(self.manifest.completed(documents))
         return documents
 
@@ -168,7 +170,7 @@ def build_index(
             shutil.rmtree(path / SHARDS, ignore_errors=True)
             failed = fresh and not has_commit(path)
             if failed:
-                writer.rollback()
+                close_writer(writer)
                 _remove_empty(path)
     entries = build.manifest.sources
     return BuildReport(
@@ -309,17 +311,7 @@ def _from_workers(
 
 def _remove_empty(path: Path) -> None:
     """Remove a folder that a failed build left empty, unless another process has begun to build there."""
-    directory = open_directory(path)
-    try:
-        with java_errors(path, writing=True):
-            lock = directory.obtainLock("write.lock")
-        try:
-            (path / "write.lock").unlink()
-            if not any(path.iterdir()):
-                path.rmdir()
-        finally:
-            lock.close()
-    except (BioqaError, OSError):
-        pass
-    finally:
-        directory.close()
+    with suppress(BioqaError, OSError), write_lock(path):
+        (path / "write.lock").unlink()
+        if not any(path.iterdir()):
+            path.rmdir()

@@ -27,7 +27,8 @@ BIOQA_JAR = Path(__file__).parent / "java" / "bioqa-lucene.jar"
 """Loops over documents, which would be slow if Python called Java for each one; the sources are beside it."""
 java_lock = threading.RLock()
 """Hold it while calling methods of Java objects, and while making such objects: pyjnius keeps the object of a method call on the
-method itself, which all threads share (kivy/pyjnius#563). Static methods that return strings, numbers or arrays do not need it.
+method itself, which all threads share (kivy/pyjnius#563). Static methods that return strings, numbers or arrays do not need it, so
+what takes long is static. pyjnius copies arrays back after a call, unless it is told ``pass_by_reference=False``.
 """
 _state: dict[str, Any] = {}
 

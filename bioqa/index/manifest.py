@@ -2,11 +2,9 @@
 
 import datetime
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
-from typing import Any
-
-from bioqa.index.jvm import java
 
 FORMAT = 3
 BUILDING, COMPLETE = "building", "complete"
@@ -48,17 +46,20 @@ class Manifest:
     plan: tuple[str, ...] = ()
     deletions: tuple[tuple[str, int], ...] = field(default=())
 
-    def to_user_data(self) -> Any:
-        """The java.util.Map entries for ``IndexWriter.setLiveCommitData``."""
-        data = java("java.util.HashMap")()
-        data.put("bioqa.format", str(self.format))
-        data.put("bioqa.documents", str(self.documents))
-        for name in ("version", "created", "snapshot", "state"):
-            data.put(f"bioqa.{name}", getattr(self, name))
-        data.put("bioqa.sources", json.dumps([asdict(entry) for entry in self.sources], ensure_ascii=False))
-        data.put("bioqa.plan", json.dumps(self.plan, ensure_ascii=False))
-        data.put("bioqa.deletions", json.dumps(self.deletions))
-        return data.entrySet()
+    def to_user_data(self) -> list[str]:
+        """What Java's ``Writer.commit`` takes: name, value, name, value, …"""
+        data = {
+            "format": str(self.format),
+            "documents": str(self.documents),
+            "version": self.version,
+            "created": self.created,
+            "snapshot": self.snapshot,
+            "state": self.state,
+            "sources": json.dumps([asdict(entry) for entry in self.sources], ensure_ascii=False),
+            "plan": json.dumps(self.plan, ensure_ascii=False),
+            "deletions": json.dumps(self.deletions),
+        }
+        return [text for name, value in data.items() for text in (f"bioqa.{name}", value)]
 
     def with_source(self, entry: SourceEntry, snapshot: str, deletions: list[tuple[str, int]]) -> "Manifest":
         """The manifest with one more indexed source."""
@@ -110,6 +111,6 @@ def read_manifest(data: dict[str, str]) -> Manifest:
     )
 
 
-def user_data(java_map: Any) -> dict[str, str]:
-    """A java.util.Map of strings as a dictionary."""
-    return {str(entry.getKey()): str(entry.getValue()) for entry in java_map.entrySet().toArray()}
+def user_data(pairs: Sequence[str]) -> dict[str, str]:
+    """The user data of a commit, from name, value, name, value, … as Java's ``CompleteCommits`` gives it."""
+    return dict(zip(pairs[::2], pairs[1::2], strict=True))

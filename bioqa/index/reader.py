@@ -16,7 +16,6 @@ from bioqa.index.filters import any_of, term_query
 from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import cast, java, java_lock
 from bioqa.index.manifest import FORMAT, Manifest, SourceEntry, read_format, read_manifest, user_data
-from bioqa.index.shard import open_directory
 from bioqa.index.writer import has_commit
 from bioqa.types import MARKS, NOTICES, RETRACTED, Article
 
@@ -313,9 +312,8 @@ def _size(path: Path) -> int:
 
 def latest_generation(path: Path) -> int:
     """The generation of the latest complete commit; -1 if there is none."""
-    with java_lock, java_errors(path):
-        commit = java("bioqa.CompleteCommits").latest(open_directory(path), True)
-        return int(commit.getGeneration()) if commit else -1
+    with java_errors(path):
+        return int(java("bioqa.CompleteCommits").generation(str(path.absolute())))
 
 
 def _open(path: Path) -> tuple[Any, Manifest]:
@@ -325,13 +323,13 @@ def _open(path: Path) -> tuple[Any, Manifest]:
         if path.is_dir() and (any(path.glob("_*")) or (path / "write.lock").exists()):
             raise _unfinished(path)
         raise IndexStateError(f"{path} is not an index. Build one with `bioqa index build INDEX SOURCE…`.")
+    commits, folder = java("bioqa.CompleteCommits"), str(path.absolute())
     with java_lock, java_errors(path):
-        directory = open_directory(path)
-        _check_format(path, user_data(java("bioqa.CompleteCommits").latest(directory, False).getUserData()))
-        reader = java("bioqa.CompleteCommits").open(directory)
+        _check_format(path, user_data(commits.userData(folder, False)))
+        reader = commits.open(folder)
         if reader is None:
             raise _unfinished(path)
-        return reader, read_manifest(user_data(reader.getIndexCommit().getUserData()))
+        return reader, read_manifest(user_data(commits.userDataOf(reader)))
 
 
 def _unfinished(path: Path) -> IndexStateError:

@@ -13,8 +13,7 @@ from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import Source
 from bioqa.errors import RecordError, SourceError
 from bioqa.index.document import index_analyzer, to_row
-from bioqa.index.java_errors import java_errors
-from bioqa.index.jvm import java
+from bioqa.index.jvm import java, java_lock
 from bioqa.index.manifest import SourceEntry
 from bioqa.types import Article, Deletion
 
@@ -126,7 +125,8 @@ def index_source(
         if isinstance(batch, Deletion):
             deletions.append((batch.id, position))
             continue
-        add(writer, [value for article in batch for value in to_row(article)], position)
+        rows = [value for article in batch for value in to_row(article)]
+        add(writer, rows, position, pass_by_reference=False)
         articles += len(batch)
         snapshot = max(snapshot, *(article.revised for article in batch))
         if progress:
@@ -135,19 +135,11 @@ def index_source(
     return ShardReport(entry, snapshot, tuple(deletions), tuple(skipped.messages))
 
 
-def open_directory(path: Path, locks: Any = None) -> Any:
-    """The Lucene directory of a folder, with the operating system's locks unless ``locks`` is another LockFactory."""
-    with java_errors(path):
-        folder = java("java.nio.file.Paths").get(str(path.absolute()))
-        directories = java("org.apache.lucene.store.FSDirectory")
-        return directories.open(folder, locks) if locks is not None else directories.open(folder)
-
-
 def build_shard(source: Source, order: int, folder: Path, ram_mb: float, skip_bad: bool) -> ShardReport:
     """Build a Lucene index of one source at ``folder``; this is what a worker process runs."""
     with open_shard(folder, ram_mb) as writer:
         report = index_source(writer, source, order, skip_bad=skip_bad)
-        writer.commit()
+        java("bioqa.Writer").commit(writer, [])
     return report
 
 
@@ -155,15 +147,9 @@ def build_shard(source: Source, order: int, folder: Path, ram_mb: float, skip_ba
 def open_shard(folder: Path, ram_mb: float) -> Iterator[Any]:
     """A writer of a new shard that never merges segments: the index that it is added to does."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = java("org.apache.lucene.index.IndexWriterConfig")(index_analyzer())
-    config.setOpenMode(java("org.apache.lucene.index.IndexWriterConfig$OpenMode").CREATE)
-    config.setRAMBufferSizeMB(ram_mb)
-    config.setUseCompoundFile(False)
-    config.setMergePolicy(java("org.apache.lucene.index.NoMergePolicy").INSTANCE)
-    directory = open_directory(folder)
-    writer = java("org.apache.lucene.index.IndexWriter")(directory, config)
+    with java_lock:
+        writer = java("bioqa.Writer").openShard(str(folder.absolute()), index_analyzer(), ram_mb)
     try:
         yield writer
     finally:
-        writer.rollback()  # commits stay
-        directory.close()
+        java("bioqa.Writer").close(writer)  # commits stay

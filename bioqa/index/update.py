@@ -12,9 +12,11 @@ from bioqa.index.reader import Index
 from bioqa.index.shard import ShardReport, checksum, index_source
 from bioqa.index.writer import (
     RAM_BUFFER_MB,
+    commit,
     compact,
     complete_manifest,
     deleted_share,
+    document_count,
     keep_latest_records,
     open_writer,
 )
@@ -89,9 +91,8 @@ def update_index(
         replaced = keep_latest_records(writer, ids, manifest.deletions)
         if deleted_share(writer) > compact_above:
             compact(writer)
-        documents = int(writer.getDocStats().numDocs)
-        writer.setLiveCommitData(manifest.completed(documents).to_user_data())
-        writer.commit()
+        documents = document_count(writer)
+        commit(writer, manifest.completed(documents))
     return UpdateReport(
         documents=documents,
         documents_before=before,
@@ -129,8 +130,7 @@ def compact_index(path: str | Path) -> CompactReport:
         with open_writer(path, create=False, ram_mb=RAM_BUFFER_MB) as writer:
             manifest = complete_manifest(path)
             compact(writer)
-            writer.setLiveCommitData(manifest.to_user_data())
-            writer.commit()
+            commit(writer, manifest)
     return CompactReport(deleted, documents)
 
 

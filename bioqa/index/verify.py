@@ -8,7 +8,6 @@ from bioqa.errors import IndexStateError
 from bioqa.index.java_errors import is_damage, translated
 from bioqa.index.jvm import java, java_exception
 from bioqa.index.reader import Index, latest_generation
-from bioqa.index.shard import open_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +39,17 @@ def verify_index(path: str | Path) -> VerifyReport:
 
 def _lucene_errors(path: Path) -> list[str]:
     before = latest_generation(path)
-    failure = java_exception()
-    locks = java("org.apache.lucene.store.NoLockFactory").INSTANCE
-    directory = open_directory(path, locks)
-    checker = None
     try:
-        checker = java("org.apache.lucene.index.CheckIndex")(directory)
-        status = checker.checkIndex()
-        if status.clean:
+        damage = java("bioqa.IndexCheck").damage(str(path.absolute()))
+        if damage is None:
             return []
-        damaged = f"{status.numBadSegments} segments are" if status.numBadSegments else "the list of segments is"
-        errors = [f"Lucene reports that {damaged} damaged ({status.totLoseDocCount:,} articles lost)."]
-    except failure as problem:
+        segments, lost = damage
+        damaged = f"{segments} segments are" if segments else "the list of segments is"
+        errors = [f"Lucene reports that {damaged} damaged ({lost:,} articles lost)."]
+    except java_exception() as problem:
         if not is_damage(problem):
             raise translated(problem, path) from problem
         errors = [f"Lucene cannot read the index: {getattr(problem, 'innermessage', '') or problem}"]
-    finally:
-        if checker is not None:
-            checker.close()
-        directory.close()
     if latest_generation(path) != before:
         raise IndexStateError(
             f"{path} was changed by another program during the check. Check it again when that has finished."

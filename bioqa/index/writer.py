@@ -8,9 +8,8 @@ from typing import Any
 from bioqa.errors import IndexStateError
 from bioqa.index.document import index_analyzer
 from bioqa.index.java_errors import java_errors
-from bioqa.index.jvm import cast, java
+from bioqa.index.jvm import java, java_lock
 from bioqa.index.manifest import FORMAT, Manifest, read_format, read_manifest, user_data
-from bioqa.index.shard import open_directory
 from bioqa.io.output import output_errors
 
 RAM_BUFFER_MB = 256.0
@@ -28,8 +27,7 @@ def latest_manifest(path: Path, *, complete: bool = False) -> Manifest | None:
     if not has_commit(path):
         return None
     with java_errors(path):
-        commit = java("bioqa.CompleteCommits").latest(open_directory(path), complete)
-        data = user_data(commit.getUserData()) if commit else {}
+        data = user_data(java("bioqa.CompleteCommits").userData(str(path.absolute()), complete) or ())
     return read_manifest(data) if read_format(data) == FORMAT else None
 
 
@@ -47,8 +45,18 @@ def complete_manifest(path: Path) -> Manifest:
 
 def deleted_share(writer: Any) -> float:
     """The share (0 to 1) of an index's documents that are deleted but not merged away."""
-    stats = writer.getDocStats()
-    return 1 - float(stats.numDocs) / float(stats.maxDoc) if stats.maxDoc else 0.0
+    live, all = java("bioqa.Writer").counts(writer)
+    return 1 - live / all if all else 0.0
+
+
+def document_count(writer: Any) -> int:
+    """The number of articles in an index, without deleted ones."""
+    return int(java("bioqa.Writer").counts(writer)[0])
+
+
+def commit(writer: Any, manifest: Manifest) -> None:
+    """Commit the documents in a writer together with a manifest."""
+    java("bioqa.Writer").commit(writer, manifest.to_user_data())
 
 
 @contextmanager
@@ -61,24 +69,37 @@ def open_writer(path: Path, *, create: bool, ram_mb: float) -> Iterator[Any]:
         IndexStateError: another program is writing, or the index is damaged.
         OutputError: the folder cannot be written.
     """
-    directory = writer = None
+    writer = None
     try:
         with output_errors(path), java_errors(path, writing=True):
             path.mkdir(parents=True, exist_ok=True)
-            directory = open_directory(path)
-            config = java("org.apache.lucene.index.IndexWriterConfig")(index_analyzer())
-            mode = java("org.apache.lucene.index.IndexWriterConfig$OpenMode")
-            config.setOpenMode(mode.CREATE if create else mode.APPEND)
-            config.setRAMBufferSizeMB(ram_mb)
-            config.setCommitOnClose(False)
-            config.setIndexDeletionPolicy(java("bioqa.KeepCompleteCommit")())
-            writer = java("org.apache.lucene.index.IndexWriter")(directory, config)
+            with java_lock:
+                writer = java("bioqa.Writer").open(str(path.absolute()), index_analyzer(), create, ram_mb)
             yield writer
     finally:
         if writer is not None:
-            writer.rollback()
-        if directory is not None:
-            directory.close()
+            close_writer(writer)
+
+
+def close_writer(writer: Any) -> None:
+    """Drop what is not committed, and close a writer, which may be closed already."""
+    java("bioqa.Writer").close(writer)
+
+
+@contextmanager
+def write_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of the index at ``path`` as a writer does.
+
+    Raises:
+        IndexStateError: another program is writing it.
+    """
+    with java_errors(path, writing=True):
+        with java_lock:
+            lock = java("bioqa.Writer").lock(str(path.absolute()))
+        try:
+            yield
+        finally:
+            java("bioqa.Writer").unlock(lock)
 
 
 def remove_damaged(path: Path) -> None:
@@ -87,28 +108,22 @@ def remove_damaged(path: Path) -> None:
     Raises:
         IndexStateError: another program is writing it.
     """
-    with java_errors(path, writing=True):
-        directory = open_directory(path)
-        try:
-            lock = directory.obtainLock("write.lock")
-            try:
-                for file in path.iterdir():
-                    if file.name.startswith(OWN_FILES) and file.is_file():
-                        file.unlink()
-            finally:
-                lock.close()
-        finally:
-            directory.close()
+    with write_lock(path):
+        for file in path.iterdir():
+            if file.name.startswith(OWN_FILES) and file.is_file():
+                file.unlink()
 
 
 def is_readable(path: Path) -> bool:
     """Whether Lucene can read the commits of an index; what a writer needs to replace it in one step."""
     try:
         with java_errors(path):
-            java("bioqa.CompleteCommits").latest(open_directory(path), False)
-            reader = java("bioqa.CompleteCommits").open(open_directory(path))
+            commits, folder = java("bioqa.CompleteCommits"), str(path.absolute())
+            commits.userData(folder, False)
+            with java_lock:
+                reader = commits.open(folder)
             if reader is not None:
-                reader.close()
+                commits.close(reader)
     except IndexStateError:
         return False
     return True
@@ -116,13 +131,7 @@ def is_readable(path: Path) -> bool:
 
 def compact(writer: Any) -> None:
     """Merge deleted documents away, so that BM25's statistics count only the articles that are there."""
-    config = writer.getConfig()
-    merge_policy = config.getMergePolicy()
-    complete = java("org.apache.lucene.index.TieredMergePolicy")()
-    complete.setForceMergeDeletesPctAllowed(0.0)
-    config.setMergePolicy(complete)
-    writer.forceMergeDeletes(True)
-    config.setMergePolicy(merge_policy)
+    java("bioqa.Writer").compact(writer)
 
 
 def keep_latest_records(writer: Any, ids: Sequence[str] | None, deletions: Sequence[tuple[str, int]]) -> int:
@@ -130,21 +139,10 @@ def keep_latest_records(writer: Any, ids: Sequence[str] | None, deletions: Seque
 
     ``deletions`` are (PMID, position); they delete the records before them. No segments are merged meanwhile.
     """
-    config = writer.getConfig()
-    merge_policy = config.getMergePolicy()
-    config.setMergePolicy(java("org.apache.lucene.index.NoMergePolicy").INSTANCE)
     deleted, positions = [id for id, _ in deletions], [position for _, position in deletions]
-    dropped = -1
-    while dropped < 0:  # a merge that was already running has replaced segments: try again
-        dropped = int(java("bioqa.Deduplicator").keepLatest(writer, ids, deleted, positions))
-    config.setMergePolicy(merge_policy)
-    return dropped
+    return int(java("bioqa.Deduplicator").keepLatest(writer, ids, deleted, positions))
 
 
 def add_shard(writer: Any, shard: Path) -> None:
     """Add the index at ``shard`` to the writer's."""
-    directory = open_directory(shard)
-    try:
-        writer.addIndexes(cast("org.apache.lucene.store.Directory", directory))
-    finally:
-        directory.close()
+    java("bioqa.Writer").addShard(writer, str(shard.absolute()))

@@ -193,7 +193,8 @@ class Reranker:
 
     def score_encoded(self, encoded: Sequence[TokenizedPair]) -> Scores:
         """Score n pairs that ``encode_pairs`` returned, in one call or in several."""
-        return self._score_chunks(iter([list(encoded)]), len(encoded))
+        pairs = check_items("encoded", encoded, TokenizedPair)
+        return self._score_chunks(iter([pairs]), len(pairs))
 
     def _encode(self, pairs: Sequence[tuple[str, str]], whole_questions: bool) -> Iterator[list[TokenizedPair]]:
         check_type("whole_questions", whole_questions, bool)

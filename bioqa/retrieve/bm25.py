@@ -224,7 +224,8 @@ class BM25Retriever:
         if not queries:
             return []
         threads = min(self.index.threads, len(queries))
-        found = java("bioqa.Searcher").searchAll(compiled.one_thread, list(queries), k, threads)
+        search_all = java("bioqa.Searcher").searchAll
+        found = search_all(compiled.one_thread, list(queries), k, threads, pass_by_reference=False)
         return [unpack_hits(hits, compiled.commit) for hits in found]
 
     def _expand(self, compiled: _Compiled, question: str, query: Any, feedback: Sequence[Candidate]) -> Any:

@@ -18,7 +18,7 @@ from bioqa.train.dev_weight import DevWeight, choose_dev_weight
 from bioqa.train.model_card import write_card
 from bioqa.train.plots import save_curves, save_reliability
 from bioqa.train.recipe import ExportSettings, Recipe
-from bioqa.train.training_folder import RECIPE_FILE, TrainingFolder
+from bioqa.train.training_folder import FIRST_FILE, RECIPE_FILE, TrainingFolder
 from bioqa.train.training_result import DevEvaluation, TrainingResult
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def export_model(
             json.dumps(_reranker_settings(recipe, evaluation, weight), indent=1) + "\n", encoding="utf-8"
         )
         (part / RECIPE_FILE).write_text(recipe.to_toml(), encoding="utf-8")
-        (part / "training.json").write_text(json.dumps(stages, indent=1) + "\n", encoding="utf-8")
+        (part / FIRST_FILE).write_text(json.dumps(stages, indent=1) + "\n", encoding="utf-8")
         save_curves(part / "curves.png", stages)
         if evaluation is not None:
             save_reliability(part / "reliability.png", evaluation)

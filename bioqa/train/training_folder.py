@@ -5,13 +5,14 @@
     OUT/checkpoints/stage-N/model            model of a finished stage, with summary.json
     OUT/…                                    the model, recipe.toml, README.md, bioqa.json, curves.png
 
-The files of the model are written inside ``checkpoints`` and moved at the end, config.json last: without it no library takes the
-folder for a model.
+The files of the model are written inside ``checkpoints`` and moved at the end: training.json first, by which later runs know that
+the others are a training's and may be replaced; config.json last, as no library takes the folder for a model without it.
 """
 
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from bioqa.train.recipe import Recipe
 
 RECIPE_FILE = "recipe.toml"
 SUMMARY_FILE = "summary.json"
-LAST_FILE = "config.json"
+FIRST_FILE, LAST_FILE = "training.json", "config.json"
+_WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 
 
 class TrainingFolder:
@@ -36,7 +38,7 @@ class TrainingFolder:
 
         Raises:
             UsageError: it contains a run with other settings, with a checkpoint or a model.
-            OutputError: it contains something else.
+            OutputError: it contains something else, or a file in the place of the model's that is not from a training.
         """
         self.path = Path(path).expanduser().absolute()
         self.checkpoints = self.path / "checkpoints"
@@ -48,13 +50,32 @@ class TrainingFolder:
             entries = set() if self._new else {entry.name for entry in self.path.iterdir()}
         except OSError as problem:
             raise OutputError(f"{self.path} cannot be read: {problem.strerror or problem}.") from problem
-        if entries and not entries & {RECIPE_FILE, "checkpoints"}:
+        self._trained = FIRST_FILE in entries
+        if entries and not self._trained and not self._is_unfinished_run():
             raise OutputError(f"{self.path} is not empty and does not contain a bioqa training run. Name a new folder.")
+        self._check_foreign(name for name in entries if name in (RECIPE_FILE, LAST_FILE) or _WEIGHTS.fullmatch(name))
         if fresh and writes:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
         begun = any(self.checkpoints.glob("stage-*/checkpoint-*")) or any(self.checkpoints.glob("stage-*/model"))
         self._begun = begun and self._matches(self.checkpoints / RECIPE_FILE, recipe)
-        self.finished = not fresh and not self._begun and self._matches(self.path / RECIPE_FILE, recipe)
+        self.finished = (
+            not fresh and not self._begun and self._trained and self._matches(self.path / RECIPE_FILE, recipe)
+        )
+
+    def _is_unfinished_run(self) -> bool:
+        """Whether ``checkpoints`` is a training's: it has a recipe, or was just made."""
+        return self.checkpoints.is_dir() and (
+            (self.checkpoints / RECIPE_FILE).exists() or all(path.name[0] == "." for path in self.checkpoints.iterdir())
+        )
+
+    def _check_foreign(self, names: Iterable[str]) -> None:
+        """Raise OutputError if there are any ``names`` in the folder, unless a training wrote them."""
+        found = sorted(names)
+        if found and not self._trained:
+            raise OutputError(
+                f"{self.path / found[0]} is not from a training, which would replace it. Move it away and run the same command "
+                "again, or name another folder."
+            )
 
     def _matches(self, file: Path, recipe: Recipe) -> bool:
         """Whether the settings in ``file`` are the recipe's; False if there is no file. Raises UsageError if they differ."""
@@ -136,11 +157,17 @@ class TrainingFolder:
         return summary
 
     def publish(self, part: Path, *, keep_checkpoints: bool) -> None:
-        """Move the files of ``part``, a folder in ``checkpoints``, to their place, and remove the checkpoints."""
+        """Move the files of ``part``, a folder in ``checkpoints``, to their place, and remove the checkpoints.
+
+        Raises:
+            OutputError: a file in their place is not from a training; the run can be continued.
+        """
+        files = sorted(part.iterdir(), key=lambda file: (file.name != FIRST_FILE, file.name == LAST_FILE))
+        self._check_foreign(file.name for file in files if (self.path / file.name).exists())
         (self.path / LAST_FILE).unlink(missing_ok=True)
-        for old in self.path.glob("model*.safetensors*"):
+        for old in [path for path in self.path.iterdir() if _WEIGHTS.fullmatch(path.name)]:
             old.unlink()
-        for file in sorted(part.iterdir(), key=lambda file: file.name == LAST_FILE):
+        for file in files:
             file.replace(self.path / file.name)
         part.rmdir()
         (self.checkpoints / RECIPE_FILE).unlink()

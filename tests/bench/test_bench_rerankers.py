@@ -4,10 +4,15 @@ import json
 
 import pytest
 
+from bioqa import Index, Reranker
 from bioqa.bench.suite import RerankerSpec
 from bioqa.bench.suite_reranker import SuiteReranker
+from bioqa.bench.timed_runs import RerankRecord, score_gold
 from bioqa.errors import ModelError
+from bioqa.index.build import build_index
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER
+from bioqa.types import Question
+from tests.support import write_jsonl
 
 
 @pytest.fixture
@@ -71,3 +76,24 @@ def test_a_damaged_bioqa_json_is_refused_before_anything_is_scored(folder, conte
     (folder / "bioqa.json").write_text(content)
     with pytest.raises(ModelError, match=r"bioqa\.json"):
         SuiteReranker(RerankerSpec("m", model=str(folder))).check()
+
+
+def test_hard_negatives_are_those_that_training_could_take(tmp_path):
+    texts = {
+        "gold": "Inhaled steroids help.",
+        "same": "inhaled steroids  HELP",
+        "longer": "We say: inhaled steroids help!",
+    }
+    texts |= {
+        "other": "Steroids are hormones.",
+        "again": "steroids are hormones",
+        "steroid": "Inhaled steroid",
+        "empty": "",
+    }
+    source = write_jsonl(tmp_path / "corpus.jsonl", [{"id": id, "text": text} for id, text in texts.items()])
+    build_index(tmp_path / "index", [source])
+    ranked = RerankRecord("q", 0, 0, 0, [(id, 1.0, 1.0) for id in texts])
+    with Index(tmp_path / "index") as index:
+        settings = {"relevant": {"q": {"gold"}}, "reranked": {"q": ranked}, "negatives": 9}
+        found = score_gold(index, Reranker(device="cpu"), [Question("q", "Do steroids help?")], **settings)
+        assert [one.negatives for one in found] == [["other", "steroid"]]

@@ -140,10 +140,11 @@ def test_bad_files_of_other_formats_are_named(bioqa, tmp_path, name, content, co
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (None, "cannot be read"),
-        ("{", "is not JSON"),
-        ("{}", "has no threshold (found None)"),
-        ('{"threshold": "x"}', "found 'x'"),
+        (None, "has no threshold"),
+        ("{", "is damaged"),
+        ("{}", "has no threshold"),
+        ('{"threshold": "x"}', "is damaged ('x' is not a number)"),
+        ('{"threshold": 0.5, "calibration": {"method": "platt"}}', "is damaged"),
     ],
 )
 def test_a_model_folder_without_a_threshold_is_refused(bioqa, pairs, tmp_path, content, problem):

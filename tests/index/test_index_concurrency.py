@@ -94,6 +94,62 @@ def test_readers_beside_a_writer_never_fail(index, tmp_path):
     assert set(opened) == {60}
 
 
+def test_threads_of_one_process_update_check_and_search_at_the_same_time(tmp_path):
+    """pyjnius keeps the object of a method call where all threads see it: one thread's call may get another's object."""
+    done = threading.Event()
+    failures, searches = [], []
+    paths = [tmp_path / f"index{number}" for number in range(3)]
+    base = write_jsonl(tmp_path / "base.jsonl", articles(60))
+    updates = {
+        path: [write_jsonl(tmp_path / f"{path.name}-{n}.jsonl", articles(30, n)) for n in range(8)] for path in paths
+    }
+
+    def guarded(work, path):
+        try:
+            work(path)
+        except Exception as problem:
+            failures.append(problem)
+
+    def update(path):
+        build_index(path, [base], overwrite=True)
+        for one in updates[path]:
+            update_index(path, [one], compact_above=0)
+            assert not verify_index(path).errors
+            compact_index(path)
+
+    def search(path):
+        while not done.is_set():
+            with Index(path, threads=1) as one:
+                retriever = BM25Retriever(one)
+                for _ in range(5):
+                    assert all(one.get_many(retriever.search("common gene", 5).ids))
+                    searches.append(retriever.search_many(["revision", "number 7"], 5))
+                    one.refresh()
+
+    for path in paths:
+        build_index(path, [base])
+    writers = [threading.Thread(target=guarded, args=(update, path)) for path in paths]
+    readers = [threading.Thread(target=guarded, args=(search, path)) for path in paths]
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in (*writers, *readers):
+            thread.start()
+        for thread in writers:
+            thread.join()
+    finally:
+        sys.setswitchinterval(usual)
+        done.set()
+        for thread in readers:
+            thread.join()
+    assert not failures
+    assert searches
+    for path in paths:
+        with Index(path) as one:
+            assert {entry.path for entry in one.manifest.sources} == {str(base), *map(str, updates[path])}
+            assert len(one) == 60
+
+
 def test_refresh_moves_to_a_newer_commit_and_old_candidates_keep_their_articles(index, tmp_path):
     with Index(index) as opened:
         retriever = BM25Retriever(opened)

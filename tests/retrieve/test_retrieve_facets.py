@@ -22,6 +22,7 @@ from bioqa.index.filters import Filters
 from bioqa.index.jvm import java
 from bioqa.index.manifest import Manifest
 from bioqa.index.shard import open_shard
+from bioqa.index.writer import commit
 from bioqa.types import Author
 from tests.support import DEMO
 
@@ -58,8 +59,7 @@ def write_segments(folder, articles, sizes):
             rows = [value for article in part for value in to_row(article)]
             java("bioqa.DocumentWriter").add(writer, rows, position)
             position += size
-            writer.setLiveCommitData(Manifest(documents=len(articles), state="complete").to_user_data())
-            writer.commit()
+            commit(writer, Manifest(documents=len(articles), state="complete"))
     assert position == len(articles)
 
 

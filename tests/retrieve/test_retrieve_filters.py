@@ -110,7 +110,8 @@ def test_articles_that_lack_the_field_are_counted(retriever, filters, missing):
 
 def test_a_heading_is_known_if_it_or_a_narrower_one_is(retriever):
     def unknown(*narrower):
-        return retriever.unknown_filter_values(options(mesh=["Respiratory Diseases"], narrower=narrower))
+        found = retriever.unknown_filter_values(options(mesh=["Respiratory Diseases"], narrower=narrower))
+        return [(one.field, one.value) for one in found]
 
     assert unknown() == [("mesh", "respiratory diseases")]
     assert unknown(("Respiratory Diseases", "Pneumonia")) == [("mesh", "respiratory diseases")]

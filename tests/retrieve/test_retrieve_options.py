@@ -12,7 +12,8 @@ from bioqa.index.document import index_analyzer, to_row
 from bioqa.index.filters import Filters
 from bioqa.index.jvm import cast, java
 from bioqa.index.manifest import Manifest
-from bioqa.index.shard import open_directory, open_shard
+from bioqa.index.shard import open_shard
+from bioqa.index.writer import commit
 from bioqa.types import Article
 from tests.support import DEMO, assert_same_results, pyserini_results
 
@@ -323,8 +324,7 @@ def test_threads_over_many_segments_find_the_same(tmp_path):
         for position in range(0, len(articles), 20):
             rows = [value for article in articles[position : position + 20] for value in to_row(article)]
             java("bioqa.DocumentWriter").add(writer, rows, position)
-            writer.setLiveCommitData(Manifest(documents=len(articles), state="complete").to_user_data())
-            writer.commit()
+            commit(writer, Manifest(documents=len(articles), state="complete"))
     questions = [question.body for question in read_questions(DEMO / "questions.json")]
     with Index(tmp_path / "index", threads=1) as one, Index(tmp_path / "index", threads=3) as three:
         assert len(three.searcher(three.commit, 0.9, 0.4).getSlices()) > 2
@@ -340,8 +340,9 @@ def test_more_words_than_lucenes_usual_limit_are_searched(path):
 
 def _with_vectors(index: Index, folder) -> None:
     """Write the index's articles again with term vectors of contents, which Anserini takes feedback terms from."""
+    directory = java("org.apache.lucene.store.FSDirectory").open(java("java.nio.file.Paths").get(str(folder)))
     writer = java("org.apache.lucene.index.IndexWriter")(
-        open_directory(folder), java("org.apache.lucene.index.IndexWriterConfig")(index_analyzer())
+        directory, java("org.apache.lucene.index.IndexWriterConfig")(index_analyzer())
     )
     kind = java("org.apache.lucene.document.FieldType")(java("org.apache.lucene.document.TextField").TYPE_NOT_STORED)
     kind.setStoreTermVectors(True)

@@ -82,3 +82,72 @@ def test_a_new_folder_has_no_guessable_name_and_follows_no_link(tmp_path):
     with new_folder(tmp_path / "model") as part:
         part.replace(tmp_path / "model")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".model.0.part", ".model.part", "model", "victim"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["recipe.toml", "model.safetensors"],
+        ["recipe.toml"],
+        ["checkpoints/optimizer.pt", "model.safetensors"],
+        ["checkpoints/recipe.toml", "model.safetensors"],
+        ["checkpoints/recipe.toml", "model-00001-of-00002.safetensors"],
+        ["checkpoints/recipe.toml", "config.json"],
+    ],
+)
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_users_own_files_are_refused_before_training(tmp_path, recipe, names, fresh):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(recipe.to_toml())
+    with pytest.raises(OutputError, match=r"not from a training|does not contain a bioqa training run"):
+        TrainingFolder(tmp_path, recipe, fresh=fresh)
+    assert all((tmp_path / name).exists() for name in names)
+
+
+def finished_part(run: Path) -> Path:
+    part = run / "checkpoints" / "finished"
+    part.mkdir()
+    for name in ("training.json", "recipe.toml", "model.safetensors", "tokenizer.json", "config.json"):
+        (part / name).write_text("new")
+    return part
+
+
+def test_only_what_a_training_wrote_is_replaced(run, recipe):
+    names = ("training.json", "recipe.toml", "model.safetensors", "model-00001-of-00002.safetensors")
+    mine = ("model_backup.safetensors", "model.safetensors.bak", "notes.txt")
+    for name in (*names, *mine):
+        (run / name).write_text(recipe.to_toml() if name == "recipe.toml" else "old")
+    TrainingFolder(run, recipe, fresh=False).publish(finished_part(run), keep_checkpoints=False)
+    assert all((run / name).read_text() == "old" for name in mine)
+    assert (run / "model.safetensors").read_text() == "new"
+    assert not (run / "model-00001-of-00002.safetensors").exists()
+
+
+def test_a_file_that_came_during_the_training_is_kept_and_the_run_too(run, recipe):
+    folder = TrainingFolder(run, recipe, fresh=False)
+    (run / "tokenizer.json").write_text("mine")
+    with pytest.raises(OutputError, match=r"tokenizer\.json is not from a training.*Move it away"):
+        folder.publish(finished_part(run), keep_checkpoints=False)
+    assert (run / "tokenizer.json").read_text() == "mine"
+    assert (run / "checkpoints" / "stage-1" / "model").exists()
+    assert not (run / "config.json").exists()
+
+
+def test_a_publication_that_was_killed_can_be_continued(run, recipe, monkeypatch):
+    usual = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name == "model.safetensors":
+            raise KeyboardInterrupt
+        return usual(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        TrainingFolder(run, recipe, fresh=False).publish(finished_part(run), keep_checkpoints=False)
+    monkeypatch.undo()
+    again = TrainingFolder(run, recipe, fresh=False)
+    assert not again.finished
+    (run / "checkpoints" / "finished").rename(run / "checkpoints" / "left")
+    again.publish(finished_part(run), keep_checkpoints=False)
+    assert (run / "config.json").exists()

@@ -3,12 +3,15 @@ package bioqa;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Stream;
 import org.apache.lucene.index.CorruptIndexException;
 import org.apache.lucene.index.DirectoryReader;
 import org.apache.lucene.index.IndexCommit;
 import org.apache.lucene.index.SegmentInfos;
 import org.apache.lucene.store.Directory;
+import org.apache.lucene.store.FSDirectory;
 
 /** Finds and opens the commits that end a build or an update. */
 public final class CompleteCommits {
@@ -19,13 +22,39 @@ public final class CompleteCommits {
     return "complete".equals(commit.getUserData().get("bioqa.state"));
   }
 
-  /** The latest commit, or the latest complete one if {@code complete}; null if there is none. */
-  public static IndexCommit latest(Directory directory, boolean complete) throws IOException {
-    return retry(directory, () -> find(directory, complete));
+  /**
+   * User data of the latest commit, or of the latest complete one if {@code complete}, as name, value, name, value, …; null if there is
+   * none.
+   */
+  public static String[] userData(String folder, boolean complete) throws IOException {
+    IndexCommit commit = latest(folder, complete);
+    return commit == null ? null : pairs(commit);
+  }
+
+  /** User data of the commit that a reader reads. */
+  public static String[] userDataOf(DirectoryReader reader) throws IOException {
+    return pairs(reader.getIndexCommit());
+  }
+
+  private static String[] pairs(IndexCommit commit) throws IOException {
+    return commit.getUserData().entrySet().stream().flatMap(one -> Stream.of(one.getKey(), one.getValue())).toArray(String[]::new);
+  }
+
+  /** The generation of the latest complete commit; -1 if there is none. */
+  public static long generation(String folder) throws IOException {
+    IndexCommit commit = latest(folder, true);
+    return commit == null ? -1 : commit.getGeneration();
+  }
+
+  private static IndexCommit latest(String folder, boolean complete) throws IOException {
+    try (Directory directory = FSDirectory.open(Path.of(folder))) {
+      return retry(directory, () -> find(directory, complete));
+    }
   }
 
   /** A reader of the latest complete commit; null if there is none. */
-  public static DirectoryReader open(Directory directory) throws IOException {
+  public static DirectoryReader open(String folder) throws IOException {
+    Directory directory = FSDirectory.open(Path.of(folder));
     return retry(
         directory,
         () -> {

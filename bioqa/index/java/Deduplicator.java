@@ -11,8 +11,10 @@ import java.util.TreeSet;
 import org.apache.lucene.index.DirectoryReader;
 import org.apache.lucene.index.IndexWriter;
 import org.apache.lucene.index.LeafReaderContext;
+import org.apache.lucene.index.MergePolicy;
 import org.apache.lucene.index.MultiBits;
 import org.apache.lucene.index.MultiTerms;
+import org.apache.lucene.index.NoMergePolicy;
 import org.apache.lucene.index.NumericDocValues;
 import org.apache.lucene.index.PostingsEnum;
 import org.apache.lucene.index.ReaderUtil;
@@ -28,10 +30,26 @@ public final class Deduplicator {
 
   /**
    * Keeps one document per id: the one with the highest version, and of equal versions the last in the corpus; none if the id was
-   * deleted later in the corpus. Checks only {@code ids}, or every id if that is null. Returns the number of documents deleted, or -1
-   * if a merge replaced segments in the meantime; call it again then.
+   * deleted later in the corpus. Checks only {@code ids}, or every id if that is null. No segments are merged meanwhile. Returns the
+   * number of documents deleted.
    */
   public static int keepLatest(IndexWriter writer, String[] ids, String[] deletedIds, long[] deletedOrders) throws IOException {
+    MergePolicy usual = writer.getConfig().getMergePolicy();
+    writer.getConfig().setMergePolicy(NoMergePolicy.INSTANCE);
+    try {
+      while (true) {
+        int dropped = dropOutdated(writer, ids, deletedIds, deletedOrders);
+        if (dropped >= 0) {
+          return dropped;
+        }
+      }
+    } finally {
+      writer.getConfig().setMergePolicy(usual);
+    }
+  }
+
+  /** The number of documents deleted, or -1 if a merge that was already running has replaced segments. */
+  private static int dropOutdated(IndexWriter writer, String[] ids, String[] deletedIds, long[] deletedOrders) throws IOException {
     Map<BytesRef, Long> deletions = new HashMap<>();
     for (int i = 0; i < deletedIds.length; i++) {
       deletions.merge(new BytesRef(deletedIds[i]), deletedOrders[i], Math::max);

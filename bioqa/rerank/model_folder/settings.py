@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bioqa.errors import ModelError
+from bioqa.io.json_text import parse_json
 from bioqa.io.output import replacing
 
 SETTINGS_FILE = "bioqa.json"
@@ -49,7 +50,7 @@ def read_settings(folder: Path) -> RerankerSettings:
     """The settings in a model folder's bioqa.json, the defaults without one. Raises ModelError if the file is damaged."""
     path = folder / SETTINGS_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         threshold, calibration = content.get("threshold"), content.get("calibration") or {}
         return RerankerSettings(
             None if threshold is None else _number(threshold),
@@ -60,7 +61,7 @@ def read_settings(folder: Path) -> RerankerSettings:
         )
     except FileNotFoundError:
         return DEFAULTS
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(
             f"{path} is damaged ({error}): it should contain a threshold and a calibration. Train the model again, or delete "
             "the file to use neither."
@@ -76,7 +77,7 @@ def update_settings(folder: Path, **values: Any) -> None:
     """
     read_settings(folder)
     path = folder / SETTINGS_FILE
-    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    content = parse_json(path.read_text(encoding="utf-8")) if path.exists() else {}
     with replacing(path) as part:
         part.write_text(json.dumps(content | values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
