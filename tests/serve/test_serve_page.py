@@ -326,11 +326,12 @@ def test_everything_is_escaped(tmp_path, reranker):
     index = tmp_path / "index"
     build_index(index, [write_jsonl(tmp_path / "evil.jsonl", [record, long])])
     app = create_app(Service.open([f"evil={index}"], reranker))
-    with TestClient(app, base_url="http://127.0.0.1") as client:
+    with TestClient(app, base_url="http://127.0.0.1", headers={"accept": "text/html"}) as client:
         paths = ["/search", "/article/1", "/article/1/similar", "/article/" + evil]
         for path in [*paths, f"/search?type={evil}&journal={evil}&as_of={evil}", f"/search?sort={evil}"]:
             response = client.get(path, params={"q": f"aspirin {evil}"} if "?" not in path else None)
             for page in (response, client.get(path.replace("?", "?q=aspirin&") if "?" in path else f"{path}?q={evil}")):
+                assert page.headers["content-type"].startswith("text/html")
                 parsed = Page(page.text)
                 check_self_contained(parsed)
                 assert "<script>alert" not in page.text
