@@ -231,12 +231,7 @@ async def search(request: Request) -> Response:
         return render("results.html.jinja", **values)
 
     def second() -> str:
-        try:
-            found = _answer(
-                service, query, ticket, rerank=True, sentences=service.options.sentences, explain=query.explain
-            )
-        except BioqaError as error:
-            return render("error_part.html.jinja", error=str(error), **values)
+        found = _answer(service, query, ticket, rerank=True, sentences=service.options.sentences, explain=query.explain)
         return _list(request, found, values)
 
     before, _, after = (await run(request, ticket, first)).partition(LATER)
