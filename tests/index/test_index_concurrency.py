@@ -90,8 +90,19 @@ def test_readers_beside_a_writer_never_fail(index, tmp_path):
         done.set()
         for reader in readers:
             reader.join()
-    assert not failures
+    assert not [str(one) for one in failures]
     assert set(opened) == {60}
+
+
+def test_an_older_commit_that_a_writer_is_deleting_does_not_matter(index, tmp_path):
+    [old] = index.glob("segments_*")
+    content = old.read_bytes()
+    update_index(index, [write_jsonl(tmp_path / "update.jsonl", articles(60, 1))], compact_above=0)
+    assert not old.exists()
+    old.write_bytes(content)  # its segments are gone, as between the listing of commits and their reading
+    with Index(index) as opened:
+        assert len(opened) == 60
+        assert not opened.refresh()
 
 
 def test_threads_of_one_process_update_check_and_search_at_the_same_time(tmp_path):

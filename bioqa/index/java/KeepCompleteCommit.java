@@ -20,7 +20,7 @@ public final class KeepCompleteCommit extends IndexDeletionPolicy {
     IndexCommit last = commits.isEmpty() ? null : commits.get(commits.size() - 1);
     IndexCommit complete = null;
     for (IndexCommit commit : commits) {
-      if (CompleteCommits.isComplete(commit)) {
+      if (CompleteCommits.isComplete(commit.getUserData())) {
         complete = commit;
       }
     }
