@@ -120,6 +120,7 @@ def test_the_first_stage_is_sent_before_the_reranker_has_read(make_client, gated
             while "reranker is reading" not in before:
                 before += next(parts)
             assert 'class="plain"' in before
+            assert "the reranker is reading 50 articles" in before
             assert 'class="final"' not in before
             threading.Timer(0.1, gated.gate.set).start()
             after = "".join(parts)
@@ -205,7 +206,7 @@ def test_the_explanation_and_the_search_record(client, get):
     ]
 
 
-def test_export_of_chosen_and_of_all(client, get):
+def test_export_of_chosen_and_of_all(client, make_client, get):
     page = get("/search", q=QUESTION)
     chosen = [own["value"] for own in page.all("input", type="checkbox")][:2]
     parameters = {"q": QUESTION, "id": chosen, "which": "chosen", "format": "csl-json"}
@@ -216,6 +217,9 @@ def test_export_of_chosen_and_of_all(client, get):
     assert everything.count("TY  - ") == 206
     order = [own["value"] for own in page.all("input", type="checkbox")]
     assert re.findall(r"^AN  - (\d+)", everything, re.MULTILINE)[:10] == order
+    few = make_client(max_results=20)
+    assert "Export the best 20" in few.get("/search", params={"q": QUESTION}).text
+    assert few.get("/export", params={"q": QUESTION, "which": "all", "format": "ris"}).text.count("TY  - ") == 20
     assert "No article is chosen" in get("/export", 422, q=QUESTION, which="chosen").html
     assert "format must be one of" in get("/export", 422, id="99000027", format="word").html
 
