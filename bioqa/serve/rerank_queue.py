@@ -213,8 +213,14 @@ class RerankQueue:
             before = ticket.admitted
             self._admitted_waiters += before
             try:
+                ticket.check()
                 if not before and not ticket.wait and self._is_too_late(entry):
-                    raise self._overloaded(entry.tokens)
+                    seconds = self.retry_after(entry.tokens)
+                    raise OverloadedError(
+                        f"{self._tokens:,} tokens wait for the reranker, too many to answer within {ticket.seconds:g} seconds. "
+                        f"Try again in {seconds} seconds, or allow more time.",
+                        retry_after=seconds,
+                    )
                 while not self._has_room(entry.tokens, before=before):
                     if not before and not ticket.wait:
                         raise self._overloaded(entry.tokens)

@@ -179,7 +179,7 @@ def test_a_call_that_would_miss_its_deadline_is_refused_at_once(make_queue, gate
     with ThreadPoolExecutor(1) as pool:
         first = occupy(queue, pool)
         queue.tokens_per_second = tokens / 10  # its pairs take ten seconds
-        with pytest.raises(OverloadedError):
+        with pytest.raises(OverloadedError, match="too many to answer within 12 seconds"):
             queue.score_pairs(Ticket(12), PAIRS)
         gated.gate.set()
         first.result()

@@ -202,7 +202,7 @@ def test_a_request_that_is_not_answered_in_time_ends_with_504(make_client, gated
     client = make_client(gated)
     gated.gate.clear()
     client.app.state.service.queue.tokens_per_second = 1e9  # or it would be refused at once
-    response = client.get("/v1/search", params={"question": QUESTION}, headers={"X-Request-Timeout": "0.3"})
-    assert (response.status_code, error_of(response)["code"]) == (504, "deadline_exceeded")
+    response = client.get("/v1/search", params={"question": QUESTION}, headers={"X-Request-Timeout": "3"})
+    assert (response.status_code, error_of(response)["code"]) == (504, "deadline_exceeded"), response.text
     assert client.get("/v1/search", params={"question": QUESTION, "rerank": "false"}).status_code == 200
     assert client.get("/health").status_code == 200
