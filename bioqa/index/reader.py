@@ -95,7 +95,8 @@ class Index:
         self.path = Path(path)
         self.threads = threads or cores()
         self._commit: OpenCommit | None = OpenCommit(self.path)
-        self._pool = java("bioqa.Searcher").pool(self.threads) if self.threads > 1 else None
+        with java_lock:
+            self._pool = java("bioqa.Searcher").pool(self.threads) if self.threads > 1 else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path, self.threads)

@@ -130,7 +130,7 @@ def test_threads_of_one_process_update_check_and_search_at_the_same_time(tmp_pat
 
     def search(path):
         while not done.is_set():
-            with Index(path, threads=1) as one:
+            with Index(path, threads=2) as one:
                 retriever = BM25Retriever(one)
                 for _ in range(5):
                     assert all(one.get_many(retriever.search("common gene", 5).ids))
