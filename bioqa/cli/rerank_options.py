@@ -92,17 +92,21 @@ class RerankerOptions:
         """Remove the options of the reranker from a command's options, and return them as one value."""
         return cls(**{one.name: given.pop(one.name) for one in fields(cls)})
 
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of ``Reranker``."""
+        return {
+            "name_or_path": self.reranker,
+            "device": self.device,
+            "batch_size": self.batch_size,
+            "max_length": self.max_length,
+            "engine": self.engine,
+        }
+
     def load(self) -> "Reranker":
         """Load the reranker. Raises what ``Reranker`` raises."""
         from bioqa.rerank.reranker import Reranker
 
-        return Reranker(
-            self.reranker,
-            device=self.device,
-            batch_size=self.batch_size,
-            max_length=self.max_length,
-            engine=self.engine,
-        )
+        return Reranker(**self.arguments())
 
 
 rerank_options = add_options(
@@ -138,6 +142,10 @@ class RerankOptions:
         """Remove the options of reranking from a command's options, and return them as one value."""
         model = RerankerOptions.take(given)
         return cls(given.pop("no_rerank"), given.pop("rerank_depth"), given.pop("first_stage_weight"), model)
+
+    def arguments(self) -> dict[str, Any] | None:
+        """The arguments of ``Reranker``, None if there is to be none."""
+        return None if self.no_rerank else self.model.arguments()
 
     def pipeline_options(self, **rest: Any) -> PipelineOptions:
         """The options of a pipeline: these, and ``rest``.

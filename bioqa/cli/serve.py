@@ -103,11 +103,7 @@ def command(indexes: tuple[str, ...], **given: Any) -> None:
     if not indexes:
         raise UsageError("Name at least one index to serve: bioqa serve INDEX.")
     settings = Settings(**given)
-    model = None
-    if not rerank.no_rerank:
-        names = ("device", "batch_size", "max_length", "engine")
-        model = {"name_or_path": rerank.model.reranker, **{one: getattr(rerank.model, one) for one in names}}
-    plan = Plan(indexes, model, settings, rerank.pipeline_options())
+    plan = Plan(indexes, rerank.arguments(), settings, rerank.pipeline_options())
     if settings.no_auth and settings.keys is None and settings.host not in ("127.0.0.1", "::1", "localhost"):
         note(f"Every machine that reaches {settings.host} can call this server without a key.")
     serve(plan, lambda address: note(f"Serving {', '.join(indexes)} at {address}. Stop with Ctrl-C."))

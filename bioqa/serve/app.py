@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from bioqa.serve.borrowed_api import add_borrowed_api
 from bioqa.serve.gate import Gate, open_log
 from bioqa.serve.keys import Keys
+from bioqa.serve.mcp_server import add_mcp
 from bioqa.serve.metrics import Metrics
 from bioqa.serve.monitoring import add_monitoring
 from bioqa.serve.own_api import add_own_api
@@ -43,6 +44,7 @@ def create_app(service: Service) -> FastAPI:
             stack.callback(service.close)
             stack.callback(work.close)
             service.start()
+            await stack.enter_async_context(mcp.run())
             yield
 
     app = FastAPI(
@@ -63,6 +65,7 @@ def create_app(service: Service) -> FastAPI:
     add_own_api(app)
     add_borrowed_api(app)
     add_page(app)
+    mcp = add_mcp(app, service, work)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,

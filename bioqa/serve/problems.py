@@ -30,6 +30,7 @@ _KINDS = {
     "model_type": "an object",
     "model_attributes_type": "an object",
 }
+_BOUNDS = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at most", "le")}
 _SHAPES = ("TeiRerank", "Rerank")
 """Names in pydantic's locations that are of no field: the shapes that a body may have."""
 _CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -113,21 +114,25 @@ def of_validation(errors: Sequence[Any]) -> Response:
     if error["type"] == "json_invalid":
         reason = str(error.get("ctx", {}).get("error", "")).rstrip(".")
         return problem(400, "invalid_json", f"The body is not JSON: {reason}.")
-    place = [str(part) for part in error["loc"][1:] if part not in _SHAPES]
-    field = ".".join(place)
+    field = ".".join(str(part) for part in error["loc"][1:] if part not in _SHAPES)
+    code = "unknown_field" if error["type"] == "extra_forbidden" else "invalid_request"
+    return problem(422, code, validation_sentence(error, field), field)
+
+
+def validation_sentence(error: Any, field: str) -> str:
+    """What is wrong with the field ("": the whole body) in one of pydantic's errors."""
     name = field or "The body"
     kind = error["type"]
     context = error.get("ctx", {})
     if kind == "extra_forbidden":
-        return problem(422, "unknown_field", f"There is no field {field}.", field)
+        return f"There is no field {field}."
     if kind == "missing":
-        sentence = f"{name} is missing."
-    elif kind in _KINDS:
-        sentence = f"{name} must be {_KINDS[kind]}, not {shown(error.get('input'))}."
-    elif kind == "literal_error":
-        sentence = f"{name} must be {context.get('expected')}, not {shown(error.get('input'))}."
-    elif kind == "greater_than_equal":
-        sentence = f"{name} must be at least {context['ge']}, not {shown(error.get('input'))}."
-    else:
-        sentence = f"{name}: {error['msg']}."
-    return problem(422, "invalid_request", sentence, field)
+        return f"{name} is missing."
+    if kind in _KINDS:
+        return f"{name} must be {_KINDS[kind]}, not {shown(error.get('input'))}."
+    if kind == "literal_error":
+        return f"{name} must be {context.get('expected')}, not {shown(error.get('input'))}."
+    if kind in _BOUNDS:
+        words, limit = _BOUNDS[kind]
+        return f"{name} must be {words} {context[limit]:,}, not {shown(error.get('input'))}."
+    return f"{name}: {error['msg']}."
