@@ -22,9 +22,10 @@ from starlette.types import Receive, Scope, Send
 
 from bioqa import __version__, types
 from bioqa.corpus.citation_formats import byline, source_line
+from bioqa.corpus.questions import check_question
 from bioqa.corpus.quotes import check_quote
 from bioqa.corpus.sentences import sentences
-from bioqa.errors import BioqaError, shown
+from bioqa.errors import BioqaError, QuestionError, shown
 from bioqa.index.identifiers import find_articles
 from bioqa.pipeline.answer import Answer
 from bioqa.retrieve.retriever import Snapshot
@@ -338,7 +339,7 @@ class _Tools:
         options = asked.pipeline_options(filters.filters(), service.options)
 
         def answer(ticket: Ticket) -> CallToolResult:
-            return _hits(service.search(question, options, index=index, ticket=ticket), max_chars)
+            return _hits(service.search(check_question(question), options, index=index, ticket=ticket), max_chars)
 
         return await self._run(context, answer, question, slow=True)
 
@@ -373,7 +374,11 @@ class _Tools:
 
         def answer(ticket: Ticket) -> CallToolResult:
             id = self._article(pmid, index).id
-            return _hits(service.similar(id, options, index=index, ticket=ticket), max_chars)
+            try:
+                return _hits(service.similar(id, options, index=index, ticket=ticket), max_chars)
+            except QuestionError as problem:  # the title is too long a question for the reranker
+                unranked = service.similar(id, options, index=index, rerank=False, ticket=ticket)
+                return _hits(unranked, max_chars, f"Ranked by BM25 only. {problem}")
 
         return await self._run(context, answer, slow=True)
 
@@ -454,7 +459,7 @@ class _Tools:
         return _fitting([result], MOST_CHARS)
 
 
-def _hits(answer: Answer, max_chars: int) -> CallToolResult:
+def _hits(answer: Answer, max_chars: int, *told: str) -> CallToolResult:
     """The hits that fit."""
     options = answer.options.to_dict()
     search = options.pop("search")
@@ -468,7 +473,7 @@ def _hits(answer: Answer, max_chars: int) -> CallToolResult:
             question=answer.question.body,
             filters=filters,
             options=in_force,
-            warnings=warnings(answer),
+            warnings=[*told, *warnings(answer)],
             hits=list(kept),
             deferred=[hit.pmid for hit in hits[len(kept) :]],
         )
