@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from bioqa.corpus.questions import read_questions
     from bioqa.corpus.read_source import read_source
     from bioqa.corpus.sources import expand_sources
+    from bioqa.encode.encoder import Encoder
     from bioqa.errors import BioqaError
     from bioqa.index.build import build_index
+    from bioqa.index.embed import embed_index
     from bioqa.index.filters import Filters
     from bioqa.index.reader import Index
     from bioqa.pipeline.answer import Answer
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from bioqa.pipeline.pipeline import Pipeline
     from bioqa.rerank.reranker import Reranker
     from bioqa.retrieve.bm25 import BM25Retriever
+    from bioqa.retrieve.dense import DenseRetriever
+    from bioqa.retrieve.fusion import HybridRetriever
     from bioqa.retrieve.memory import MemoryRetriever
     from bioqa.retrieve.options import SearchOptions
     from bioqa.types import Article, Candidate, Candidates, Deletion, Hit, Question, Section, Snippet
@@ -33,8 +37,11 @@ _HOME = {
     "Candidate": "bioqa.types",
     "Candidates": "bioqa.types",
     "Deletion": "bioqa.types",
+    "DenseRetriever": "bioqa.retrieve.dense",
+    "Encoder": "bioqa.encode.encoder",
     "Filters": "bioqa.index.filters",
     "Hit": "bioqa.types",
+    "HybridRetriever": "bioqa.retrieve.fusion",
     "Index": "bioqa.index.reader",
     "MemoryRetriever": "bioqa.retrieve.memory",
     "Pipeline": "bioqa.pipeline.pipeline",
@@ -45,6 +52,7 @@ _HOME = {
     "Section": "bioqa.types",
     "Snippet": "bioqa.types",
     "build_index": "bioqa.index.build",
+    "embed_index": "bioqa.index.embed",
     "expand_sources": "bioqa.corpus.sources",
     "read_questions": "bioqa.corpus.questions",
     "read_source": "bioqa.corpus.read_source",
@@ -58,8 +66,11 @@ __all__ = [
     "Candidate",
     "Candidates",
     "Deletion",
+    "DenseRetriever",
+    "Encoder",
     "Filters",
     "Hit",
+    "HybridRetriever",
     "Index",
     "MemoryRetriever",
     "Pipeline",
@@ -71,6 +82,7 @@ __all__ = [
     "Snippet",
     "__version__",
     "build_index",
+    "embed_index",
     "expand_sources",
     "read_questions",
     "read_source",

@@ -246,20 +246,29 @@ class Candidate(NamedTuple):
     key: int
 
 
+class Found(NamedTuple):
+    """Where one of several first stages found an article: its rank there, from 1, and its score."""
+
+    rank: int
+    score: float
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Candidates(Sequence[Candidate]):
     """The candidates for a question, best first, as three columns of equal length; a ``Candidate`` is created on access.
 
-    Equal to a list of the same candidates.
+    ``found`` maps the name of each first stage whose results were fused to a ``Found`` for each candidate, None where it did not
+    find it; None if nothing was fused. Equal to a list of the same candidates.
     """
 
     ids: list[str]
     scores: "array[float]"
     keys: "array[int]"
     origin: Any = None
+    found: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Candidates, (self.ids, self.scores, self.keys)
+        return Candidates, (self.ids, self.scores, self.keys, None, self.found)
 
     def __post_init__(self) -> None:
         check_type("Candidates.ids", self.ids, list)
@@ -278,7 +287,8 @@ class Candidates(Sequence[Candidate]):
     def __getitem__(self, at: slice) -> "Candidates": ...
     def __getitem__(self, at: int | slice) -> "Candidate | Candidates":
         if isinstance(at, slice):
-            return Candidates(self.ids[at], self.scores[at], self.keys[at], self.origin)
+            found = self.found and {name: column[at] for name, column in self.found.items()}
+            return Candidates(self.ids[at], self.scores[at], self.keys[at], self.origin, found)
         return Candidate(self.ids[at], self.scores[at], self.keys[at])
 
     def __eq__(self, other: object) -> bool:
@@ -301,6 +311,7 @@ class Hit:
     model's threshold, None if it has none. ``probability``: the logit calibrated if the model folder says how, else its logistic
     function; the threshold is not on this scale.
 
+    ``first_stage`` maps each first stage whose results were fused to the ``Found`` of this article; empty if nothing was fused.
     ``snippets`` are the article's best sentences for the question, best first. ``explanation`` shows how the first-stage score was
     computed, "" unless requested.
     """
@@ -316,6 +327,7 @@ class Hit:
     reranker_score: float | None = None
     relevant: bool | None = None
     first_stage_rank: int | None = None
+    first_stage: dict[str, Found] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -334,4 +346,6 @@ class Hit:
             "probability": self.probability,
             "snippets": [snippet.to_dict() for snippet in self.snippets],
         }
+        if self.first_stage:
+            record["first_stage"] = {name: one._asdict() for name, one in self.first_stage.items()}
         return {**record, "explanation": self.explanation} if self.explanation else record

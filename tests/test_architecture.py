@@ -24,6 +24,7 @@ ROOMS = (
     "index",
     "retrieve",
     "rerank",
+    "encode",
     "pipeline",
     "bioasq",
     "pairs",

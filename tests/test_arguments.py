@@ -17,8 +17,11 @@ from bioqa import (
     Candidate,
     Candidates,
     Deletion,
+    DenseRetriever,
+    Encoder,
     Filters,
     Hit,
+    HybridRetriever,
     Index,
     MemoryRetriever,
     Pipeline,
@@ -28,6 +31,8 @@ from bioqa import (
     SearchOptions,
     Section,
     Snippet,
+    build_index,
+    embed_index,
     expand_sources,
     read_questions,
     read_source,
@@ -38,6 +43,7 @@ from bioqa.errors import QuestionError, UsageError
 from bioqa.pipeline.answer import Coverage
 from bioqa.pipeline.rerank_run import plan_run
 from bioqa.retrieve.retriever import Snapshot
+from tests.index.vector_encoders import TextEncoder
 from tests.support import DEMO
 from tests.tiny_models import build
 
@@ -87,6 +93,7 @@ VALUES: dict[type, dict[str, Any]] = {
         "reranker_score": 0.7,
         "relevant": True,
         "first_stage_rank": 2,
+        "first_stage": {},
     },
     PipelineOptions: {field.name: getattr(PipelineOptions(), field.name) for field in fields(PipelineOptions)},
     Question: {"id": "q", "body": "a question", "type": "", "documents": ("1",), "snippets": (SNIPPET,)},
@@ -97,7 +104,7 @@ VALUES: dict[type, dict[str, Any]] = {
 """A valid value of each field of each public dataclass."""
 PROTOCOL = ("as_integer_ratio", "count", "index")
 """Methods that Candidates and Candidate have because they are sequences."""
-ELSEWHERE = ("Index", "build_index")
+ELSEWHERE = ("Index", "build_index", "embed_index")
 """Not covered here."""
 NOT_CHECKED = ("Candidate", "BioqaError", "__version__")
 """A NamedTuple, an exception and a text."""
@@ -120,10 +127,16 @@ def entries(demo_index, tmp_path_factory):
     memory = MemoryRetriever([ARTICLE])
     tiny = build(tmp_path_factory.mktemp("model"), "bert-uncased")
     reranker = Reranker(tiny, device="cpu")
+    encoder = Encoder(build(tmp_path_factory.mktemp("encoder"), head=""), device="cpu")
     pipeline = Pipeline(memory, reranker)
     options = SearchOptions()
-    with Index(demo_index) as index:
-        bm25 = BM25Retriever(index)
+    made, embedded = TextEncoder(), tmp_path_factory.mktemp("embedded") / "index"
+    build_index(embedded, [DEMO / "demo26n0002.xml"])
+    embed_index(embedded, made)
+    with Index(demo_index) as index, Index(embedded) as vectors:
+        bm25, words = BM25Retriever(index), BM25Retriever(vectors)
+        dense = DenseRetriever(vectors, made)
+        hybrid = HybridRetriever(words, dense)
 
         def retriever(one, found):
             return {
@@ -147,6 +160,12 @@ def entries(demo_index, tmp_path_factory):
             "BM25Retriever": Entry(BM25Retriever, {"index": index}),
             **retriever(bm25, bm25.search("gene", 2)),
             "BM25Retriever.stored": Entry(bm25.stored, {"candidates": bm25.search("gene", 2)}),
+            "DenseRetriever": Entry(DenseRetriever, {"index": vectors, "encoder": made, "exact": False}),
+            **retriever(dense, dense.search("gene", 2)),
+            "HybridRetriever": Entry(
+                HybridRetriever, {"bm25": words, "dense": dense, "fusion": "minmax", "weight": 0.5}
+            ),
+            **retriever(hybrid, hybrid.search("gene", 2)),
             "MemoryRetriever": Entry(MemoryRetriever, {"records": [ARTICLE], "name": "memory"}),
             **retriever(memory, memory.search("gene")),
             "MemoryRetriever.get": Entry(memory.get, {"id": "1"}),
@@ -177,6 +196,21 @@ def entries(demo_index, tmp_path_factory):
             "Reranker.rank": Entry(
                 reranker.rank, {"query": "gene", "documents": ["a gene"], "top_k": 1, "return_documents": True}
             ),
+            "Encoder": Entry(
+                Encoder,
+                {
+                    "name_or_path": encoder.folder,
+                    "device": "cpu",
+                    "batch_size": 8,
+                    "max_length": 64,
+                    "engine": "exact",
+                    "pooling": "cls",
+                },
+            ),
+            "Encoder.encode_queries": Entry(encoder.encode_queries, {"texts": ["gene"]}),
+            "Encoder.encode_query": Entry(encoder.encode_query, {"text": "gene"}),
+            "Encoder.encode_articles": Entry(encoder.encode_articles, {"articles": [ARTICLE]}),
+            "Encoder.encode_passages": Entry(encoder.encode_passages, {"texts": ["a gene"]}),
             "expand_sources": Entry(expand_sources, {"sources": [run.parent]}),
             "read_questions": Entry(read_questions, {"path": run}),
             "read_source": Entry(read_source, {"source": expand_sources(DEMO / "demo26n0002.xml")[0], "on_bad": None}),

@@ -130,6 +130,35 @@ def save_as_cross_encoder(source: Path, folder: Path, **options: Any) -> Path:
     return folder
 
 
+def build_encoder(
+    folder: Path,
+    architecture: str = "bert-uncased",
+    *,
+    pooling: Any = "cls",
+    dense: int = 0,
+    normalize: bool = True,
+    **options: Any,
+) -> Path:
+    """Save a tiny bi-encoder of ``architecture`` with ``SentenceTransformer.save_pretrained``, as a Transformer + Pooling, then a
+    Dense of ``dense`` features (0: none) and a Normalize; ``options`` go to the constructor (prompts, similarity_fn_name, …).
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    plain = build(folder.with_name(f"{folder.name}-plain"), architecture, head="")
+    transformer = Transformer(str(plain))
+    width = transformer.get_embedding_dimension()
+    modules: list[Any] = [transformer, Pooling(width, pooling)]
+    if dense:
+        torch.manual_seed(3)
+        modules.append(Dense(modules[-1].pooling_output_dimension, dense))
+    modules += [Normalize()] if normalize else []
+    SentenceTransformer(modules=modules, device="cpu", **options).save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
 def edit_json(path: Path, **values: Any) -> None:
     """Set keys of the object in a JSON file (which need not exist); None removes a key."""
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -10,7 +10,13 @@ import click
 from bioqa.cli.commands import Group, complete_file
 from bioqa.cli.output import echo, first_few, note, print_json, progress_bar
 from bioqa.cli.rerank_options import RerankOptions, open_pipeline, report_coverage, rerank_options
-from bioqa.cli.search_options import report_filters, search_options, take_search_options
+from bioqa.cli.search_options import (
+    RetrieverOptions,
+    report_filters,
+    retriever_options,
+    search_options,
+    take_search_options,
+)
 from bioqa.errors import QuestionError
 from bioqa.types import CONCERN, CORRECTED, RETRACTED
 
@@ -45,6 +51,7 @@ def command() -> None:
     help="Submission to write (- for standard output).",
 )
 @rerank_options
+@retriever_options
 @search_options
 def submit(index: Path, questions: Path, out: str, **given: Any) -> None:
     """Answer QUESTIONS from INDEX and write a submission.
@@ -59,9 +66,10 @@ def submit(index: Path, questions: Path, out: str, **given: Any) -> None:
     from bioqa.io.output import open_output
 
     search, rerank = take_search_options(given), RerankOptions.take(given)
+    retriever = RetrieverOptions.take(given)
     options = rerank.pipeline_options(top=LIMIT, sentences=LIMIT, search=search)
     asked = read_questions(questions)
-    with open_pipeline(index, None, rerank, options) as pipeline:
+    with open_pipeline(index, None, rerank, options, retriever) as pipeline:
         pipeline.check_questions(asked)
         with open_output(out, [questions]) as file, progress_bar("questions", len(asked)) as bar:
             report = write_submission(file, pipeline, asked, bar.update)

@@ -1,4 +1,4 @@
-"""``bioqa index``: build, update, verify, info, values and tune."""
+"""``bioqa index``: build, update, embed, verify, info, values and tune."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.commands import Group, complete_file, numbers
+from bioqa.cli.commands import Group, complete_file, complete_from, numbers
 from bioqa.cli.output import echo, human_bytes, note, print_json, progress_bar
 from bioqa.cli.search_options import filter_options, report_filters, take_filters
 from bioqa.errors import IndexStateError, UsageError
@@ -14,10 +14,20 @@ from bioqa.index.document import FILTER_FIELDS
 from bioqa.retrieve.options import SearchOptions
 
 if TYPE_CHECKING:
+    from bioqa.encode.encoder import Encoder
     from bioqa.evaluate.tune_bm25 import Tuning
     from bioqa.index.build import BuildProgress
 
 _UNITS = {"": 1, "m": 1, "mb": 1, "g": 1024, "gb": 1024}
+
+
+_device = click.option(
+    "--device",
+    shell_complete=complete_from("auto", "cpu", "cuda", "mps"),
+    default="auto",
+    show_default=True,
+    help="Where vectors are made: cpu, cuda, cuda:N, mps, or several GPUs: cuda:0,cuda:1.",
+)
 
 
 @click.group(name="index", cls=Group, example="bioqa index build indexes/pubmed pubmed/baseline pubmed/updatefiles")
@@ -119,24 +129,43 @@ def _share(context: click.Context, parameter: click.Parameter, value: str) -> fl
     metavar="SHARE",
     help="Merge deleted documents away if their share is larger; 0 for always, 100% for never.",
 )
+@click.option("--no-embed", is_flag=True, help="Make no vectors, in an index that has them.")
+@_device
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def update(index: Path, files: tuple[str, ...], skip_bad: bool, compact_above: float, as_json: bool) -> None:
+def update(
+    index: Path,
+    files: tuple[str, ...],
+    skip_bad: bool,
+    compact_above: float,
+    no_embed: bool,
+    device: str,
+    as_json: bool,
+) -> None:
     """Add update FILEs to INDEX.
 
     Revisions replace citations, DeleteCitation deletes them, and files that are already in the index are skipped. All changes
     are committed together at the end; until then, searches see the old index. Replaced and deleted documents count in BM25's
-    statistics until they are merged away.
+    statistics until they are merged away. In an index with vectors, new and revised articles get one too.
     """
     from bioqa.index.update import update_index
 
+    encoder = None if no_embed else _update_encoder(index, device)
     with progress_bar("citations", None) as bar:
 
         def progress(count: int) -> None:
             bar.update(count)
 
         report = update_index(
-            index, files, skip_bad=skip_bad, compact_above=compact_above, note=note, progress=progress
+            index,
+            files,
+            skip_bad=skip_bad,
+            compact_above=compact_above,
+            encoder=encoder,
+            note=note,
+            progress=progress,
         )
+    if report.without_vector:
+        note(f"{report.without_vector:,} articles have no vector. `bioqa index embed {index}` makes them.")
     if as_json:
         print_json(asdict(report))
         return
@@ -144,6 +173,81 @@ def update(index: Path, files: tuple[str, ...], skip_bad: bool, compact_above: f
     echo(
         f"{index}: {report.documents:,} articles ({report.documents_before:,} before) after {report.files:,} files{known}: "
         f"{report.articles:,} records, {report.deletions:,} deletions, {report.skipped:,} skipped, in {report.seconds:.1f} s"
+    )
+
+
+def _update_encoder(index: Path, device: str) -> "Encoder | None":
+    """The encoder of an index's vectors; None without any, or if they were read from files."""
+    from bioqa.index.reader import Index
+
+    with Index(index) as opened:
+        vectors = opened.manifest.vectors
+    if vectors is None or vectors.source:
+        return None
+    from bioqa.encode.index_encoder import load_index_encoder
+
+    return load_index_encoder(index, vectors, device=device)
+
+
+@command.command(example="bioqa index embed indexes/pubmed --device cuda:0,cuda:1")
+@click.argument("index", type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    metavar="MODEL",
+    shell_complete=complete_file,
+    help="Bi-encoder: a Hugging Face name or a local folder.  [default: the index's, else bge-small-en-v1.5]",
+)
+@click.option(
+    "--pooling",
+    metavar="NAME",
+    help="cls, mean or max, for a model that sentence-transformers did not save.  [default: the model's]",
+)
+@click.option(
+    "--vectors",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Take the vectors from MedCPT's files in DIR; --model is their query encoder.",
+)
+@_device
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def embed(
+    index: Path, model: str | None, pooling: str | None, vectors: Path | None, device: str, as_json: bool
+) -> None:
+    """Give every article of INDEX a vector, for dense and hybrid search.
+
+    The vector is that of the first 512 tokens of title and abstract. Articles that have one of the same model keep it. All vectors
+    are committed together at the end; until then, searches see the old index. An interrupted run resumes when the same command is
+    given again.
+    """
+    from bioqa.encode.encoder import Encoder
+    from bioqa.encode.vector_files import VectorFiles
+    from bioqa.index.embed import EmbedProgress, embed_index
+    from bioqa.index.reader import Index
+
+    with Index(index) as opened:
+        found = opened.manifest.vectors
+    if model is None and vectors is None and found is not None and found.source:
+        raise UsageError(
+            f"The vectors of {index} were read from {found.source}. Name it with --vectors, or another encoder with --model."
+        )
+    max_length = None
+    if model is None and found is not None:
+        model, pooling, max_length = found.model, pooling or found.pooling, found.max_length
+    encoder = Encoder(model, device=device, pooling=pooling, max_length=max_length)
+    with progress_bar("articles", None) as bar:
+
+        def progress(state: EmbedProgress) -> None:
+            bar.total = state.total
+            bar.update(state.done - bar.n)
+
+        report = embed_index(index, VectorFiles(vectors, encoder) if vectors else encoder, progress=progress)
+    if as_json:
+        print_json(asdict(report))
+        return
+    resumed = f" ({report.resumed:,} of them before)" if report.resumed else ""
+    echo(
+        f"{index}: {report.with_vector:,} of {report.documents:,} articles have a vector of {encoder.label}; "
+        f"{report.encoded + report.resumed:,} encoded{resumed} in {report.seconds:.1f} s"
     )
 
 
@@ -213,6 +317,10 @@ def info(index: Path, as_json: bool) -> None:
         "Size": human_bytes(facts.size),
         "Sources": f"{len(facts.sources):,}",
     }
+    if facts.vectors is not None:
+        rows["Vectors"] = (
+            f"{facts.with_vector:,} of {facts.documents:,} articles, {facts.vectors.dimension} dimensions by {facts.vectors.model}"
+        )
     for name, value in rows.items():
         echo(f"{name:<10} {value}")
     for entry in facts.sources:

@@ -33,6 +33,9 @@ _FIELDS = {
 }
 _OPTIONS = {"date": "--since and --until", "entered": "--as-of"}
 
+# Kind of first-stage scores → what they are called.
+SCALES = {"bm25": "BM25", "dense": "dense", "minmax": "fused", "rrf": "fused", "wsum": "fused"}
+
 _UNLIMITED = 1_000_000
 """A width in characters that no table has."""
 
@@ -175,11 +178,18 @@ def _print_indented(out: "Console", text: "Text", indent: int = 4, first: str = 
 
 
 def print_hits(
-    out: "Console", question: Question, hits: Sequence[Hit], *, abstracts: bool = False, selective: bool = False
+    out: "Console",
+    question: Question,
+    hits: Sequence[Hit],
+    *,
+    abstracts: bool = False,
+    selective: bool = False,
+    scale: str = "bm25",
 ) -> None:
     """Print the ranked articles of a question with their answer sentences; ``abstracts``: marked in the whole abstract.
 
-    ``selective``: filters or the query's syntax can exclude articles that have a word of the question.
+    ``scale`` is the kind of the first-stage scores. ``selective``: filters or the query's syntax can exclude articles that have a
+    word of the question.
     """
     out.print(styled(question.body, style="bold"), soft_wrap=True)
     if not hits:
@@ -191,8 +201,13 @@ def print_hits(
     for hit in hits:
         article = hit.article
         confidence = (
-            f"probability {hit.probability:.2f}" if hit.probability is not None else f"BM25 {hit.first_stage_score:.2f}"
+            f"probability {hit.probability:.2f}"
+            if hit.probability is not None
+            else f"{SCALES.get(scale, scale)} {hit.first_stage_score:.2f}"
         )
+        if hit.first_stage:
+            places = (f"{SCALES.get(name, name)} rank {found.rank:,}" for name, found in hit.first_stage.items())
+            confidence += separator + ", ".join(places)
         if hit.relevant is not None:
             confidence += separator + ("relevant" if hit.relevant else "below threshold")
         journal = (article.journal_abbreviation or article.journal).rstrip(".")

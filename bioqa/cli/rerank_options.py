@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioqa.cli.commands import add_options, complete_file, complete_from
-from bioqa.cli.output import coverage_text, note
-from bioqa.cli.search_options import open_retriever
+from bioqa.cli.output import SCALES, coverage_text, note
+from bioqa.cli.search_options import BM25_ONLY, RetrieverOptions, open_retriever
 from bioqa.pipeline.options import AGGREGATIONS, PipelineOptions
 
 if TYPE_CHECKING:
@@ -156,7 +156,11 @@ class RerankOptions:
 
 @contextmanager
 def open_pipeline(
-    index: Path | None, corpus: Path | None, rerank: RerankOptions, options: PipelineOptions
+    index: Path | None,
+    corpus: Path | None,
+    rerank: RerankOptions,
+    options: PipelineOptions,
+    retriever: RetrieverOptions = BM25_ONLY,
 ) -> "Iterator[Pipeline]":
     """A pipeline over an index, or else over a corpus file in memory.
 
@@ -167,8 +171,8 @@ def open_pipeline(
     # Loading the reranker and starting Java take about as long; in parallel they take little longer than one of them.
     with ThreadPoolExecutor(1) as pool:
         loading = None if rerank.no_rerank else pool.submit(rerank.model.load)
-        with open_retriever(index, corpus, options.search) as retriever:
-            yield Pipeline(retriever, loading.result() if loading else None, options)
+        with open_retriever(index, corpus, options.search, retriever) as opened:
+            yield Pipeline(opened, loading.result() if loading else None, options)
 
 
 def report_coverage(pipeline: "Pipeline", coverage: "Coverage") -> None:
@@ -177,5 +181,6 @@ def report_coverage(pipeline: "Pipeline", coverage: "Coverage") -> None:
         return
     read = coverage_text(coverage, pipeline.reranker.max_length)
     weight = pipeline.resolve_options().first_stage_weight
-    ranked = f", ranked by logit + {weight:g} × BM25" if weight else ""
-    note(f"Reranked {coverage.scored:,} BM25 candidates with {pipeline.reranker.label}{ranked}; {read}.")
+    name = SCALES.get(pipeline.retriever.scale, pipeline.retriever.scale)
+    ranked = f", ranked by logit + {weight:g} × {name}" if weight else ""
+    note(f"Reranked {coverage.scored:,} {name} candidates with {pipeline.reranker.label}{ranked}; {read}.")

@@ -19,7 +19,13 @@ from bioqa.cli.output import (
     report_missing_fields,
 )
 from bioqa.cli.rerank_options import RerankOptions, open_pipeline, report_coverage, rerank_options
-from bioqa.cli.search_options import report_filters, search_options, take_search_options
+from bioqa.cli.search_options import (
+    RetrieverOptions,
+    report_filters,
+    retriever_options,
+    search_options,
+    take_search_options,
+)
 from bioqa.corpus.citation_formats import FORMATS, format_hits
 from bioqa.errors import UsageError
 from bioqa.retrieve.options import SearchOptions
@@ -105,7 +111,7 @@ def _complete_index(context: click.Context, parameter: click.Parameter, incomple
     help="Format of the results: text, one line of JSON per question, or citations.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
-@click.option("--explain", is_flag=True, help="Show how the BM25 score of each article is computed.")
+@click.option("--explain", is_flag=True, help="Show how the first-stage score of each article is computed.")
 @click.option(
     "--facets",
     metavar="FIELDS",
@@ -121,14 +127,16 @@ def _complete_index(context: click.Context, parameter: click.Parameter, incomple
     show_default=True,
     help="With --facets: the N most frequent values of each field; years are all shown.",
 )
+@retriever_options
 @search_options
 def command(words: tuple[str, ...], **given: Any) -> None:
     """Search INDEX for articles that answer QUESTION.
 
-    BM25 finds candidates, a cross-encoder reranks them, and each article is shown with the sentences that answer best. Without
-    QUESTION, the question is read from standard input.
+    BM25 or, in an index with vectors, BM25 and the vectors find candidates. A cross-encoder reranks them, and each article is shown
+    with the sentences that answer best. Without QUESTION, the question is read from standard input.
     """
     search, rerank = take_search_options(given), RerankOptions.take(given)
+    retriever = RetrieverOptions.take(given)
     if given.pop("as_json"):
         given["result_format"] = "json"
     options = _Options(**given)
@@ -147,7 +155,7 @@ def command(words: tuple[str, ...], **given: Any) -> None:
         from bioqa.index.jvm import optimize_for_startup
 
         optimize_for_startup()
-    with open_pipeline(index, options.corpus, rerank, chosen) as pipeline:
+    with open_pipeline(index, options.corpus, rerank, chosen, retriever) as pipeline:
         if options.questions is not None:
             pipeline.check_questions(questions)
         if options.run is not None:
@@ -228,7 +236,8 @@ def _print_answers(pipeline: "Pipeline", questions: list[Question], options: _Op
             if number:
                 out.rule()
             selective = _is_selective(answer.options.search)
-            print_hits(out, question, answer.hits, abstracts=options.abstracts, selective=selective)
+            scale = pipeline.retriever.scale
+            print_hits(out, question, answer.hits, abstracts=options.abstracts, selective=selective, scale=scale)
             print_facets(out, answer.facets)
         if options.questions is None:
             report_missing_fields(answer.missing_fields, answer.unknown_filter_values, all_articles=False)
@@ -262,7 +271,8 @@ def _write_run(pipeline: "Pipeline", questions: list[Question], options: _Option
     from bioqa.io.trec import run_lines
     from bioqa.pipeline.answer import Coverage
 
-    tag = "bm25" if pipeline.reranker is None else f"bm25+{Path(pipeline.reranker.name).name}"
+    first = pipeline.retriever.scale if pipeline.retriever.scale in ("bm25", "dense") else "hybrid"
+    tag = first if pipeline.reranker is None else f"{first}+{Path(pipeline.reranker.name).name}"
     empty = []
     coverage = Coverage()
     inputs = [options.questions] if options.questions else []

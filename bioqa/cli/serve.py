@@ -14,9 +14,7 @@ from bioqa.errors import SetupError, UsageError
 @click.command(
     name="serve",
     cls=Command,
-    example="bioqa serve indexes/pubmed\n"
-    'curl "http://127.0.0.1:8082/v1/search?question=Marfan+syndrome"\n'
-    "bioqa serve --new-key laboratory",
+    example="bioqa serve indexes/pubmed\nbioqa serve --new-key laboratory",
 )
 @click.argument("indexes", metavar="INDEX…", nargs=-1, shell_complete=complete_file)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")

@@ -20,6 +20,7 @@ from bioqa.errors import BioqaError, IndexStateError, SourceError, UsageError
 from bioqa.index.jvm import limit_memory
 from bioqa.index.manifest import Manifest
 from bioqa.index.shard import ShardReport, build_shard, checksum, index_source
+from bioqa.index.vector_store import EMBEDDING
 from bioqa.index.worker_pool import WorkerPool
 from bioqa.index.writer import (
     OWN_FILES,
@@ -78,7 +79,9 @@ def check_target(path: Path) -> None:
     if not path.is_dir():
         return
     others = [
-        p.name for p in path.iterdir() if not p.name.startswith(OWN_FILES) and p.name not in ("write.lock", SHARDS)
+        p.name
+        for p in path.iterdir()
+        if not p.name.startswith(OWN_FILES) and p.name not in ("write.lock", SHARDS, EMBEDDING)
     ]
     if others:
         raise IndexStateError(

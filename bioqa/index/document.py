@@ -13,7 +13,7 @@
 ``pmcid``, ``doi``  exact values in lower case
 ``notice``     exact: "RetractionIn 123" in the notice that retracts 123, and so on for ``types.NOTICES``
 ``lacks``      the names of the dates and the fields for filters for which the article has no value; "abstract" without one
-``vector``     reserved for a dense vector of the article
+``vector``     a dense vector of the article, if the index was embedded (``index/embed.py``): float32, and 8-bit integers in a graph
 
 Java makes the Lucene documents (``java/DocumentWriter.java``) from rows of strings, hundreds of articles per call.
 """

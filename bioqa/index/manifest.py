@@ -28,12 +28,32 @@ class SourceEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class VectorInfo:
+    """How the vectors of an index were made, and so how questions must be encoded.
+
+    ``model`` is the encoder's name or folder, ``digest`` identifies its files and settings, ``dimension`` is that of its vectors.
+    ``pooling`` and ``max_length`` were requested instead of the model's own. ``similarity`` is "cosine", of vectors at length 1, or
+    "dot". ``source`` is the folder that the articles' vectors were read from, "" if the model made them. ``fusion_weight`` is the
+    share (0 to 1) of the vectors in fused scores, None if none was chosen for this index.
+    """
+
+    model: str
+    digest: str
+    dimension: int
+    similarity: str
+    pooling: str | None = None
+    max_length: int | None = None
+    source: str = ""
+    fusion_weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The user data of a commit.
 
     ``documents`` is the number of articles in a complete index. ``plan`` lists the source paths of a build, so that only the same
     command resumes it; ``deletions`` are (PMID, position) of DeleteCitation records not yet applied. Both are empty unless
-    ``state`` is "building".
+    ``state`` is "building". ``vectors`` is None if the index has none.
     """
 
     format: int = FORMAT
@@ -45,6 +65,7 @@ class Manifest:
     sources: tuple[SourceEntry, ...] = ()
     plan: tuple[str, ...] = ()
     deletions: tuple[tuple[str, int], ...] = field(default=())
+    vectors: VectorInfo | None = None
 
     def to_user_data(self) -> list[str]:
         """What Java's ``Writer.commit`` takes: name, value, name, value, …"""
@@ -59,6 +80,8 @@ class Manifest:
             "plan": json.dumps(self.plan, ensure_ascii=False),
             "deletions": json.dumps(self.deletions),
         }
+        if self.vectors is not None:
+            data["vectors"] = json.dumps(asdict(self.vectors), ensure_ascii=False)
         return [text for name, value in data.items() for text in (f"bioqa.{name}", value)]
 
     def with_source(self, entry: SourceEntry, snapshot: str, deletions: list[tuple[str, int]]) -> "Manifest":
@@ -108,6 +131,7 @@ def read_manifest(data: dict[str, str]) -> Manifest:
         sources=tuple(SourceEntry(**entry) for entry in json.loads(data["bioqa.sources"])),
         plan=tuple(json.loads(data["bioqa.plan"])),
         deletions=tuple((id, position) for id, position in json.loads(data["bioqa.deletions"])),
+        vectors=VectorInfo(**json.loads(data["bioqa.vectors"])) if "bioqa.vectors" in data else None,
     )
 
 

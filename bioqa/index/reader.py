@@ -11,11 +11,11 @@ from typing import Any
 
 from bioqa.arguments import check_count, check_type
 from bioqa.errors import IndexStateError, UsageError
-from bioqa.index.document import ENTERED, FACET_FIELDS, FILTER_FIELDS, ID, RAW, from_json
+from bioqa.index.document import ENTERED, FACET_FIELDS, FILTER_FIELDS, ID, RAW, VECTOR, from_json
 from bioqa.index.filters import any_of, term_query
 from bioqa.index.java_errors import java_errors
 from bioqa.index.jvm import cast, java, java_lock
-from bioqa.index.manifest import FORMAT, Manifest, SourceEntry, read_format, read_manifest, user_data
+from bioqa.index.manifest import FORMAT, Manifest, SourceEntry, VectorInfo, read_format, read_manifest, user_data
 from bioqa.index.writer import has_commit
 from bioqa.types import MARKS, NOTICES, RETRACTED, Article
 
@@ -28,7 +28,8 @@ class IndexInfo:
     """Metadata of an index: ``size`` in bytes, ``snapshot`` the latest revision date in it, ``created`` in UTC (both ISO 8601).
 
     ``first_entered`` and ``last_entered`` are the first and the last day on which one of its citations entered PubMed, "" if none
-    says so. ``deleted`` documents count in them and in BM25's statistics until a merge drops them.
+    says so. ``deleted`` documents count in them and in BM25's statistics until a merge drops them. ``vectors`` says how the vectors
+    of ``with_vector`` articles were made; None if there are none.
     """
 
     path: str
@@ -43,6 +44,8 @@ class IndexInfo:
     version: str
     first_entered: str = ""
     last_entered: str = ""
+    vectors: VectorInfo | None = None
+    with_vector: int = 0
 
 
 def cores() -> int:
@@ -109,6 +112,11 @@ class Index:
         if commit is None:
             raise UsageError(f"{self.path} was closed, so it cannot be read. Open it again.")
         return commit
+
+    @property
+    def pool(self) -> Any:
+        """The threads that one question is searched on, a Java ExecutorService; None for the calling thread only."""
+        return self._pool
 
     @property
     def manifest(self) -> Manifest:
@@ -274,7 +282,15 @@ class Index:
             version=manifest.version,
             first_entered=first,
             last_entered=last,
+            vectors=manifest.vectors,
+            with_vector=self._with_vector(commit) if manifest.vectors else 0,
         )
+
+    def _with_vector(self, commit: OpenCommit) -> int:
+        """The number of articles with a vector."""
+        with java_lock, java_errors(self.path):
+            query = java("org.apache.lucene.search.FieldExistsQuery")(VECTOR)
+            return int(java("bioqa.Searcher").count(commit.searcher, cast("org.apache.lucene.search.Query", query)))
 
 
 def _range(reader: Any, field: str) -> tuple[str, str]:

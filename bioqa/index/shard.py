@@ -12,6 +12,7 @@ from typing import Any
 from bioqa.corpus.read_source import read_source
 from bioqa.corpus.sources import Source
 from bioqa.errors import RecordError, SourceError
+from bioqa.index.article_encoder import ArticleEncoder, encoded
 from bioqa.index.document import index_analyzer, to_row
 from bioqa.index.jvm import java, java_lock
 from bioqa.index.manifest import SourceEntry
@@ -106,10 +107,12 @@ def index_source(
     skip_bad: bool,
     progress: Callable[[int], None] | None = None,
     ids: list[str] | None = None,
+    encoder: ArticleEncoder | None = None,
 ) -> ShardReport:
     """Add the articles of a source, number ``order`` of the corpus, to a Lucene writer, without committing.
 
-    ``progress`` is called with the number of articles in each batch; the id of each record is appended to ``ids``.
+    ``encoder`` adds vectors to the articles. ``progress`` is called with the number of articles in each batch; the id of each
+    record is appended to ``ids``.
 
     Raises:
         SourceError: the source cannot be read, or contains a malformed record and ``skip_bad`` is not set.
@@ -126,7 +129,12 @@ def index_source(
             deletions.append((batch.id, position))
             continue
         rows = [value for article in batch for value in to_row(article)]
-        add(writer, rows, position, pass_by_reference=False)
+        if encoder is None:
+            add(writer, rows, position, pass_by_reference=False)
+        else:
+            vectors, info = encoded(encoder, batch), encoder.info
+            of_vectors = vectors.tobytes(), info.dimension, info.similarity
+            add(writer, rows, position, *of_vectors, pass_by_reference=False)
         articles += len(batch)
         snapshot = max(snapshot, *(article.revised for article in batch))
         if progress:

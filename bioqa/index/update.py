@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bioqa.corpus.sources import Source, expand_sources, gaps, pubmed_number
 from bioqa.errors import SourceError, UsageError
+from bioqa.index.article_encoder import ArticleEncoder, same_vectors
 from bioqa.index.manifest import Manifest
 from bioqa.index.reader import Index
 from bioqa.index.shard import ShardReport, checksum, index_source
@@ -29,7 +30,8 @@ COMPACT_ABOVE = 0.1
 class UpdateReport:
     """The result of an update: articles in the index after and before it, records read, new and already indexed files, seconds.
 
-    ``replaced`` counts the records that were deleted, or replaced by another record of the same PMID.
+    ``replaced`` counts the records that were deleted, or replaced by another record of the same PMID; ``without_vector`` counts the
+    articles without a vector in an index with vectors.
     """
 
     documents: int
@@ -41,6 +43,7 @@ class UpdateReport:
     files: int
     files_known: int
     seconds: float
+    without_vector: int = 0
 
 
 def update_index(
@@ -49,6 +52,7 @@ def update_index(
     *,
     skip_bad: bool = False,
     compact_above: float = COMPACT_ABOVE,
+    encoder: ArticleEncoder | None = None,
     note: Callable[[str], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> UpdateReport:
@@ -56,13 +60,14 @@ def update_index(
 
     Files that are already indexed are skipped. The others appear in one commit; until then, and if the call fails, searches see
     the index as it was. Deleted documents still count in BM25's statistics; if their share is above ``compact_above`` (0 to 1),
-    they are merged away. ``note`` is called with a message for each skipped record and each gap in PubMed's file sequence,
+    they are merged away. ``encoder``, which must be the one that made the index's vectors, makes those of new and revised articles;
+    without it, these have none. ``note`` is called with a message for each skipped record and each gap in PubMed's file sequence,
     ``progress`` with the number of articles in each batch.
 
     Raises:
         SourceError: a file cannot be read, or differs from the indexed file of the same name.
         IndexStateError: there is no finished index, or another program is writing it.
-        UsageError: a PubMed file comes before one that is already indexed.
+        UsageError: a PubMed file comes before one that is already indexed, or ``encoder`` is another one.
     """
     started = time.monotonic()
     path, note = Path(path), note or (lambda text: None)
@@ -78,12 +83,16 @@ def update_index(
             path
         )  # under the lock: another update may have committed since the index was opened
         before = manifest.documents
+        if encoder is not None and not same_vectors(manifest.vectors, encoder.info):
+            raise UsageError(
+                f"The vectors of {path} were not made by {encoder.info.model}. Give the encoder that made them."
+            )
         new = _new_sources(manifest, found)
         for name in gaps([*(entry.path for entry in manifest.sources), *(source.path for source in new)]):
             note(f"Gap in the files: {name} is missing. Its records are not in the index.")
         first = max((entry.order for entry in manifest.sources), default=-1) + 1
         for order, source in enumerate(new, start=first):
-            report = index_source(writer, source, order, skip_bad=skip_bad, progress=progress, ids=ids)
+            report = index_source(writer, source, order, skip_bad=skip_bad, progress=progress, ids=ids, encoder=encoder)
             reports.append(report)
             manifest = manifest.with_source(report.entry, report.snapshot, list(report.deletions))
             for message in report.messages:
@@ -94,6 +103,7 @@ def update_index(
         documents = document_count(writer)
         commit(writer, manifest.completed(documents))
     return UpdateReport(
+        without_vector=_without_vector(path) if manifest.vectors else 0,
         documents=documents,
         documents_before=before,
         articles=sum(report.entry.articles for report in reports),
@@ -104,6 +114,11 @@ def update_index(
         files_known=len(found) - len(new),
         seconds=time.monotonic() - started,
     )
+
+
+def _without_vector(path: Path) -> int:
+    with Index(path) as index:
+        return len(index) - index.info().with_vector
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,9 @@ class PipelineOptions:
 
     ``top``: number of results, after the ``offset`` best ones, which are left out. ``rerank_depth``: number of candidates to
     rerank (None: 50 on CPU, 100 on GPU, or ``top`` if more); the others follow in the first stage's order. ``first_stage_weight``:
-    candidates are ranked by logit + this × the first-stage score (None: the weight in the reranker's folder). ``aggregation`` (a
-    key of ``AGGREGATIONS``) and ``overlap`` (sentences shared by adjacent windows) apply to articles longer than the reranker
-    reads. ``sentences``: number of answer sentences per hit. ``explain``: whether each hit explains its first-stage score.
+    candidates are ranked by logit + this × the first-stage score (None: see ``combine.default_weight``). ``aggregation`` (a key of
+    ``AGGREGATIONS``) and ``overlap`` (sentences shared by adjacent windows) apply to articles longer than the reranker reads.
+    ``sentences``: number of answer sentences per hit. ``explain``: whether each hit explains its first-stage score.
     ``facets``: what all matching articles are counted by ("year", "journal", "mesh", "type", "language", "author"), with the
     ``facet_values`` most frequent values of each. ``search``: the options of the first stage.
 

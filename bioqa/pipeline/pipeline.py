@@ -12,7 +12,7 @@ from bioqa.corpus.questions import check_question
 from bioqa.corpus.sentences import sentences
 from bioqa.errors import QuestionError, UsageError
 from bioqa.pipeline.answer import Answer, Ranked, RankedCandidate
-from bioqa.pipeline.combine import rank
+from bioqa.pipeline.combine import default_weight, rank
 from bioqa.pipeline.highlight import best_sentences
 from bioqa.pipeline.options import PipelineOptions
 from bioqa.pipeline.rerank_run import RunPlan, question_groups
@@ -138,6 +138,14 @@ class Pipeline:
             self._hit(number, *parts, threshold)
             for number, parts in enumerate(zip(best, found, snippets, strict=True), start=options.offset + 1)
         ]
+        found_by = getattr(candidates, "found", None)
+        if found_by:
+            hits = [
+                replace(
+                    hit, first_stage={name: at for name, column in found_by.items() if (at := column[one.position])}
+                )
+                for hit, one in zip(hits, best, strict=True)
+            ]
         timings = {**ranked.timings, "highlight": time.perf_counter() - started}
         facets = {}
         if options.facets:
@@ -234,7 +242,9 @@ class Pipeline:
         if depth is None:
             depth = max(DEPTH_CPU if self.reranker.device == "cpu" else DEPTH_GPU, options.top)
         if weight is None:
-            weight = self.reranker.first_stage_weight
+            weight = default_weight(
+                self.retriever.scale, self.reranker.first_stage_weight, self.reranker.first_stage_weights
+            )
         return replace(options, rerank_depth=depth, first_stage_weight=weight)
 
     def _check_lengths(self, questions: Iterable[tuple[str, str]]) -> None:

@@ -1,10 +1,12 @@
-"""Load a reranker: its tokenizer, its config and a network on each device."""
+"""Load a reranker or an encoder: its tokenizer, its config and a network on each device."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from bioqa.errors import BioqaError, ModelError, UsageError, first_line
@@ -18,7 +20,7 @@ from bioqa.rerank.model_folder.config import ModelConfig, read_config
 from bioqa.rerank.model_folder.max_length import choose_max_length
 from bioqa.rerank.model_folder.resolve import resolve_model
 from bioqa.rerank.model_folder.tokenizer import load_tokenizer
-from bioqa.rerank.pair_tokenizer import LoadedTokenizer, PairTokenizer
+from bioqa.rerank.pair_tokenizer import LoadedTokenizer, PairTokenizer, Text, TokenizedPair
 
 ENGINES = ("auto", "exact", "cpu-int8", "gpu")
 """``exact``: fp32, any architecture, any device. ``cpu-int8`` and ``gpu``: see the modules of these names. ``auto``: cpu-int8 on a
@@ -50,6 +52,22 @@ class LoadedModel:
     padded_length: Callable[[int], int] | None = None
     packed: bool = False
 
+    def batches(self, chunks: Iterator[list[TokenizedPair]], size: int) -> Iterator[Batch]:
+        """Batches of ``size`` pairs or texts, if the engine packs them of ``gpu.TOKENS_PER_PAIR`` times as many tokens.
+
+        Packed batches are made of one chunk after another, so that a GPU computes the first ones meanwhile; others are made of
+        all of them at once, so that those of similar length come together.
+        """
+        max_tokens, first = self.batch_tokens, 0
+        if self.packed:
+            size, max_tokens = sys.maxsize, size * gpu.TOKENS_PER_PAIR
+        else:
+            chunks = iter([list(chain.from_iterable(chunks))])
+        for chunk in chunks:
+            for batch in make_batches(chunk, size, self.tokenizer.padding, max_tokens, self.padded_length):
+                yield replace(batch, rows=batch.rows + first)
+            first += len(chunk)
+
 
 def load_model(
     name_or_path: str | Path | None, device: str = "auto", max_length: int | None = None, engine: str = "auto"
@@ -62,22 +80,36 @@ def load_model(
     Raises ModelError (the model is not found, not usable or not supported by the engine), SetupError (device) or UsageError
     (max_length, engine).
     """
-    if engine not in ENGINES:
-        raise UsageError(f"Unknown engine {engine!r}; choose from {', '.join(ENGINES)}.")
+    check_engine(engine)
     devices = resolve_devices(device)
     name, folder = resolve_model(name_or_path)
+    with explained(f"The reranker {name}", folder):
+        return load_networks(read_config(name, folder), devices, max_length, engine)
+
+
+@contextmanager
+def explained(name: str, folder: Path) -> Iterator[None]:
+    """Within the block, an unexpected error, such as for a value of the wrong type in one of the folder's files, is raised as a
+    ModelError. ``name`` is what messages call the model.
+    """
     try:
-        return _load(name, folder, devices, max_length, engine)
+        yield
     except BioqaError:
         raise
-    except Exception as error:  # a value of the wrong type in one of the folder's files
-        raise ModelError(f"The reranker {name} cannot be loaded from {folder}: {first_line(error)}") from error
+    except Exception as error:
+        raise ModelError(f"{name} cannot be loaded from {folder}: {first_line(error)}") from error
 
 
-def _load(name: str, folder: Path, devices: tuple[str, ...], max_length: int | None, engine: str) -> LoadedModel:
-    config = read_config(name, folder)
+def check_engine(engine: str) -> None:
+    """Raise UsageError for an unknown engine."""
+    if engine not in ENGINES:
+        raise UsageError(f"Unknown engine {engine!r}; choose from {', '.join(ENGINES)}.")
+
+
+def load_networks(config: ModelConfig, devices: tuple[str, ...], max_length: int | None, engine: str) -> LoadedModel:
+    """The tokenizer and networks of a model whose config has been read. Raises as ``load_model``."""
     tokenizer = load_tokenizer(config)
-    special_tokens = tokenizer.backend.num_special_tokens_to_add(True)
+    special_tokens = tokenizer.backend.num_special_tokens_to_add(not config.pooling)
     length = choose_max_length(config, tokenizer.model_max_length, max_length, special_tokens)
     make = partial(LoadedModel, config=config, tokenizer=tokenizer.for_pairs(length))
     *preferred, last = _engines_to_try(engine, config, devices)
@@ -106,7 +138,7 @@ def _load_cpu_int8(
 ) -> LoadedModel:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     network = cpu_int8.Int8Network(
-        config, use_segment_ids=tokenizer.has_segment_ids, sample_batches=partial(_sample_batches, tokenizer)
+        config, use_segment_ids=tokenizer.has_segment_ids, sample_batches=partial(_sample_batches, tokenizer, config)
     )
     return make(
         networks=(network,) * cores,
@@ -117,12 +149,15 @@ def _load_cpu_int8(
     )
 
 
-def _sample_batches(tokenizer: LoadedTokenizer) -> Iterator[Batch]:
-    """``cpu_int8.SAMPLE_PAIRS``, never truncated: the graph does not depend on the maximum length."""
+def _sample_batches(tokenizer: LoadedTokenizer, config: ModelConfig) -> Iterator[Batch]:
+    """``cpu_int8.SAMPLE_PAIRS``, or the texts in them for an encoder; never truncated: the graph does not depend on it."""
     from tokenizers import Tokenizer
 
     copy = replace(tokenizer, backend=Tokenizer.from_str(tokenizer.backend.to_str()))
-    pairs = list(copy.for_pairs(None).encode(cpu_int8.SAMPLE_PAIRS))
+    texts: list[Text] = (
+        list(chain.from_iterable(cpu_int8.SAMPLE_PAIRS)) if config.pooling else list(cpu_int8.SAMPLE_PAIRS)
+    )
+    pairs = list(copy.for_pairs(None).encode(texts))
     return make_batches(pairs, len(pairs), tokenizer.padding, padded_length=cpu_int8.padded_length)
 
 
@@ -144,7 +179,9 @@ def _engines_to_try(engine: str, config: ModelConfig, devices: tuple[str, ...]) 
     if problem := _device_problem(engine, devices):
         raise UsageError(f"The engine {engine} {problem}, or another engine.")
     if problem := engine_problem(engine, config):
-        raise ModelError(f"The engine {engine} cannot run the reranker {config.name}: {problem}. Use --engine exact.")
+        raise ModelError(
+            f"The engine {engine} cannot run the {config.kind} {config.name}: {problem}. Use --engine exact."
+        )
     return [engine]
 
 

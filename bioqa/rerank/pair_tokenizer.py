@@ -1,4 +1,4 @@
-"""Turn pairs of texts into token ids, as the model's own tokenizer would."""
+"""Turn texts, or pairs of texts, into token ids, as the model's own tokenizer would."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +17,10 @@ CHUNK = 1024
 
 FIRST_CHUNK = 128
 """Pairs in the first chunk, so that the first batches are ready soon; each later chunk is twice as large, up to ``CHUNK``."""
+
+
+Text = str | tuple[str, str]
+"""A single text, or a pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +65,14 @@ class PairTokenizer:
         self.padding = padding
         self.special_tokens: int = backend.num_special_tokens_to_add(True)
 
-    def encode(self, pairs: Sequence[tuple[str, str]], *, only_second: bool = False) -> Iterator[TokenizedPair]:
-        """Yield the tokens of each (first text, second text), in order.
+    def encode(self, pairs: Sequence[Text], *, only_second: bool = False) -> Iterator[TokenizedPair]:
+        """Yield the tokens of each (first text, second text), or of each single text, in order.
 
         With ``only_second`` only the second text is truncated; the first must leave room for it.
         """
         return chain.from_iterable(self.encode_chunks(pairs, only_second=only_second))
 
-    def encode_chunks(
-        self, pairs: Sequence[tuple[str, str]], *, only_second: bool = False
-    ) -> Iterator[list[TokenizedPair]]:
+    def encode_chunks(self, pairs: Sequence[Text], *, only_second: bool = False) -> Iterator[list[TokenizedPair]]:
         """Yield what ``encode`` does, in lists; a thread tokenizes the next chunk meanwhile."""
         chunks = _chunks(pairs)
         chunk = next(chunks, [])
@@ -85,10 +87,12 @@ class PairTokenizer:
                 ]
                 chunk, encodings = next_chunk, next_encodings.result()
 
-    def _tokenized(self, pair: tuple[str, str], encoding: Any, only_second: bool) -> TokenizedPair:
-        """One pair, from the tokenizer's ``Encoding`` of it."""
+    def _tokenized(self, pair: Text, encoding: Any, only_second: bool) -> TokenizedPair:
+        """One pair or text, from the tokenizer's ``Encoding`` of it."""
         if self.max_length is None or len(encoding) < self.max_length or not encoding.overflowing:
             return _from_encoding(encoding)
+        if isinstance(pair, str):
+            return _from_encoding(encoding, True)
         first, second = pair
         if only_second:
             return self._truncate_second(first, second)
@@ -130,11 +134,16 @@ class LoadedTokenizer:
         return PairTokenizer(self.backend, max_length, self.padding, self.truncation_side)
 
 
-def _chunks(pairs: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+def _chunks(pairs: Sequence[Text]) -> Iterator[list[Text]]:
     """The pairs in chunks of ``FIRST_CHUNK`` to ``CHUNK``, without surrogates."""
     start, size = 0, FIRST_CHUNK
     while start < len(pairs):
-        yield [(replace_surrogates(first), replace_surrogates(second)) for first, second in pairs[start : start + size]]
+        yield [
+            replace_surrogates(pair)
+            if isinstance(pair, str)
+            else (replace_surrogates(pair[0]), replace_surrogates(pair[1]))
+            for pair in pairs[start : start + size]
+        ]
         start, size = start + size, min(2 * size, CHUNK)
 
 

@@ -1,9 +1,8 @@
 """Score passages for questions with a cross-encoder, as sentence-transformers' ``CrossEncoder`` does."""
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,8 +15,6 @@ from numpy.typing import NDArray
 from bioqa.arguments import check_items, check_path, check_type, shown
 from bioqa.errors import ModelError, QuestionError, UsageError
 from bioqa.rerank.activations import SCALES, activate, probabilities
-from bioqa.rerank.batching import Batch, make_batches
-from bioqa.rerank.engines.gpu import TOKENS_PER_PAIR
 from bioqa.rerank.load_model import load_model
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER, DEFAULT_NAME
 from bioqa.rerank.pair_tokenizer import TokenizedPair
@@ -84,7 +81,8 @@ class Reranker:
     A logit becomes three different numbers. ``score`` returns the activation of the logit, on the model's own ``scale`` (in words);
     ``threshold`` is on this scale: passages that score at least that count as relevant. ``probabilities`` returns what
     ``calibration`` makes of the logit; it is what searches show, and must not be compared with ``threshold``. A ``Pipeline`` ranks
-    by the logit plus ``first_stage_weight`` times the first-stage score (``Hit.score``). Threshold, calibration and weight were
+    by the logit plus ``first_stage_weight`` times the first-stage score (``Hit.score``) if that is BM25's; ``first_stage_weights``
+    has the factors of other scores by their kind ("minmax"). Threshold, calibration and weight were
     chosen on dev pairs in training (if not: None, the logistic function and 0).
 
     With the engine "exact", scores equal ``sentence_transformers.CrossEncoder(folder, model_kwargs={"dtype":
@@ -131,6 +129,7 @@ class Reranker:
         self.threshold = config.settings.threshold
         self.calibration = config.settings.calibration
         self.first_stage_weight = config.settings.first_stage_weight
+        self.first_stage_weights = dict(config.settings.first_stage_weights)
         own_folder = self.folder != DEFAULT_FOLDER and Path(self.name).expanduser().is_dir()
         self._source = self.folder.resolve() if own_folder else self.name
         self._arguments: dict[str, Any] = {"device": device, "max_length": max_length, "engine": engine}
@@ -140,7 +139,7 @@ class Reranker:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as its arguments and the attributes that may have been set since; a folder by its absolute path."""
-        names = ("name", "batch_size", "threshold", "calibration", "first_stage_weight")
+        names = ("name", "batch_size", "threshold", "calibration", "first_stage_weight", "first_stage_weights")
         return partial(type(self), **self._arguments), (self._source,), {name: getattr(self, name) for name in names}
 
     @property
@@ -205,7 +204,8 @@ class Reranker:
 
     def _score_chunks(self, chunks: Iterator[list[TokenizedPair]], count: int) -> Scores:
         cuts: list[tuple[bool, int]] = []
-        logits = self._workers.logits(self._batches(chunks, cuts), count)
+        batches = self._model.batches(_recorded(chunks, cuts), self.batch_size)
+        logits = self._workers.logits(batches, count)
         if not np.isfinite(logits).all():
             bad = int(np.flatnonzero(~np.isfinite(logits))[0])
             raise ModelError(
@@ -215,24 +215,6 @@ class Reranker:
         truncated = np.array([cut for cut, _ in cuts], dtype=np.bool_)
         unread = np.array([characters for _, characters in cuts], dtype=np.int64)
         return Scores(logits, self.activate(logits), self.calibrate(logits), truncated, unread)
-
-    def _batches(self, chunks: Iterator[list[TokenizedPair]], cuts: list[tuple[bool, int]]) -> Iterator[Batch]:
-        """Batches of the pairs in ``chunks``; (truncated, unread) of each pair is appended to ``cuts``.
-
-        Packed batches are made of one chunk after another, so that a GPU computes the first ones meanwhile; others are made of
-        all pairs at once, so that pairs of similar length come together.
-        """
-        model = self._model
-        size, max_tokens = self.batch_size, model.batch_tokens
-        if model.packed:
-            size, max_tokens = sys.maxsize, self.batch_size * TOKENS_PER_PAIR
-        else:
-            chunks = iter([list(chain.from_iterable(chunks))])
-        for chunk in chunks:
-            first = len(cuts)
-            cuts += [(pair.truncated, pair.unread) for pair in chunk]
-            for batch in make_batches(chunk, size, self._tokenizer.padding, max_tokens, model.padded_length):
-                yield replace(batch, rows=batch.rows + first)
 
     def calibrate(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """The probabilities of logits by ``calibration``: float32, same shape."""
@@ -280,6 +262,13 @@ class Reranker:
         if return_documents:
             return [{"corpus_id": i, "score": scores[i], "text": documents[i]} for i in order]
         return [{"corpus_id": i, "score": scores[i]} for i in order]
+
+
+def _recorded(chunks: Iterator[list[TokenizedPair]], cuts: list[tuple[bool, int]]) -> Iterator[list[TokenizedPair]]:
+    """The chunks; (truncated, unread) of each pair is appended to ``cuts``."""
+    for chunk in chunks:
+        cuts += [(pair.truncated, pair.unread) for pair in chunk]
+        yield chunk
 
 
 def _checked_pairs(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

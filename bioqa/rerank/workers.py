@@ -28,16 +28,33 @@ class Workers:
     changes scores by no more than the devices' own rounding.
     """
 
-    def __init__(self, name: str, devices: Sequence[str], networks: Sequence[Network]) -> None:
-        self._workers = [_Worker(name, *one) for one in zip(devices, networks, strict=True)]
+    def __init__(
+        self,
+        name: str,
+        devices: Sequence[str],
+        networks: Sequence[Network],
+        kind: str = "reranker",
+        what: str = "pairs",
+    ) -> None:
+        self._workers = [_Worker(f"{kind} {name}", what, *one) for one in zip(devices, networks, strict=True)]
 
     def logits(self, batches: Iterable[Batch], count: int) -> NDArray[np.float32]:
         """The logits of ``count`` pairs, float32 of shape (count,), from batches that together contain each pair once.
 
-        Every device takes the next batch as soon as it is free. Where its network returns pending logits, it takes up to
-        ``MAX_IN_FLIGHT`` further batches before it waits for them. Raises ModelError if a network fails.
+        Raises ModelError if a network fails.
         """
-        logits = np.zeros(count, dtype=np.float32)
+        return self._compute(batches, np.zeros(count, dtype=np.float32))
+
+    def vectors(self, batches: Iterable[Batch], count: int, width: int) -> NDArray[np.float32]:
+        """The pooled vectors of ``count`` texts, float32 of shape (count, width); as ``logits``."""
+        return self._compute(batches, np.zeros((count, width), dtype=np.float32))
+
+    def _compute(self, batches: Iterable[Batch], result: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Fill ``result``, which has one row for each pair or text.
+
+        Every device takes the next batch as soon as it is free. Where its network returns pending logits, it takes up to
+        ``MAX_IN_FLIGHT`` further batches before it waits for them.
+        """
         queue = _BatchQueue(batches)
 
         def work(worker: _Worker) -> None:
@@ -46,7 +63,7 @@ class Workers:
             def finish(down_to: int) -> None:
                 while len(in_flight) > down_to:
                     rows, wait = in_flight.popleft()
-                    logits[rows] = wait()
+                    result[rows] = wait()
 
             for batch in queue:
                 in_flight.append((batch.rows, worker.start(batch)))
@@ -55,14 +72,14 @@ class Workers:
 
         if len(self._workers) == 1:
             work(self._workers[0])
-            return logits
+            return result
         with ThreadPoolExecutor(len(self._workers)) as pool:
             try:
                 for done in [pool.submit(work, worker) for worker in self._workers]:
                     done.result()
             finally:
                 queue.close()  # after a failure on one device, the others stop after their current batch
-        return logits
+        return result
 
 
 class _BatchQueue:
@@ -89,8 +106,9 @@ class _BatchQueue:
 class _Worker:
     """One network, and the largest batch found to fit on its device."""
 
-    def __init__(self, name: str, device: str, network: Network) -> None:
+    def __init__(self, name: str, what: str, device: str, network: Network) -> None:
         self._name = name
+        self._what = what
         self._device = device
         self._network = network
         self._max_tokens: int | None = None  # padding included; None until memory runs out
@@ -124,7 +142,7 @@ class _Worker:
 
     def _try(self, batch: Batch, compute: Callable[[], _Result]) -> _Result | None:
         """The result of ``compute`` for a batch, None if memory runs out. A library's other errors become a ModelError."""
-        shape = f"{len(batch.rows)} pairs of {batch.ids.shape[1]} tokens"
+        shape = f"{len(batch.rows)} {self._what} of {batch.ids.shape[1]} tokens"
         try:
             return compute()
         except Exception as error:
@@ -132,12 +150,11 @@ class _Worker:
                 raise
             if not _is_out_of_memory(error):
                 raise ModelError(
-                    f"The reranker {self._name} failed on {shape}: {first_line(error)} "
-                    "Its tokenizer may not match its weights."
+                    f"The {self._name} failed on {shape}: {first_line(error)} Its tokenizer may not match its weights."
                 ) from error
             if len(batch.rows) == 1:
                 raise ModelError(
-                    f"The reranker {self._name} ran out of memory on {self._device} with a single pair of "
+                    f"The {self._name} ran out of memory on {self._device} with a single {self._what.removesuffix('s')} of "
                     f"{batch.ids.shape[1]} tokens; use a smaller maximum length, another device or a smaller model."
                 ) from error
             return None
@@ -145,9 +162,9 @@ class _Worker:
     def _lower_max_tokens(self, batch: Batch) -> None:
         """Limit later batches to half the size of this one; the first time, warn."""
         if self._max_tokens is None:
-            shape = f"{len(batch.rows)} pairs of {batch.ids.shape[1]} tokens"
+            shape = f"{len(batch.rows)} {self._what} of {batch.ids.shape[1]} tokens"
             _log.warning(
-                f"The reranker {self._name} ran out of memory on {self._device} with {shape}; continuing with half as many. "
+                f"The {self._name} ran out of memory on {self._device} with {shape}; continuing with half as many. "
                 "Use a smaller batch size to avoid this."
             )
         self._max_tokens = min(self._max_tokens or batch.ids.size, batch.ids.size // 2)

@@ -50,6 +50,8 @@ class BM25Retriever:
     Slow searches run on all of the index's threads, and so do the questions of ``search_many``. Safe to use from several threads.
     """
 
+    scale = "bm25"
+
     def __init__(self, index: Index) -> None:
         check_type("index", index, Index)
         self.index = index

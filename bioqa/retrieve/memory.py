@@ -109,6 +109,8 @@ class MemoryRetriever:
         UsageError: a record is neither an article nor a deletion.
     """
 
+    scale = "bm25"
+
     def __init__(self, records: Iterable[Article | Deletion], name: str = "memory") -> None:
         check_type("name", name, str)
         self._by_id = latest(records)

@@ -51,8 +51,14 @@ class MissingField(NamedTuple):
 class Retriever(Protocol):
     """A first stage: finds candidates for questions, and returns their articles. Safe to use from several threads.
 
-    Every method raises UsageError for an argument of the wrong type.
+    ``scale`` is the kind of its scores, on which the factor depends by which they are added to a reranker's logit: "bm25", "dense"
+    or the name of a fusion. Every method raises UsageError for an argument of the wrong type.
     """
+
+    @property
+    def scale(self) -> str:
+        """The kind of its scores."""
+        ...
 
     def search(self, question: str, k: int = 10, options: SearchOptions = ...) -> Sequence[Candidate]:
         """The ``k`` best articles, best first."""

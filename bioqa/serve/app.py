@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from bioqa.serve.borrowed_api import add_borrowed_api
 from bioqa.serve.gate import Gate, open_log
 from bioqa.serve.keys import Keys
+from bioqa.serve.mcp_server import create_mcp_server, http_routes
 from bioqa.serve.metrics import Metrics
 from bioqa.serve.monitoring import add_monitoring
 from bioqa.serve.own_api import add_own_api
@@ -43,8 +44,10 @@ def create_app(service: Service) -> FastAPI:
             stack.callback(service.close)
             stack.callback(work.close)
             service.start()
+            await stack.enter_async_context(mcp_server.session_manager.run())
             yield
 
+    mcp_server = create_mcp_server(service)
     app = FastAPI(
         title="bioqa",
         summary="Biomedical question answering retrieval over PubMed",
@@ -63,6 +66,7 @@ def create_app(service: Service) -> FastAPI:
     add_own_api(app)
     add_borrowed_api(app)
     add_page(app)
+    app.router.routes.extend(http_routes(mcp_server))
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,

@@ -78,7 +78,7 @@ async def _search(request: Request, asked: SearchBody) -> Response:
     ticket = ticket_of(request, asked.question)
     check_length("question", asked.question, service.settings.max_question, "max_question")
     check_search(asked, asked.filters, service.settings)
-    options = asked.pipeline_options(asked.filters.filters(), service.options)
+    options = asked.pipeline_options(asked.filters_in_force(), service.options)
 
     def answer(*, rerank: bool) -> dict[str, Any]:
         chosen = options if rerank else replace(options, rerank_depth=None)
@@ -121,7 +121,7 @@ async def _batch(request: Request, asked: BatchBody) -> Response:
     for place, question in enumerate(asked.questions):
         check_length(f"questions.{place}", question, limits.max_question, "max_question")
     check_search(asked, asked.filters, limits)
-    options = asked.pipeline_options(asked.filters.filters(), service.options)
+    options = asked.pipeline_options(asked.filters_in_force(), service.options)
     slow = asked.rerank and service.queue is not None
     room = asyncio.Semaphore(BATCH_CONCURRENCY)
 

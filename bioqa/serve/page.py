@@ -207,7 +207,8 @@ async def search(request: Request) -> Response:
     _check(query, service)
     reranked = query.rerank and service.queue is not None
     ticket = ticket_of(request, query.question)
-    values: dict[str, Any] = {"query": query, "reranked": reranked, **_common(request)}
+    limit = service.settings.max_results
+    values: dict[str, Any] = {"query": query, "reranked": reranked, "limit": limit, **_common(request)}
 
     def first() -> str:
         if reranked and service.queue is not None:
@@ -225,18 +226,14 @@ async def search(request: Request) -> Response:
             explain=explain,
         )
         total, unfiltered = _counts(service, query, found)
-        values.update(
-            first=found, total=total, hidden=unfiltered - total, bars=page_views.histogram(found.facets["year"])
-        )
+        pipeline = service.pipeline(ticket, query.index or None, rerank=reranked)
+        depth = pipeline.resolve_options(query.pipeline_options(service.options)).rerank_depth or 0
+        bars = page_views.histogram(found.facets["year"])
+        values.update(first=found, total=total, hidden=unfiltered - total, depth=min(depth, total), bars=bars)
         return render("results.html.jinja", **values)
 
     def second() -> str:
-        try:
-            found = _answer(
-                service, query, ticket, rerank=True, sentences=service.options.sentences, explain=query.explain
-            )
-        except BioqaError as error:
-            return render("error_part.html.jinja", error=str(error), **values)
+        found = _answer(service, query, ticket, rerank=True, sentences=service.options.sentences, explain=query.explain)
         return _list(request, found, values)
 
     before, _, after = (await run(request, ticket, first)).partition(LATER)

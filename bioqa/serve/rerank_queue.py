@@ -4,9 +4,10 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 FIRST_RATE = 5_000.0
 """Tokens a second that the queue reckons with until it has measured."""
+DEADLINE_SHARE = 0.6
+"""The share of a request's time that its pairs may be expected to wait."""
 SMOOTHING = 0.2
 """The weight of the latest measurement in the mean of tokens a second."""
 
@@ -29,13 +32,15 @@ class Ticket:
     """One request: until when its client waits, and whether it still does.
 
     ``deadline`` is on ``time.monotonic``'s clock. A ticket that may ``wait`` waits for room in a full queue, others are
-    refused. ``queue_seconds`` is the time that its pairs have waited for the reranker, ``tokens`` their number.
+    refused. ``queue_seconds`` is the time that its pairs have waited for the reranker, ``tokens`` their number. ``slots`` is the
+    semaphore that its threads hold while they compute, and give back while they wait.
     """
 
     def __init__(self, seconds: float, *, wait: bool = False) -> None:
         self.seconds = seconds
         self.deadline = time.monotonic() + seconds
         self.wait = wait
+        self.slots: threading.Semaphore | None = None
         self.cancelled = False
         self.admitted = False
         self.queue_seconds = 0.0
@@ -49,6 +54,18 @@ class Ticket:
     def cancel(self) -> None:
         """The client went away: what is not yet computed is not computed any more."""
         self.cancelled = True
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Give back the slot meanwhile."""
+        if self.slots is None:
+            yield
+            return
+        self.slots.release()
+        try:
+            yield
+        finally:
+            self.slots.acquire()
 
     def check(self) -> None:
         """Raise DeadlineError after the deadline, and CancelledError if the client went away."""
@@ -170,12 +187,13 @@ class RerankQueue:
         if not pairs:
             return self.reranker.score_pairs(pairs, whole_questions=whole_questions)
         entry = _Entry(ticket, self.reranker.encode_pairs(pairs, whole_questions=whole_questions))
-        self._enter(entry)
-        try:
-            return entry.result.result(ticket.remaining)
-        except FutureTimeoutError:
-            ticket.check()
-            raise
+        with ticket.waiting():
+            self._enter(entry)
+            try:
+                return entry.result.result(ticket.remaining)
+            except FutureTimeoutError:
+                ticket.check()
+                raise
 
     def close(self) -> None:
         """Finish what waits, and end the thread."""
@@ -195,6 +213,14 @@ class RerankQueue:
             before = ticket.admitted
             self._admitted_waiters += before
             try:
+                ticket.check()
+                if not before and not ticket.wait and self._is_too_late(entry):
+                    seconds = self.retry_after(entry.tokens)
+                    raise OverloadedError(
+                        f"{self._tokens:,} tokens wait for the reranker, too many to answer within {ticket.seconds:g} seconds. "
+                        f"Try again in {seconds} seconds, or allow more time.",
+                        retry_after=seconds,
+                    )
                 while not self._has_room(entry.tokens, before=before):
                     if not before and not ticket.wait:
                         raise self._overloaded(entry.tokens)
@@ -205,8 +231,15 @@ class RerankQueue:
             ticket.admitted = True
             ticket.tokens += entry.tokens
             self._tokens += entry.tokens
-            self._waiting.append(entry)
+            if before:  # its request is half done: others wait
+                self._waiting.appendleft(entry)
+            else:
+                self._waiting.append(entry)
             self._changed.notify_all()
+
+    def _is_too_late(self, entry: _Entry) -> bool:
+        """Whether a call would probably miss its deadline, and should rather be refused now than fail then."""
+        return (self._tokens + entry.tokens) / self.tokens_per_second > DEADLINE_SHARE * entry.ticket.remaining
 
     def _has_room(self, tokens: int, *, before: bool) -> bool:
         """Whether a call may enter: a new ticket's only if none that was admitted ``before`` waits for room."""
@@ -261,13 +294,13 @@ class RerankQueue:
         started = time.monotonic()
         try:
             scores = self.reranker.score_encoded(pairs)
+            self._measure(tokens, time.monotonic() - started)
             begin = 0
             for entry, taken in batch:
                 entry.add(scores.rows(slice(begin, begin + len(taken))))
                 begin += len(taken)
         except Exception as problem:
             self._failed(batch, problem)
-        self._measure(tokens, time.monotonic() - started)
         if self.observe is not None:
             self.observe(len(pairs), tokens)
         with self._changed:

@@ -80,11 +80,21 @@ class SearchFields(BaseModel):
         )
 
 
-class SearchBody(SearchFields):
+class FilteredFields(SearchFields):
+    """A body with filters; ``as_of`` may stand beside them or among them."""
+
+    filters: FilterFields = FilterFields()
+    as_of: str = ""
+
+    def filters_in_force(self) -> Filters:
+        """The filters as the pipeline takes them. Raises UsageError."""
+        return self.filters.model_copy(update={"as_of": self.as_of or self.filters.as_of}).filters()
+
+
+class SearchBody(FilteredFields):
     """POST /v1/search."""
 
     question: str
-    filters: FilterFields = FilterFields()
 
 
 class SearchQuery(SearchFields, FilterFields):
@@ -103,8 +113,7 @@ class SimilarQuery(SearchFields, FilterFields):
     """GET /v1/articles/{pmid}/similar."""
 
 
-class BatchBody(SearchFields):
+class BatchBody(FilteredFields):
     """POST /v1/search/batch: several questions with the same options."""
 
     questions: list[str]
-    filters: FilterFields = FilterFields()

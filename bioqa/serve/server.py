@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 DRAIN_SECONDS = 1.0
 """After SIGTERM, open connections are answered for so long, each answer closing its connection, before the port is closed."""
 BACKLOG = 2048
+SWITCH_SECONDS = 0.0005
+"""After so long a thread that computes lets others run: answers to /health wait for as many of them as compute."""
 MAX_RESTARTS = 5
 """Workers that may end by themselves before the server gives up."""
 
@@ -113,8 +115,10 @@ def serve(plan: Plan, on_start: Callable[[str], None]) -> None:
 def listen(settings: Settings) -> socket.socket:
     """The socket to accept connections on. Raises UsageError if there can be none."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sends at once only what says it is TCP
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+        )[0]
+        made = socket.socket(family, kind, protocol)  # asyncio sets TCP_NODELAY only if the protocol is named
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind(address)
@@ -161,6 +165,7 @@ def _run(plan: Plan, listener: socket.socket, on_start: Callable[[], None]) -> N
     except BaseException:
         service.close()
         raise
+    sys.setswitchinterval(SWITCH_SECONDS)
     server.run([listener])
 
 

@@ -268,6 +268,7 @@ def index_names(indexes: Sequence[str | Path]) -> dict[str, Path]:
 
 FIELD_NAMES = {
     "date": "publication date",
+    "entered": "date of entry into PubMed",
     "journal": "journal",
     "mesh": "MeSH heading",
     "type": "publication type",

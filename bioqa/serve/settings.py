@@ -40,7 +40,7 @@ class Settings:
     max_requests: int = 512
     timeout: float = 60.0
     max_timeout: float = 300.0
-    threads: int = 8
+    threads: int = 4
     rerank_threads: int = 128
     refresh: float = 1.0
     max_body: int = 2_000_000

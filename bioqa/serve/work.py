@@ -1,11 +1,13 @@
 """Run the service's blocking calls from asynchronous code, on threads that live as long as the server."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
+from bioqa.index.reader import cores
 from bioqa.serve.errors import OverloadedError
 from bioqa.serve.rerank_queue import Ticket
 from bioqa.serve.settings import Settings
@@ -17,13 +19,15 @@ Receive = Callable[[], Awaitable[Any]]
 class Work:
     """Two pools of threads, so that searches without a reranker never wait behind those with one.
 
-    Threads that have called Java are kept, as each would leave some memory behind.
+    Of those that rerank, as many compute at a time as there are cores; the others wait for the reranker or for their turn, as
+    Python's threads slow each other down. Threads that have called Java are kept: each would leave some memory behind.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._max_requests = settings.max_requests
         self._fast = ThreadPoolExecutor(settings.threads, "bioqa-search")
         self._slow = ThreadPoolExecutor(settings.rerank_threads, "bioqa-rerank")
+        self._slots = threading.Semaphore(cores())
         self.requests = 0
 
     async def run(self, function: Callable[[], _Result], *, ticket: Ticket, slow: bool = False) -> _Result:
@@ -44,9 +48,17 @@ class Work:
             ticket.check()
             return function()
 
+        def call_slow() -> _Result:
+            ticket.slots = self._slots
+            with self._slots:
+                return call()
+
         self.requests += 1
+        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._slow if slow else self._fast, call)
+            if slow:
+                return await loop.run_in_executor(self._slow, call_slow)
+            return await loop.run_in_executor(self._fast, call)
         except asyncio.CancelledError:
             ticket.cancel()
             raise

@@ -45,7 +45,7 @@ def test_a_folder_keeps_the_name_it_was_given_by(tiny_reranker, monkeypatch):
 
 @pytest.mark.parametrize("name", [None, "default"])
 def test_the_default_is_the_model_in_the_package(name, tiny_reranker, monkeypatch):
-    monkeypatch.setattr(resolve, "DEFAULT_FOLDER", tiny_reranker)
+    monkeypatch.setattr(resolve, "RERANKER", resolve.RERANKER._replace(default_folder=tiny_reranker))
     reranker = Reranker(name)
     assert (reranker.name, reranker.folder) == ("default", tiny_reranker)
 
@@ -61,7 +61,7 @@ def test_the_model_in_the_package_is_small_and_has_settings():
 
 
 def test_a_package_without_its_model(tmp_path, monkeypatch):
-    monkeypatch.setattr(resolve, "DEFAULT_FOLDER", tmp_path / "default")
+    monkeypatch.setattr(resolve, "RERANKER", resolve.RERANKER._replace(default_folder=tmp_path / "default"))
     with pytest.raises(ModelError, match=r"The built-in reranker is missing .*reinstall bioqa"):
         Reranker()
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -119,6 +120,7 @@ def test_the_first_stage_is_sent_before_the_reranker_has_read(make_client, gated
             while "reranker is reading" not in before:
                 before += next(parts)
             assert 'class="plain"' in before
+            assert "the reranker is reading 50 articles" in before
             assert 'class="final"' not in before
             threading.Timer(0.1, gated.gate.set).start()
             after = "".join(parts)
@@ -204,7 +206,7 @@ def test_the_explanation_and_the_search_record(client, get):
     ]
 
 
-def test_export_of_chosen_and_of_all(client, get):
+def test_export_of_chosen_and_of_all(client, make_client, get):
     page = get("/search", q=QUESTION)
     chosen = [own["value"] for own in page.all("input", type="checkbox")][:2]
     parameters = {"q": QUESTION, "id": chosen, "which": "chosen", "format": "csl-json"}
@@ -215,6 +217,9 @@ def test_export_of_chosen_and_of_all(client, get):
     assert everything.count("TY  - ") == 206
     order = [own["value"] for own in page.all("input", type="checkbox")]
     assert re.findall(r"^AN  - (\d+)", everything, re.MULTILINE)[:10] == order
+    few = make_client(max_results=20)
+    assert "Export the best 20" in few.get("/search", params={"q": QUESTION}).text
+    assert few.get("/export", params={"q": QUESTION, "which": "all", "format": "ris"}).text.count("TY  - ") == 20
     assert "No article is chosen" in get("/export", 422, q=QUESTION, which="chosen").html
     assert "format must be one of" in get("/export", 422, id="99000027", format="word").html
 
@@ -326,11 +331,12 @@ def test_everything_is_escaped(tmp_path, reranker):
     index = tmp_path / "index"
     build_index(index, [write_jsonl(tmp_path / "evil.jsonl", [record, long])])
     app = create_app(Service.open([f"evil={index}"], reranker))
-    with TestClient(app, base_url="http://127.0.0.1") as client:
+    with TestClient(app, base_url="http://127.0.0.1", headers={"accept": "text/html"}) as client:
         paths = ["/search", "/article/1", "/article/1/similar", "/article/" + evil]
         for path in [*paths, f"/search?type={evil}&journal={evil}&as_of={evil}", f"/search?sort={evil}"]:
             response = client.get(path, params={"q": f"aspirin {evil}"} if "?" not in path else None)
             for page in (response, client.get(path.replace("?", "?q=aspirin&") if "?" in path else f"{path}?q={evil}")):
+                assert page.headers["content-type"].startswith("text/html")
                 parsed = Page(page.text)
                 check_self_contained(parsed)
                 assert "<script>alert" not in page.text
@@ -340,6 +346,56 @@ def test_everything_is_escaped(tmp_path, reranker):
         found = Page(client.get("/search?q=aspirin").text)
         second = next(own["href"] for own in found.all("a", class_="title") if "2%2F3" in own["href"])
         assert second.startswith("/article/2%2F3%20%3F")
+
+
+def test_no_address_is_a_fault_of_the_server(make_client):
+    client = make_client()
+    rng = random.Random(7)
+    names = [
+        "q",
+        "page",
+        "top",
+        "since",
+        "until",
+        "as_of",
+        "type",
+        "journal",
+        "sort",
+        "rerank",
+        "syntax",
+        "index",
+        "explain",
+    ]
+    names += ["id", "which", "format", "exclude_retracted"]
+    values = [
+        "",
+        "heart",
+        "0",
+        "-1",
+        "1e9",
+        "9" * 30,
+        "²",
+        "2019-13",
+        "2019",
+        "yes",
+        "no",
+        "all",
+        "ris",
+        "lucene",
+        "\0",
+        "%",
+        "\ud7ff",
+    ]
+    values += ['"', "((", "a AND", "NOT", "*:*", "[1 TO", "😀" * 50, " ", "é\u0301", "demo", "chosen", "date"]
+    for _ in range(300):
+        path = rng.choice(
+            ["/search", "/article/99000027", "/export", "/article/99000027/similar", "/article", "/", "/about"]
+        )
+        given = [(rng.choice(names), rng.choice(values)) for _ in range(rng.randrange(6))]
+        response = client.get(path, params=given)
+        assert response.status_code in (200, 404, 413, 422), (path, given, response.status_code, response.text[:300])
+    for query in ("q=%ff%fe", "q=%ED%A0%80", "%ff=%ff", "q=heart&type=%ED%A0%80", "&&==&", "q=%00"):
+        assert client.get(f"/search?{query}").status_code in (200, 422)
 
 
 def test_pages_are_small(client):

@@ -77,13 +77,13 @@ def test_pairs_of_concurrent_calls_are_batched_together(make_queue, gated):
 def test_a_call_beyond_the_limit_is_refused_with_the_time_to_wait(make_queue, gated):
     tokens = sum(len(pair.ids) for pair in gated.encode_pairs(PAIRS))
     queue = make_queue(gated, max_tokens=tokens + 5)
-    queue.tokens_per_second = 10.0
     with ThreadPoolExecutor(2) as pool:
         first = occupy(queue, pool)
         second = pool.submit(queue.score_pairs, Ticket(30), PAIRS[1:])
         wait_until(lambda: queue.tokens == tokens)
         with pytest.raises(OverloadedError, match=rf"{tokens} tokens wait") as refused:
-            queue.score_pairs(Ticket(30), PAIRS)
+            queue.tokens_per_second = 10.0
+            queue.score_pairs(Ticket(1e6), PAIRS)
         # Room for all pairs is there when all but 5 of the tokens are computed, at 10 a second.
         assert refused.value.retry_after == max(1, int(np.ceil(max(tokens - 5, queue.batch_tokens) / 10)))
         gated.gate.set()
@@ -171,3 +171,52 @@ def test_closing_finishes_what_waits(reranker):
         queue.close()
         assert all(len(call.result().logits) == len(PAIRS) for call in calls if not call.exception())
     assert not any(thread.name == "bioqa-reranker" and thread is queue._thread for thread in threading.enumerate())
+
+
+def test_a_call_that_would_miss_its_deadline_is_refused_at_once(make_queue, gated):
+    queue = make_queue(gated)
+    tokens = sum(len(pair.ids) for pair in gated.encode_pairs(PAIRS))
+    with ThreadPoolExecutor(1) as pool:
+        first = occupy(queue, pool)
+        queue.tokens_per_second = tokens / 10  # its pairs take ten seconds
+        with pytest.raises(OverloadedError, match="too many to answer within 12 seconds"):
+            queue.score_pairs(Ticket(12), PAIRS)
+        gated.gate.set()
+        first.result()
+    queue.tokens_per_second = tokens / 10
+    assert len(queue.score_pairs(Ticket(30), PAIRS).logits) == len(PAIRS)
+
+
+def test_a_waiting_call_gives_its_slot_back(make_queue, gated):
+    queue = make_queue(gated)
+    ticket, slots = Ticket(30), threading.Semaphore(1)
+    ticket.slots = slots
+
+    def call():
+        with slots:
+            return queue.score_pairs(ticket, PAIRS[:2])
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(call)
+        wait_until(lambda: gated.batches)
+        assert slots.acquire(timeout=20)
+        gated.gate.set()
+        wait_until(lambda: queue.tokens == 0)
+        assert not done.done()
+        slots.release()
+        assert len(done.result().logits) == 2
+
+
+def test_an_admitted_ticket_goes_before_others(make_queue, gated):
+    queue = make_queue(gated, batch_tokens=1)
+    with ThreadPoolExecutor(3) as pool:
+        admitted = Ticket(30)
+        first = occupy(queue, pool, admitted)
+        other = pool.submit(queue.score_pairs, Ticket(30), PAIRS[:3])
+        wait_until(lambda: len(queue._waiting) == 1)
+        later = pool.submit(queue.score_pairs, admitted, PAIRS[:2])
+        wait_until(lambda: len(queue._waiting) == 2)
+        assert queue._waiting[0].ticket is admitted
+        gated.gate.set()
+        for call in (first, other, later):
+            call.result()

@@ -5,7 +5,6 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -101,8 +100,8 @@ def test_workers_share_the_port_and_stop_together(demo_index):
         assert running.wait(60) == 0
 
 
-def test_a_new_commit_is_picked_up_and_a_broken_index_is_not(tmp_path):
-    from bioqa import build_index
+def test_a_new_commit_is_picked_up(tmp_path):
+    from bioqa import Index, build_index
     from bioqa.serve.service import Service
     from tests.serve.conftest import serving
 
@@ -115,8 +114,6 @@ def test_a_new_commit_is_picked_up_and_a_broken_index_is_not(tmp_path):
             return answer["index"]["generation"]
 
         first = generation()
-        copy = tmp_path / "copy"
-        shutil.copytree(index, copy)
         subprocess.run(
             [sys.executable, "-m", "bioqa", "index", "update", str(index), str(DEMO / "demo26n0002.xml")],
             check=True,
@@ -130,7 +127,8 @@ def test_a_new_commit_is_picked_up_and_a_broken_index_is_not(tmp_path):
         second = generation()
         [served] = json.loads(request(address, "GET", "/v1/indexes")[2])["indexes"]
         assert served["generation"] == second > first
-        assert served["info"]["documents"] == 318
+        with Index(index) as updated:
+            assert served["info"]["documents"] == len(updated)
 
 
 def test_a_port_in_use_and_other_wrong_starts_have_a_clear_message(bioqa, demo_index):
@@ -258,8 +256,8 @@ def test_the_index_name_is_the_folders_unless_given(demo_index, tmp_path):
     }
 
 
-def test_answers_are_sent_at_once() -> None:
-    """asyncio turns Nagle's algorithm off, which holds an answer back for 40 ms, only on sockets that say that they are TCP."""
+def test_answers_are_sent_at_once():
+    """asyncio turns Nagle's algorithm off only if the socket names its protocol; it delays answers by 40 ms."""
     from bioqa.serve.server import listen
     from bioqa.serve.settings import Settings
 

@@ -34,6 +34,12 @@ public final class DocumentWriter {
 
   /** Adds articles, COLUMNS strings each; {@code order} is the position of the first one in the corpus. */
   public static void add(IndexWriter writer, String[] rows, long order) throws IOException {
+    add(writer, rows, order, null, 0, null);
+  }
+
+  /** Adds articles with vectors, as {@link VectorWriter#field} reads them. */
+  public static void add(IndexWriter writer, String[] rows, long order, byte[] vectors, int dimension, String similarity)
+      throws IOException {
     for (int at = 0; at < rows.length; at += COLUMNS) {
       Document document = new Document();
       document.add(new StringField("id", rows[at + ID], Field.Store.YES));
@@ -61,6 +67,10 @@ public final class DocumentWriter {
         for (String value : values(rows[at + FACETS + field])) {
           document.add(new SortedSetDocValuesField("facet." + FACET_FIELDS[field], new BytesRef(value)));
         }
+      }
+      Field vector = vectors == null ? null : VectorWriter.field(vectors, at / COLUMNS, dimension, similarity);
+      if (vector != null) {
+        document.add(vector);
       }
       writer.addDocument(document);
     }

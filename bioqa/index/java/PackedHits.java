@@ -10,6 +10,7 @@ import org.apache.lucene.index.BinaryDocValues;
 import org.apache.lucene.index.LeafReaderContext;
 import org.apache.lucene.index.ReaderUtil;
 import org.apache.lucene.util.BytesRef;
+import org.apache.lucene.util.NumericUtils;
 
 /**
  * Hits in compact form: one long per hit inside Java, one byte array per result for Python, which reads it as a single object
@@ -21,9 +22,9 @@ final class PackedHits {
 
   private PackedHits() {}
 
-  /** Document and score in one number, greatest for the best: the score's bits, which sort as positive scores do, then -1 - document. */
+  /** Document and score in one number, greatest for the best: the score as an integer that sorts as it does, then -1 - document. */
   static long hit(int doc, float score) {
-    return (long) Float.floatToIntBits(score) << 32 | ~doc & 0xFFFFFFFFL;
+    return (long) NumericUtils.floatToSortableInt(score) << 32 | ~doc & 0xFFFFFFFFL;
   }
 
   private static int doc(long hit) {
@@ -31,7 +32,7 @@ final class PackedHits {
   }
 
   static float score(long hit) {
-    return Float.intBitsToFloat((int) (hit >>> 32));
+    return NumericUtils.sortableIntToFloat((int) (hit >>> 32));
   }
 
   /**

@@ -108,7 +108,7 @@ final class TopKCollector implements Collector {
   }
 
   /** The best k of the first n hits, highest scores first, in document order where scores are equal. */
-  private static long[] best(long[] hits, int n, int k, List<LeafReaderContext> leaves) throws IOException {
+  static long[] best(long[] hits, int n, int k, List<LeafReaderContext> leaves) throws IOException {
     int count = keepBest(hits, n, k, leaves);
     Arrays.sort(hits, 0, count);
     long[] best = new long[count];

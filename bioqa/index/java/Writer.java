@@ -26,6 +26,7 @@ public final class Writer {
     config.setRAMBufferSizeMB(ramMB);
     config.setCommitOnClose(false);
     config.setIndexDeletionPolicy(new KeepCompleteCommit());
+    config.setCodec(new VectorCodec());
     return make(folder, config);
   }
 

@@ -1,4 +1,4 @@
-"""cpu-int8: cross-encoders of the BERT and XLM-RoBERTa families in 8-bit integers on onnxruntime, without torch.
+"""cpu-int8: cross-encoders and encoders of the BERT and XLM-RoBERTa families in 8-bit integers on onnxruntime, without torch.
 
 The graph is built once from a model's safetensors (``cpu_int8_graph``) and kept in the user's cache folder under a checksum of the
 files that it was built from, so changed files lead to a new graph. Embeddings are read directly from the safetensors files.
@@ -24,9 +24,10 @@ from bioqa.rerank.batching import Batch
 from bioqa.rerank.engines.cpu_int8_graph import ChannelRange, build_graph, quantized_norms
 from bioqa.rerank.model_folder.architectures import architecture_of, unsupported_architecture, weight_shapes
 from bioqa.rerank.model_folder.config import ModelConfig
-from bioqa.rerank.model_folder.weights import Weights, to_float32
+from bioqa.rerank.model_folder.weights import Weights
+from bioqa.rerank.pooling import pool
 
-GRAPH_VERSION = 2
+GRAPH_VERSION = 3
 """Incremented with each change of the graph, so that graphs of older versions are not taken from the cache."""
 
 BATCH_TOKENS = 512
@@ -104,12 +105,13 @@ class Int8Network:
         the config.
         """
         self._use_segment_ids = use_segment_ids
+        self._pooling = config.pooling
         self._architecture = architecture_of(config)
-        self._weights = Weights(f"the reranker {config.name}", config.folder)
+        self._weights = Weights(f"the {config.kind} {config.name}", config.folder)
         self._weights.check(weight_shapes(config.json, self._architecture))
         at = f"{self._architecture.prefix}embeddings."
         self._word_embeddings, self._position_embeddings, self._segment_embeddings = (
-            self._weights.stored(f"{at}{kind}_embeddings.weight") for kind in ("word", "position", "token_type")
+            self._weights.rows(f"{at}{kind}_embeddings.weight") for kind in ("word", "position", "token_type")
         )
         self._session = self._open_session(config, sample_batches)
 
@@ -144,9 +146,13 @@ class Int8Network:
         return ranges
 
     def __call__(self, batch: Batch) -> NDArray[np.float32]:
-        """The logits of a batch of n pairs: float32 of shape (n,)."""
-        logits: NDArray[np.float32] = self._session.run(["logits"], self._inputs(batch))[0]
-        return logits[:, 0]
+        """The logits of a batch of n pairs, float32 of shape (n,), or the pooled vectors of n texts, (n, dimension)."""
+        output: NDArray[np.float32] = self._session.run(["output"], self._inputs(batch))[0]
+        if not self._pooling:
+            return output[:, 0]
+        if not self._architecture.all_positions:
+            return output
+        return pool(output[batch.mask.reshape(-1).astype(bool)], batch.mask.sum(axis=1), self._pooling)
 
     def _inputs(self, batch: Batch) -> dict[str, Any]:
         """The graph's inputs for a batch."""
@@ -154,8 +160,8 @@ class Int8Network:
         first = self._architecture.first_position
         last = len(self._position_embeddings) - 1  # only padding goes beyond
         positions = np.arange(first, first + length).clip(max=last)
-        x = to_float32(self._word_embeddings[batch.ids]) + to_float32(self._position_embeddings[positions])
-        x += to_float32(self._segment_embeddings[batch.segment_ids if self._use_segment_ids else 0])
+        x = self._word_embeddings[batch.ids] + self._position_embeddings[positions]
+        x += self._segment_embeddings[batch.segment_ids if self._use_segment_ids else 0]
         return {
             "x": x.reshape(rows * length, -1),
             "shape": np.array(x.shape, dtype=np.int64),
@@ -187,6 +193,8 @@ def _session(graph: bytes) -> Any:
 def graph_path(weights: Weights, config: ModelConfig) -> Path:
     """The path of a model's graph in the cache; it depends on the model's content, the kind of processor and GRAPH_VERSION."""
     salt = f"{GRAPH_VERSION} {has_int8_dot_product()}"
+    if config.pooling:
+        salt += f" {architecture_of(config).all_positions}"
     return cache_folder() / f"{weights.checksum(salt, config.folder / 'config.json')}.graph"
 
 

@@ -2,7 +2,7 @@
 
 Weights are quantized once, symmetrically, with one scale per output. Activations are quantized at run time with one scale per
 token, so that a pair's score does not depend on the pairs beside it. Attention, normalization and GELU stay fp32. The last layer
-is computed at the first position only, since the head reads nothing else.
+is computed at the first position only where nothing else is read, as by a classifier's head.
 
 A few channels of a BERT are far larger than the rest, which would leave the others only a few of the 256 steps. So the output of a
 normalization, before it enters a linear layer, is centred and divided by one factor per channel, and the weights are multiplied by
@@ -11,7 +11,8 @@ once on a few sentences, with a graph that does not do this.
 
 Inputs: ``x`` float32 (n · length, width), the summed embeddings of n rows before their normalization; ``shape`` int64
 [n, length, width]; ``lengths`` int32 (n,), the number of tokens of each row, followed by padding; ``padded`` bool, whether there is
-any padding, as attention is faster without. Output: ``logits`` float32 (n, 1).
+any padding, as attention is faster without. Output: ``output`` float32, of a classifier the logits (n, 1), of an encoder the last
+layer's output at the first positions (n, width) or at all of them (n · length, width).
 """
 
 from collections.abc import Callable, Mapping
@@ -47,7 +48,7 @@ class _NormOutput(NamedTuple):
 
 def quantized_norms(config: dict[str, Any], architecture: Architecture) -> dict[str, tuple[str, ...]]:
     """The normalizations whose outputs are quantized, each with the linear layers that read them; without the one in the last
-    layer, which has first positions only.
+    layer if that has first positions only.
     """
     readers = {}
     norm = f"{architecture.prefix}embeddings.LayerNorm"
@@ -55,7 +56,7 @@ def quantized_norms(config: dict[str, Any], architecture: Architecture) -> dict[
     for layer in range(layers):
         at = f"{architecture.prefix}encoder.layer.{layer}."
         readers[norm] = tuple(f"{at}attention.self.{part}" for part in ("query", "key", "value"))
-        if layer < layers - 1:
+        if layer < layers - 1 or architecture.all_positions:
             readers[f"{at}attention.output.LayerNorm"] = (f"{at}intermediate.dense",)
         norm = f"{at}output.LayerNorm"
     return readers
@@ -156,17 +157,20 @@ class _Bert:
         x = self.norm("x", f"{self.architecture.prefix}embeddings.LayerNorm")
         layers = self.config["num_hidden_layers"]
         for layer in range(layers):
-            x = self.layer(f"{self.architecture.prefix}encoder.layer.{layer}.", x, last=layer == layers - 1)
-        dense, out = self.architecture.head
-        pooled = self.graph.op("Tanh", self.exact(x.x, dense))
-        self.exact(pooled, out, output="logits")
+            first_only = layer == layers - 1 and not self.architecture.all_positions
+            x = self.layer(f"{self.architecture.prefix}encoder.layer.{layer}.", x, first_only=first_only)
+        if self.architecture.head is None:
+            self.graph.op("Identity", x.x, output="output")
+        else:
+            dense, out = self.architecture.head
+            self.exact(self.graph.op("Tanh", self.exact(x.x, dense)), out, output="output")
         inputs = [
             helper.make_tensor_value_info("x", TensorProto.FLOAT, ["tokens", self.width]),
             helper.make_tensor_value_info("shape", TensorProto.INT64, [3]),
             helper.make_tensor_value_info("lengths", TensorProto.INT32, ["rows"]),
             helper.make_tensor_value_info("padded", TensorProto.BOOL, []),
         ]
-        outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", 1])]
+        outputs = [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["outputs", "features"])]
         outputs += [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["values", self.width]) for name in self.measured
         ]
@@ -175,16 +179,16 @@ class _Bert:
         model: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString()
         return model
 
-    def layer(self, at: str, normed: _NormOutput, *, last: bool) -> _NormOutput:
-        """One encoder layer on rows of (tokens, width); the last one at the first position of each pair only."""
+    def layer(self, at: str, normed: _NormOutput, *, first_only: bool) -> _NormOutput:
+        """One encoder layer on rows of (tokens, width), or at the first position of each pair only."""
         op, constant = self.graph.op, self.graph.constant
         x, smoothed = normed.x, self.smoothed(normed)
         quantized = self.quantized(smoothed)
         parts = {
             part: op("Reshape", self.product(quantized, f"{at}attention.self.{part}"), "shape")
-            for part in ("key", "value", *(() if last else ("query",)))
+            for part in ("key", "value", *(() if first_only else ("query",)))
         }
-        if last:
+        if first_only:
             first = constant(np.array(0, dtype=np.int64))
             x, smoothed = (op("Gather", op("Reshape", rows, "shape"), first, axis=1) for rows in (x, smoothed))
             query = self.product(self.quantized(smoothed), f"{at}attention.self.query")

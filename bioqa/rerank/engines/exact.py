@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from bioqa.errors import ModelError, first_line
 from bioqa.rerank.batching import Batch
-from bioqa.rerank.engines.exact_bert import load_bert
+from bioqa.rerank.engines.exact_bert import POOLER, load_bert
 from bioqa.rerank.engines.network import Network
 from bioqa.rerank.model_folder.config import ModelConfig
 from bioqa.rerank.model_folder.modules import SCORES, HeadModule
 from bioqa.rerank.model_folder.weights import Weights
+from bioqa.rerank.pooling import pool_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,14 +27,14 @@ def load_exact_network(config: ModelConfig, device: str, *, use_segment_ids: boo
     models find the end of each pair by it. Raises ModelError if the weights are missing, damaged or
     pickled, have no classification head, or need code that is not installed here.
     """
-    weights = Weights(f"the reranker {config.name}", config.folder)
+    weights = Weights(f"the {config.kind} {config.name}", config.folder)
     try:
         bert = load_bert(config, weights, device, use_segment_ids=use_segment_ids)
         if bert is not None:
             return bert
         model = _load_with_transformers(config, weights, device, pad_id)
         head = [_load_module(module).eval().to(device) for module in config.head]
-        return TransformersNetwork(model, use_segment_ids, head)
+        return TransformersNetwork(model, use_segment_ids, head, config.pooling)
     except ModelError:
         raise
     except Exception as error:
@@ -41,17 +42,24 @@ def load_exact_network(config: ModelConfig, device: str, *, use_segment_ids: boo
 
 
 class TransformersNetwork:
-    """A transformers model of any architecture in evaluation mode: a classifier, or one with sentence-transformers' modules as
-    its ``head``.
+    """A transformers model of any architecture in evaluation mode: a classifier, one with sentence-transformers' modules as its
+    ``head``, or with ``pooling`` an encoder.
     """
 
-    def __init__(self, model: "PreTrainedModel", use_segment_ids: bool, head: "Sequence[nn.Module]" = ()) -> None:
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        use_segment_ids: bool,
+        head: "Sequence[nn.Module]" = (),
+        pooling: Sequence[str] = (),
+    ) -> None:
         self._model = model
         self._use_segment_ids = use_segment_ids
         self._head = head
+        self._pooling = pooling
 
     def __call__(self, batch: Batch) -> NDArray[np.float32]:
-        """The logits of a batch of n pairs: float32 of shape (n,)."""
+        """The logits of a batch of n pairs, float32 of shape (n,), or the pooled vectors of n texts, (n, dimension)."""
         import torch
 
         inputs = {"input_ids": batch.ids, "attention_mask": batch.mask}
@@ -61,9 +69,16 @@ class TransformersNetwork:
         with torch.inference_mode():
             tensors = {key: torch.from_numpy(value).to(device) for key, value in inputs.items()}
             output = self._model(**tensors)
-            scores: Tensor = self._scores({**tensors, "token_embeddings": output[0]}) if self._head else output.logits
-            logits: NDArray[np.float32] = scores[:, 0].float().cpu().numpy()
-        return logits
+            if self._pooling:
+                mask = tensors["attention_mask"]
+                starts = torch.nn.functional.pad(mask.sum(dim=1).cumsum(0), (1, 0))
+                scores: Tensor = pool_tensors(output[0][mask.bool()], starts, self._pooling)
+            elif self._head:
+                scores = self._scores({**tensors, "token_embeddings": output[0]})[:, 0]
+            else:
+                scores = output.logits[:, 0]
+            result: NDArray[np.float32] = scores.float().cpu().numpy()
+        return result
 
     def _scores(self, features: "dict[str, Tensor]") -> "Tensor":
         for module in self._head:
@@ -87,7 +102,7 @@ def _load_with_transformers(config: ModelConfig, weights: Weights, device: str, 
 
     from bioqa.rerank.silence_libraries import silence_libraries
 
-    auto_class: Any = AutoModel if config.head else AutoModelForSequenceClassification
+    auto_class: Any = AutoModel if config.head or config.pooling else AutoModelForSequenceClassification
     local: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
     with silence_libraries():
         auto_config = AutoConfig.from_pretrained(config.folder, **local)
@@ -104,8 +119,9 @@ def _load_with_transformers(config: ModelConfig, weights: Weights, device: str, 
             output_loading_info=True,
             **local,
         )
-    if report["missing_keys"]:
-        raise ModelError(_explain_missing(config, sorted(report["missing_keys"])))
+    unused = POOLER if config.pooling else ()
+    if missing := sorted(set(report["missing_keys"]).difference(unused)):
+        raise ModelError(_explain_missing(config, missing))
     loaded: PreTrainedModel = model.eval().to(device)
     return loaded
 
@@ -115,22 +131,22 @@ def _explain_missing(config: ModelConfig, keys: list[str]) -> str:
     listed = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
     if config.json.get("auto_map"):
         return _needs_code(config)
-    if len(keys) <= 6:
+    if len(keys) <= 6 and not config.pooling:
         return (
             f"{config.name} has no classification head ({listed} missing): it is a base model or a bi-encoder, "
             "not a cross-encoder; train it on pairs first, or name a cross-encoder."
         )
     return (
-        f"The weights of the reranker {config.name} do not match its config ({len(keys)} missing: {listed}); "
+        f"The weights of the {config.kind} {config.name} do not match its config ({len(keys)} missing: {listed}); "
         "fetch the model again."
     )
 
 
 def _needs_code(config: ModelConfig) -> str:
-    return f"The reranker {config.name} needs code from its own repository (auto_map in its config); bioqa does not run it."
+    return f"The {config.kind} {config.name} needs code from its own repository (auto_map in its config); bioqa does not run it."
 
 
 def _explain(config: ModelConfig, error: Exception) -> str:
     if config.json.get("auto_map"):
         return _needs_code(config)
-    return f"The reranker {config.name} cannot be loaded from {config.folder}: {first_line(error)}"
+    return f"The {config.kind} {config.name} cannot be loaded from {config.folder}: {first_line(error)}"

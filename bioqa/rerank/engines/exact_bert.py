@@ -1,7 +1,7 @@
-"""BERT with a one-label head, in plain torch.
+"""BERT with a one-label head or with pooling, in plain torch.
 
-The same arithmetic as transformers' ``BertForSequenceClassification``, without importing transformers (3.5 of the 5.5 seconds
-that loading a small model takes). The last layer is computed at the first position only, since the head reads nothing else.
+The same arithmetic as transformers' ``BertForSequenceClassification`` and ``BertModel``, without importing transformers (3.5 of the
+5.5 seconds that loading a small model takes). The last layer is computed at the first position only where nothing else is read.
 Models whose config or weights depart from plain BERT are left to transformers.
 """
 
@@ -11,15 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioqa.rerank.batching import Batch
-from bioqa.rerank.model_folder.architectures import BERT, nonstandard_setting, weight_shapes
+from bioqa.rerank.model_folder.architectures import (
+    Architecture,
+    architecture_of,
+    nonstandard_setting,
+    weight_shapes,
+)
 from bioqa.rerank.model_folder.config import ModelConfig
 from bioqa.rerank.model_folder.weights import Weights
+from bioqa.rerank.pooling import pool_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-IGNORED = "bert.embeddings.position_ids"
+POSITION_IDS = "embeddings.position_ids"
 """A constant that older versions of transformers saved among the weights."""
+POOLER = ("pooler.dense.weight", "pooler.dense.bias")
+"""Weights of ``BertModel`` that pooling does not use."""
 
 
 def load_bert(config: ModelConfig, weights: Weights, device: str, *, use_segment_ids: bool) -> "Bert | None":
@@ -29,17 +37,17 @@ def load_bert(config: ModelConfig, weights: Weights, device: str, *, use_segment
     """
     if len(weights.files) > 1 or not _is_plain_bert(config) or not _has_weights_of_bert(config, weights):
         return None
-    from safetensors.torch import load_file
+    import torch
 
-    layers, heads = config.json["num_hidden_layers"], config.json["num_attention_heads"]
-    floats = {name: weight.float().to(device) for name, weight in load_file(weights.files[0]).items()}
-    floats.pop(IGNORED, None)
-    return Bert(floats, layers, heads, config.json["layer_norm_eps"], use_segment_ids=use_segment_ids)
+    architecture = architecture_of(config)
+    names = [name for name, _ in weight_shapes(config.json, architecture)]
+    floats = {name: torch.tensor(weights.array(name)).to(device) for name in names}
+    return Bert(floats, config, architecture, use_segment_ids=use_segment_ids)
 
 
 def _is_plain_bert(config: ModelConfig) -> bool:
     return (
-        config.json.get("architectures") == ["BertForSequenceClassification"]
+        config.json.get("architectures") == ["BertModel" if config.pooling else "BertForSequenceClassification"]
         and config.json.get("model_type") == "bert"
         and nonstandard_setting(config.json) is None
     )
@@ -47,31 +55,36 @@ def _is_plain_bert(config: ModelConfig) -> bool:
 
 def _has_weights_of_bert(config: ModelConfig, weights: Weights) -> bool:
     """Whether the weights are those of this config, none missing and none besides."""
+    architecture = architecture_of(config)
+    ignored = {architecture.prefix + POSITION_IDS, *(POOLER if config.pooling else ())}
     count = 0
-    for name, shape in weight_shapes(config.json, BERT):
+    for name, shape in weight_shapes(config.json, architecture):
         if weights.shapes.get(name) != shape:
             return False
         count += 1
-    return count == len(weights.shapes.keys() - {IGNORED})
+    return count == len(weights.shapes.keys() - ignored)
 
 
 class Bert:
     """The network; it keeps no state between calls, so any number of threads may call it."""
 
     def __init__(
-        self, weights: "dict[str, Tensor]", layers: int, heads: int, epsilon: float, *, use_segment_ids: bool
+        self, weights: "dict[str, Tensor]", config: ModelConfig, architecture: Architecture, *, use_segment_ids: bool
     ) -> None:
         self._weights = weights
-        self._layers = layers
-        self._heads = heads
-        self._epsilon = epsilon
+        self._architecture = architecture
+        self._pooling = config.pooling
+        self._layers: int = config.json["num_hidden_layers"]
+        self._heads: int = config.json["num_attention_heads"]
+        self._epsilon: float = config.json["layer_norm_eps"]
         self._use_segment_ids = use_segment_ids
 
     def __call__(self, batch: Batch) -> NDArray[np.float32]:
-        """The logits of a batch of n pairs: float32 of shape (n,)."""
+        """The logits of a batch of n pairs, float32 of shape (n,), or the pooled vectors of n texts, (n, dimension)."""
         import torch
 
-        device = self._weights["classifier.weight"].device
+        prefix = self._architecture.prefix
+        device = self._weights[f"{prefix}embeddings.word_embeddings.weight"].device
         with torch.inference_mode():
             ids = torch.from_numpy(batch.ids).to(device)
             segment_ids = (
@@ -80,20 +93,33 @@ class Bert:
             x = self._embed(ids, segment_ids)
             mask = None if batch.mask.all() else torch.from_numpy(batch.mask).to(device).bool()[:, None, None, :]
             for layer in range(self._layers):
-                last = layer == self._layers - 1
-                x = self._layer(f"bert.encoder.layer.{layer}.", x, x[:, :1] if last else x, mask)
-            pooled = torch.tanh(self._linear("bert.pooler.dense", x[:, 0]))
-            logits: NDArray[np.float32] = self._linear("classifier", pooled)[:, 0].cpu().numpy()
-        return logits
+                first_only = layer == self._layers - 1 and not self._architecture.all_positions
+                x = self._layer(f"{prefix}encoder.layer.{layer}.", x, x[:, :1] if first_only else x, mask)
+            output: NDArray[np.float32] = self._output(x, batch).cpu().numpy()
+        return output
+
+    def _output(self, x: "Tensor", batch: Batch) -> "Tensor":
+        """Logits or pooled vectors, from the last layer's output (n, length or 1, width)."""
+        import torch
+
+        if self._architecture.head is not None:
+            dense, out = self._architecture.head
+            return self._linear(out, torch.tanh(self._linear(dense, x[:, 0])))[:, 0]
+        if not self._architecture.all_positions:
+            return x[:, 0]
+        mask = torch.from_numpy(batch.mask).to(x.device)
+        starts = torch.nn.functional.pad(mask.sum(dim=1).cumsum(0), (1, 0))
+        return pool_tensors(x[mask.bool()], starts, self._pooling)
 
     def _embed(self, ids: "Tensor", segment_ids: "Tensor") -> "Tensor":
         """Word, segment and position embeddings of (n, length) ids, summed and normalized: float32 (n, length, width)."""
         from torch.nn.functional import embedding
 
-        table = {k: self._weights[f"bert.embeddings.{k}_embeddings.weight"] for k in ("word", "token_type", "position")}
+        at = f"{self._architecture.prefix}embeddings."
+        table = {k: self._weights[f"{at}{k}_embeddings.weight"] for k in ("word", "token_type", "position")}
         x = embedding(ids, table["word"]) + embedding(segment_ids, table["token_type"])
         x = x + table["position"][: ids.shape[1]]
-        return self._norm("bert.embeddings.LayerNorm", x)
+        return self._norm(f"{at}LayerNorm", x)
 
     def _layer(self, at: str, x: "Tensor", queries: "Tensor", mask: "Tensor | None") -> "Tensor":
         """One encoder layer: the positions ``queries`` (n, any, width) attend to all of ``x`` (n, length, width)."""

@@ -1,7 +1,7 @@
-"""The architectures that bioqa computes itself, without transformers: BERT, RoBERTa and XLM-RoBERTa classifiers."""
+"""The architectures that bioqa computes itself, without transformers: BERT, RoBERTa and XLM-RoBERTa, classifiers and encoders."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bioqa.rerank.model_folder.config import ModelConfig
@@ -11,13 +11,15 @@ Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What distinguishes these architectures: the prefix of the encoder's weights, the names of the head's two layers, and the
-    position id of the first token.
+    """What distinguishes these architectures: the prefix of the encoder's weights, the names of a classifier's two layers (None:
+    the output is the last layer's), the position id of the first token, and whether the last layer's output is needed at every
+    position or only at the first.
     """
 
     prefix: str
-    head: tuple[str, str]
+    head: tuple[str, str] | None
     first_position: int
+    all_positions: bool = False
 
 
 BERT = Architecture("bert.", ("bert.pooler.dense", "classifier"), 0)
@@ -27,7 +29,13 @@ ARCHITECTURES = {
     "RobertaForSequenceClassification": ROBERTA,
     "XLMRobertaForSequenceClassification": ROBERTA,
 }
-"""Name in config.json → architecture."""
+"""Name in config.json → architecture of a classifier."""
+ENCODERS = {
+    "BertModel": Architecture("", None, 0),
+    "RobertaModel": Architecture("", None, 2),
+    "XLMRobertaModel": Architecture("", None, 2),
+}
+"""Name in config.json → architecture of an encoder."""
 
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
 
@@ -50,21 +58,25 @@ SIZES = {
 
 def architecture_of(config: ModelConfig) -> Architecture:
     """The architecture of a model for which ``unsupported_architecture`` finds no reason against it."""
-    return ARCHITECTURES[config.json["architectures"][0]]
+    name = config.json["architectures"][0]
+    if not config.pooling:
+        return ARCHITECTURES[name]
+    return replace(ENCODERS[name], all_positions=config.pooling != ("cls",))
 
 
 def unsupported_architecture(config: ModelConfig) -> str | None:
     """Why bioqa cannot compute a model itself, as the end of a sentence; None if it can."""
     names = config.json.get("architectures") or ["a model without a named architecture"]
+    known, what = (ENCODERS, "encoder") if config.pooling else (ARCHITECTURES, "classifier")
     if config.head:
         return f"its head is {' + '.join(module.kind for module in config.head)}"
-    if names[0] not in ARCHITECTURES:
-        return f"it is {names[0]}, not a BERT or XLM-RoBERTa classifier"
+    if names[0] not in known:
+        return f"it is {names[0]}, not a BERT or XLM-RoBERTa {what}"
     if config.json.get("model_type") not in MODEL_TYPES:
         return f"its model_type is {config.json.get('model_type')!r}"
     if reason := nonstandard_setting(config.json):
         return f"{reason} in its config"
-    if ARCHITECTURES[names[0]].first_position and config.json.get("pad_token_id", 1) != 1:
+    if known[names[0]].first_position and config.json.get("pad_token_id", 1) != 1:
         return "its padding token is not 1, from which its positions are counted"
     return None
 
@@ -101,8 +113,9 @@ def weight_shapes(config: dict[str, Any], architecture: Architecture) -> Shapes:
         yield from _linear(at + "output.dense", width, inner)
         for norm in ("attention.output.LayerNorm", "output.LayerNorm"):
             yield from _norm(at + norm, width)
-    yield from _linear(head[0], width, width)
-    yield from _linear(head[1], 1, width)
+    if head is not None:
+        yield from _linear(head[0], width, width)
+        yield from _linear(head[1], 1, width)
 
 
 def _linear(name: str, outputs: int, inputs: int) -> Shapes:

@@ -51,7 +51,8 @@ class ModelConfig:
     ``prompt`` is prepended to every question. ``max_length`` is the length in tokens that sentence-transformers saved, None if
     the tokenizer's applies. ``lower_case`` asks for text to be lower-cased whatever the tokenizer does. ``head`` are the folders
     of the modules after the Transformer, which pool its token embeddings and score them; without any, the Transformer is a
-    classifier. ``settings`` is bioqa.json.
+    classifier. ``settings`` is bioqa.json. ``kind`` is what messages call such a model. ``pooling`` is how an encoder makes one
+    vector of a text's token embeddings (names of ``pooling.POOLINGS``, concatenated); empty for a classifier.
     """
 
     name: str
@@ -63,6 +64,8 @@ class ModelConfig:
     lower_case: bool = False
     head: tuple[HeadModule, ...] = ()
     settings: RerankerSettings = DEFAULTS
+    kind: str = "reranker"
+    pooling: tuple[str, ...] = ()
 
 
 def read_config(name: str, folder: Path) -> ModelConfig:

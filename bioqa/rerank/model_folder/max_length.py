@@ -50,7 +50,7 @@ def choose_max_length(
         length = min(length, limit)
     if length <= special_tokens + 1:
         raise ModelError(
-            f"The reranker {config.name} has a maximum length of {length:.0f} tokens, which leaves no room for text."
+            f"The {config.kind} {config.name} has a maximum length of {length:.0f} tokens, which leaves no room for text."
         )
     return None if length >= UNLIMITED else int(length)
 

@@ -1,15 +1,18 @@
 """bioqa.json of a model folder: the threshold, calibration and first-stage weight, all chosen on dev data.
 
-    {"threshold": 0.43, "calibration": {"method": "platt", "a": 1.2, "b": -0.3}, "first_stage_weight": 0.1, …}
+    {"threshold": 0.43, "calibration": {"method": "platt", "a": 1.2, "b": -0.3}, "first_stage_weight": 0.1,
+     "first_stage_weights": {"minmax": 4.0}, …}
 
 ``threshold`` is on the scale of the model's own scores (``Reranker.score``, ``Hit.reranker_score``), not of probabilities; the
 calibrated probability (``Reranker.probabilities``, ``Hit.probability``) is σ(a·logit + b); candidates are ranked by logit +
-first_stage_weight · first-stage score (``Hit.score``). Each may be missing, and other keys are kept as they are.
+first_stage_weight · first-stage score (``Hit.score``), if that is BM25's; "first_stage_weights" has the factors of other scores, by
+``Retriever.scale``. Each may be missing, and other keys are kept as they are.
 """
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +38,14 @@ UNCALIBRATED = Calibration()
 @dataclass(frozen=True, slots=True)
 class RerankerSettings:
     """``threshold``: pairs with at least this score, on the model's own scale, count as relevant; None if none was chosen.
-    ``first_stage_weight``: the factor by which the first-stage score is multiplied before it is added to the logit.
+    ``first_stage_weight``: the factor by which BM25's score is multiplied before it is added to the logit; ``first_stage_weights``:
+    those of other first stages' scores, by their ``Retriever.scale``.
     """
 
     threshold: float | None = None
     calibration: Calibration = UNCALIBRATED
     first_stage_weight: float = 0.0
+    first_stage_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 DEFAULTS = RerankerSettings()
@@ -58,6 +63,7 @@ def read_settings(folder: Path) -> RerankerSettings:
             if calibration
             else UNCALIBRATED,
             _number(content.get("first_stage_weight", 0.0)),
+            {str(scale): _number(one) for scale, one in (content.get("first_stage_weights") or {}).items()},
         )
     except FileNotFoundError:
         return DEFAULTS

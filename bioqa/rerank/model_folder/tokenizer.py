@@ -26,15 +26,15 @@ def load_tokenizer(config: ModelConfig) -> LoadedTokenizer:
     """
     folder = config.folder
     if not has_tokenizer(folder):
-        raise ModelError(f"The reranker {config.name} has no tokenizer: there is no tokenizer.json in {folder}.")
+        raise ModelError(f"The {config.kind} {config.name} has no tokenizer: there is no tokenizer.json in {folder}.")
     tokenizer = read_bert_tokenizer(config) or _load_with_transformers(config)
     if config.lower_case:
         _lower_case(tokenizer.backend)
     if word := lost_word(tokenizer.backend):
         file = "sentence_bert_config.json" if config.lower_case else "tokenizer_config.json"
         _log.warning(
-            f"The reranker {config.name} lower-cases text, but its vocabulary is cased: words such as {word!r} are never found. "
-            f"If it was trained on cased text, set do_lower_case to false in its {file}."
+            f"The {config.kind} {config.name} lower-cases text, but its vocabulary is cased: words such as {word!r} are never "
+            f"found. If it was trained on cased text, set do_lower_case to false in its {file}."
         )
     return tokenizer
 
@@ -64,15 +64,15 @@ def _load_with_transformers(config: ModelConfig) -> LoadedTokenizer:
             tokenizer = AutoTokenizer.from_pretrained(config.folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
         raise ModelError(
-            f"The tokenizer of the reranker {config.name} cannot be loaded: {first_line(error)}"
+            f"The tokenizer of the {config.kind} {config.name} cannot be loaded: {first_line(error)}"
         ) from error
     if not tokenizer.is_fast:
         raise ModelError(
-            f"The reranker {config.name} has no fast tokenizer; save one with save_pretrained, as tokenizer.json."
+            f"The {config.kind} {config.name} has no fast tokenizer; save one with save_pretrained, as tokenizer.json."
         )
     if tokenizer.pad_token_id is None:
         raise ModelError(
-            f"The tokenizer of the reranker {config.name} has no padding token, so it cannot score batches."
+            f"The tokenizer of the {config.kind} {config.name} has no padding token, so it cannot score batches."
         )
     return LoadedTokenizer(
         tokenizer.backend_tokenizer,

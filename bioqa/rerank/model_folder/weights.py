@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
-_DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+_FLOATS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+_INTEGERS = {"I8": np.int8, "U8": np.uint8}
+_DTYPES = _FLOATS | _INTEGERS
+SCALE, ZERO_POINT = "_scale", "_zero_point"
+"""What is appended to the name of a matrix of integers: weight = (integer - zero point) · scale. The scale is float32, one for the
+matrix or one a row; the zero point is one integer, 0 if it is missing. The names are those of compressed-tensors.
+"""
 
 UNSTORED_VALUES = 1 << 26
 """Values beyond those stored that a sound model may have: masks, positions, a new head; 256 MB in fp32."""
@@ -52,7 +58,9 @@ class Weights:
                 ) from error
         if self.files != [folder / WEIGHTS_FILE]:
             self._check_index(folder)
-        self.shapes = {name: shape for name, (_, _, shape, _) in self._entries.items()}
+        integers = {name for name, (_, dtype, _, _) in self._entries.items() if dtype in _INTEGERS}
+        parts = {f"{name}{part}" for name in integers for part in (SCALE, ZERO_POINT)}
+        self.shapes = {name: shape for name, (_, _, shape, _) in self._entries.items() if name not in parts}
 
     def _read_header(self, path: Path) -> None:
         """Read a header: 8 bytes with its length, the header as JSON, then the bytes of all weights without gaps."""
@@ -81,12 +89,20 @@ class Weights:
                 )
 
     def check(self, shapes: Iterable[tuple[str, Shape]]) -> None:
-        """Raise ModelError unless every one of these weights is there with its shape, in a float type that numpy can read."""
+        """Raise ModelError unless every one of these weights is there with its shape, as floats that numpy can read or as 8-bit
+        integers with a scale.
+        """
         for name, shape in shapes:
             _, dtype, found, _ = self._entries.get(name, (None, "", (), 0))
-            if found != shape or dtype not in _DTYPES:
+            if found != shape or not (dtype in _FLOATS or self._has_scale(name)):
                 problem = f"is {dtype} {list(found)}" if dtype else "is missing"
                 raise self._mismatch(f"{name} {problem}")
+
+    def _has_scale(self, name: str) -> bool:
+        """Whether a weight is a matrix of integers with a scale of the right shape."""
+        _, dtype, shape, _ = self._entries.get(name, (None, "", (), 0))
+        _, scale, found, _ = self._entries.get(name + SCALE, (None, "", (), 0))
+        return dtype in _INTEGERS and scale == "F32" and len(shape) == 2 and found in ((), shape[:1])
 
     def check_config(self, config: Any, auto_class: Any, *, allow_other_shapes: bool = False) -> None:
         """Raise ModelError if the model that ``auto_class`` (of transformers) makes of a config does not fit the weights: one of
@@ -111,14 +127,20 @@ class Weights:
     def _mismatch(self, problem: str) -> ModelError:
         return ModelError(f"The weights of {self._model} do not match its config: {problem}; fetch the model again.")
 
-    def stored(self, name: str) -> Array:
-        """A weight as it is stored: float16, float32, or uint16 for bfloat16."""
-        path, dtype, shape, offset = self._entries[name]
-        return np.memmap(path, dtype=_DTYPES[dtype], mode="r", offset=offset, shape=shape)
+    def rows(self, name: str) -> "Rows":
+        """A weight whose rows are converted to float32 when they are read."""
+        if self._entries[name][1] in _FLOATS:
+            return Rows(self._stored(name))
+        zero = self._stored(name + ZERO_POINT) if name + ZERO_POINT in self._entries else np.zeros((), np.uint8)
+        return Rows(self._stored(name), np.array(self._stored(name + SCALE)), zero.astype(np.float32))
 
     def array(self, name: str) -> Array:
         """A weight as float32."""
-        return to_float32(self.stored(name))
+        return self.rows(name)[...]
+
+    def _stored(self, name: str) -> Array:
+        path, dtype, shape, offset = self._entries[name]
+        return np.memmap(path, dtype=_DTYPES[dtype], mode="r", offset=offset, shape=shape)
 
     def checksum(self, salt: str, *others: Path) -> str:
         """SHA-256, in hex, of ``salt`` and the contents of the weights' and other files."""
@@ -150,8 +172,27 @@ def _explain_missing(model: str, folder: Path, missing: list[Path], total: int) 
     return f"The download of {model} is incomplete: {WEIGHTS_FILE} is missing in {folder}; fetch the model again."
 
 
-def to_float32(stored: Array) -> Array:
-    """Values as ``Weights.stored`` returns them, or some rows of them, as float32."""
-    if stored.dtype == np.uint16:
-        return np.asarray(stored, dtype=np.uint32).__lshift__(16).view(np.float32)
-    return np.asarray(stored, dtype=np.float32)
+class Rows:
+    """A weight as it is stored; indexing gives rows of it as float32.
+
+    ``stored`` is float16, float32, uint16 for bfloat16, or integers for (``stored`` - ``zero``) · ``scale``, which is one number or
+    one a row.
+    """
+
+    def __init__(self, stored: Array, scale: Array | None = None, zero: Array | int = 0) -> None:
+        self._stored = stored
+        self._scale = scale
+        self._zero = zero
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def __getitem__(self, rows: Any) -> Array:
+        values = self._stored[rows]
+        if self._scale is not None:
+            scale = self._scale[rows][..., None] if self._scale.ndim else self._scale
+            scaled: Array = (values.astype(np.float32) - self._zero) * scale
+            return scaled
+        if values.dtype == np.uint16:
+            return np.asarray(values, dtype=np.uint32).__lshift__(16).view(np.float32)
+        return np.asarray(values, dtype=np.float32)
