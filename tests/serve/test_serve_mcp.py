@@ -90,14 +90,14 @@ def test_no_response_is_longer_than_its_limit(plain: Service, tool: str, max_cha
 
 
 def test_articles_that_are_not_there_are_named(service: Service) -> None:
-    found = call(service, "get_articles", pmids=["99000001", "5", " 99000001 "]).structured_content
+    found = call(service, "get_articles", pmids=["99000001", "5", " 99000001 ", 99000001]).structured_content
     assert [one["pmid"] for one in found["articles"]] == ["99000001"]
     assert found["not_found"] == ["5"]
 
 
 def test_a_retracted_article_is_marked(service: Service) -> None:
     found = call(service, "get_articles", pmids=["99000301"]).structured_content
-    assert found["articles"][0]["marks"] == ["retracted (99000407)"]
+    assert found["articles"][0]["marks"] == ["Retracted (PMID 99000407)"]
 
 
 def test_similar_articles_leave_out_the_article_itself(plain: Service) -> None:
