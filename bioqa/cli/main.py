@@ -40,7 +40,7 @@ COMMANDS = {
     "pairs": ("bioqa.cli.pairs", "Build, describe and check training pairs."),
     "train": ("bioqa.cli.train", "Train a reranker from a recipe."),
     "serve": ("bioqa.cli.serve", "Serve indexes over HTTP."),
-    "mcp": ("bioqa.cli.mcp", "Serve indexes to an agent over MCP, on standard input and output."),
+    "mcp": ("bioqa.cli.mcp", "Offer indexes to LLM agents as MCP tools."),
     "demo": ("bioqa.cli.demo", "Build the demo index and answer three questions."),
     "doctor": ("bioqa.cli.doctor", "Check Python, packages, devices, Java, a reranker and an index."),
 }

@@ -2,6 +2,7 @@
 
 import os
 import random
+import threading
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
@@ -64,13 +65,18 @@ class OpenCommit:
         self.close = weakref.finalize(self, java("bioqa.CompleteCommits").close, self.reader)
         self.close.atexit = False
         self._retracted: Any = None
+        self._computing = threading.Lock()
 
     def retracted(self) -> Any:
-        """The Lucene query for retracted articles, by their own record or by a notice; computed once."""
-        with java_lock:
+        """The Lucene query for retracted articles, by their own record or by a notice; computed once.
+
+        Not to be called with ``java_lock`` held: other searches go on while the index is read through.
+        """
+        with self._computing:
             if self._retracted is None:
                 kinds = [kind for kind, mark in MARKS.items() if mark == RETRACTED]
-                reader = cast("org.apache.lucene.index.IndexReader", self.reader)
+                with java_lock:
+                    reader = cast("org.apache.lucene.index.IndexReader", self.reader)
                 self._retracted = java("bioqa.Notices").marked(reader, RETRACTED, kinds)
             return self._retracted
 

@@ -198,13 +198,17 @@ class BM25Retriever:
     def _compile(self, options: SearchOptions) -> _Compiled:
         """The options for the commit that is open now."""
         commit = self.index.commit
+        found = self._compiled.get((options, commit))
+        if found is not None:
+            return found
+        with java_errors(self.index.path):
+            retracted = commit.retracted() if options.filters.exclude_retracted else None
         with java_lock, java_errors(self.index.path):
             found = self._compiled.get((options, commit))
             if found is not None:
                 return found
             for key in [key for key in self._compiled if key[1] is not commit]:
                 del self._compiled[key]  # an older commit stays open for running searches only
-            retracted = commit.retracted() if options.filters.exclude_retracted else None
             made = self._compiled[options, commit] = _Compiled(
                 commit,
                 QueryBuilder(options.filters, options.title_weight, options.syntax, retracted),

@@ -216,6 +216,10 @@ class DenseRetriever:
     def _compile(self, filters: Filters) -> _Compiled:
         """The filters for the commit that is open now."""
         commit = self.index.commit
+        found = self._compiled.get((filters, commit))
+        if found is not None:
+            return found
+        retracted = commit.retracted() if filters.exclude_retracted else None
         with java_lock:
             found = self._compiled.get((filters, commit))
             if found is not None:
@@ -223,7 +227,6 @@ class DenseRetriever:
             vectors = check_encoder(self.index, self.encoder.info)  # a commit since may have other ones
             for key in [key for key in self._compiled if key[1] is not commit]:
                 del self._compiled[key]
-            retracted = commit.retracted() if filters.exclude_retracted else None
             query = QueryBuilder(filters, retracted=retracted).passing() if filters else None
             passing = None if query is None else cast("org.apache.lucene.search.Query", query)
             with java_errors(self.index.path):

@@ -13,6 +13,8 @@ class ServeError(BioqaError):
     trying again will not help).
     """
 
+    exit_code = 70  # answered over HTTP; one that reaches the command line is a fault of bioqa
+
     status = 400
     code = "bad_request"
 

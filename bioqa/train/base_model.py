@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioqa.errors import BioqaError, ModelError, UsageError, first_line
 from bioqa.rerank.model_folder.config import check_counts, check_model_folder, label_count, read_model_config
-from bioqa.rerank.model_folder.files import weight_files
+from bioqa.rerank.model_folder.files import read_json_object, weight_files
 from bioqa.rerank.model_folder.max_length import RELATIVE_POSITIONS, position_count
 from bioqa.rerank.model_folder.modules import read_modules
 from bioqa.rerank.model_folder.resolve import DEFAULT_FOLDER, DEFAULT_NAME
@@ -122,7 +122,9 @@ def _check_files(settings: "ModelSettings", source: Path | str) -> None:
     if isinstance(source, Path):
         check_model_folder(name, source)
         read_model_config(name, source)
-        if kinds := [type.rpartition(".")[2] for type, _ in read_modules(source)][1:]:
+        kinds = [type.rpartition(".")[2] for type, _ in read_modules(source)][1:]
+        saved = read_json_object(source / "config_sentence_transformers.json") or {}
+        if kinds and saved.get("model_type") == "CrossEncoder":  # the modules of a bi-encoder are left behind
             raise ModelError(
                 f"{name} scores with modules of its own ({' + '.join(kinds)}), which bioqa does not train. Set model.base to the "
                 "model that it was trained from."

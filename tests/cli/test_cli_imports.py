@@ -53,6 +53,7 @@ HEAVY = (
         "from bioqa.cli.main import main; main(['index', 'build', '--help'])",
         "from bioqa.cli.main import main; main(['bioasq', 'submit', '--help'])",
         "from bioqa.cli.main import main; main(['serve', '--help'])",
+        "from bioqa.cli.main import main; main(['mcp', '--help'])",
         "from bioqa.cli.main import main; main(['serach'])",
         "import " + ", ".join(f"bioqa.{room}" for room in ROOMS),
         "import bioqa.pipeline.pipeline, bioqa.retrieve.bm25, bioqa.retrieve.memory, bioqa.index.reader",

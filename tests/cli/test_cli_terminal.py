@@ -350,7 +350,7 @@ def complete(line, shell="bash"):
 @pytest.mark.parametrize(
     ("line", "answers"),
     [
-        ("bioqa se", ["plain,search"]),
+        ("bioqa sea", ["plain,search"]),
         ("bioqa --ver", ["plain,--version"]),
         ("bioqa index ver", ["plain,verify"]),
         ("bioqa search --no-r", ["plain,--no-rerank"]),
@@ -419,4 +419,4 @@ def test_completion_of_commands_imports_no_command():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY, env=environment
     )
     assert done.stderr == "[]\n"
-    assert done.stdout == "plain,search\nplain,similar\nplain,show\n"
+    assert done.stdout.split() == ["plain,search", "plain,similar", "plain,show", "plain,serve"]

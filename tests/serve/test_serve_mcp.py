@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,6 +21,7 @@ from bioqa.serve.mcp_server import _fitting, create_mcp_server
 from bioqa.serve.service import Service
 from bioqa.serve.work import Work
 from tests.serve.conftest import serving
+from tests.serve.mutations import mutated
 from tests.support import REPOSITORY, write_jsonl
 
 QUESTION = "Which gene is mutated in Marfan syndrome?"
@@ -285,6 +287,11 @@ def test_an_internal_error_is_not_told_but_logged(service, call, monkeypatch, ca
     assert "secret path" in caplog.text
 
 
+def test_the_notice_of_a_retraction_is_named(call):
+    [article] = content(call("get_articles", pmids=["99000301"]))["articles"]
+    assert article["marks"] == {"retracted": ["99000407"]}
+
+
 def test_retracted_articles_are_marked(bioqa, tmp_path):
     links = [{"type": "RetractionIn", "id": "9", "source": ""}]
     text = "Statins cure measles in mice. They do not."
@@ -416,6 +423,35 @@ def test_the_gate_guards_the_tools(make_client, tmp_path):
     assert post(**admitted, Origin="http://127.0.0.1").status_code == 200
     for method in ("GET", "DELETE", "PUT"):
         assert client.request(method, "/mcp", headers=admitted).status_code == 405
+
+
+@pytest.mark.parametrize("revision", [REVISION, "2025-06-18", "tomorrow"])
+def test_mutated_calls_never_break_the_server(client, revision, caplog):
+    arguments = {"question": QUESTION, "filters": {"mesh": ["Asthma"], "since": "2019"}, "top": 2, "max_chars": 2000}
+    headers = {
+        "Accept": "application/json, text/event-stream",
+        "Content-Type": "application/json",
+        "MCP-Protocol-Version": revision,
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": "search",
+    }
+    rng = random.Random(1)
+    statuses = set()
+    for number in range(40):
+        meta = {"io.modelcontextprotocol/protocolVersion": revision, "io.modelcontextprotocol/clientCapabilities": {}}
+        params = {"name": "search", "arguments": arguments, "_meta": meta}
+        body: dict[str, Any] = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+        if number % 4 == 0:
+            content = mutated(body, rng)
+        else:
+            changed = mutated(arguments, rng)
+            content = json.dumps(body).encode().replace(json.dumps(arguments).encode(), changed)
+        response = client.post("/mcp", content=content, headers=headers)
+        assert response.status_code < 500, (content, response.text)
+        statuses.add(response.status_code)
+    assert 400 in statuses
+    assert 200 in statuses or revision == "tomorrow"
+    assert "Traceback" not in caplog.text
 
 
 def test_questions_are_logged_only_if_told(demo_index, tmp_path):
