@@ -1,7 +1,7 @@
 """The server under load, on the loopback interface only, beside Pyserini's REST server and infinity's.
 
     pip install -c constraints.txt -e '.[serve,bench]'
-    python -m benchmarks.serve [--parts bm25,rerank,load,memory,stop,mutations] [--infinity PYTHON]
+    python -m benchmarks.serve [--parts bm25,rerank,load,memory,stop,mutations,mcp] [--infinity PYTHON]
 
 - ``bm25``: one client's latency, and the requests a second of 16, with BM25's top 10 of the 175,166 shared abstracts for BioASQ
   questions: bioqa's /v1/{index}/search and /v1/search, and Pyserini's REST server on the same index, taking turns.
@@ -12,6 +12,8 @@
 - ``memory``: resident memory after 2,000 requests and after 100,000.
 - ``stop``: SIGTERM under load; whether every accepted request was answered.
 - ``mutations``: 10,000 mutated bodies; statuses, and tracebacks in the server's output.
+- ``mcp``: latency of the tool search with 20 candidates reranked, one call after another, on standard input and output and at /mcp;
+  and 100 concurrent calls.
 
 Servers start one after another; each part says how long it ran. The result goes to ``benchmarks/results/serve.json``; parts that
 did not run keep their earlier results.
@@ -48,12 +50,13 @@ from benchmarks.pubmed_files import abstract_files, test_questions
 from benchmarks.pyserini_server import NAME as PYSERINI_NAME
 from tests.serve.mutations import SEEDS, mutated
 
-PARTS = ("bm25", "rerank", "load", "memory", "stop", "mutations")
+PARTS = ("bm25", "rerank", "load", "memory", "stop", "mutations", "mcp")
 CLIENTS, LOAD_SECONDS = 200, 60
 RERANKING = 8
 """Of so many clients under load, one reranks."""
 MEMORY_REQUESTS, MEMORY_WARM_UP = 100_000, 2_000
 MUTATIONS = 10_000
+MCP_CALLS, MCP_CONCURRENT, MCP_DEPTH = 60, 100, "20"
 TEXTS, RERANK_CLIENTS = 32, 4
 
 
@@ -420,6 +423,41 @@ def part_mutations(index: Path, questions: Sequence[str], arguments: argparse.Na
         asyncio.run(send())
         text = output.read_text(errors="replace")
     return {"statuses": dict(sorted(statuses.items())), "tracebacks": text.count("Traceback")}
+
+
+def part_mcp(index: Path, questions: Sequence[str], arguments: argparse.Namespace) -> dict[str, Any]:
+    from mcp.client.client import Client as McpClient
+    from mcp.client.stdio import StdioServerParameters
+
+    async def run(target: Any) -> dict[str, Any]:
+        async with McpClient(target) as client:
+
+            async def call(question: str) -> tuple[float, bool]:
+                started = time.perf_counter()
+                result = await client.call_tool("search", {"question": question})
+                return time.perf_counter() - started, bool(result.is_error)
+
+            await call(questions[0])
+            alone = [await call(question) for question in questions[: int(MCP_CALLS * arguments.share) + 2]]
+            together = [questions[number % len(questions)] for number in range(MCP_CONCURRENT)]
+            started = time.perf_counter()
+            concurrent = await asyncio.gather(*map(call, together))
+            seconds = time.perf_counter() - started
+        return {
+            "p50_ms": round(1000 * statistics.median(one for one, _ in alone), 1),
+            "max_ms": round(1000 * max(one for one, _ in alone), 1),
+            "concurrent": len(concurrent),
+            "answered": sum(not failed for _, failed in concurrent),
+            "concurrent_seconds": round(seconds, 1),
+        }
+
+    options = ("--rerank-depth", MCP_DEPTH)
+    command = ["-m", "bioqa", "mcp", f"abstracts={index}", *options]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    found = {"stdio": asyncio.run(run(StdioServerParameters(command=sys.executable, args=command, env=environment)))}
+    with bioqa(index, *options) as (address, _, _):
+        found["http"] = asyncio.run(run(f"{address}/mcp"))
+    return {"rerank_depth": int(MCP_DEPTH), **found}
 
 
 def index_of(folder: Path) -> Path:
