@@ -162,7 +162,7 @@ def test_the_built_in_model_and_models_of_the_hub_are_not_written(demo_index, bi
         done = bioqa("tune", demo_index, "--questions", FILE, "--reranker", name, "--write")
         assert (done.code, done.err.startswith("Error: --write does not change the built-in reranker.")) == (2, True)
     assert (resolve.DEFAULT_FOLDER / "bioqa.json").read_bytes() == before
-    monkeypatch.setattr(resolve, "_from_hub", lambda given, name: tiny_reranker)
+    monkeypatch.setattr(resolve, "_from_hub", lambda *_: tiny_reranker)
     done = bioqa("tune", demo_index, "--questions", FILE, "--reranker", "owner/model", "--write")
     assert (done.code, "hf download owner/model --local-dir FOLDER" in done.err) == (2, True)
     assert not (tiny_reranker / "bioqa.json").exists()
