@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 DRAIN_SECONDS = 1.0
-"""After SIGTERM, open connections are answered for so long, each answer closing its connection, before the port is closed."""
+"""How long after SIGTERM, once the port is closed, new requests on open connections are answered; each answer closes its own."""
 BACKLOG = 2048
 SWITCH_SECONDS = 0.0005
 """After so long a thread that computes lets others run: answers to /health wait for as many of them as compute."""
@@ -64,7 +64,7 @@ def _load(arguments: dict[str, Any]) -> Any:
 
 
 class Server(uvicorn.Server):
-    """A server that, when told to stop, refuses new requests with 503 first, and finishes those that it has accepted."""
+    """A server that, when told to stop, closes its port, answers 503 on open connections, and finishes what it has accepted."""
 
     def __init__(self, config: uvicorn.Config, service: Service, on_start: Callable[[], None] | None = None) -> None:
         super().__init__(config)
@@ -83,6 +83,8 @@ class Server(uvicorn.Server):
         if not await super().on_tick(counter):
             return False
         if self._drain_until is None:
+            for server in self.servers:  # a connection that waits in a port's queue when it closes later would be reset
+                server.close()
             self._drain_until = time.monotonic() + DRAIN_SECONDS
         return self.force_exit or time.monotonic() >= self._drain_until
 
@@ -217,6 +219,7 @@ def _supervise(plan: Plan, listener: socket.socket, on_start: Callable[[], None]
                         )
                     workers[place] = start()
         finally:
+            listener.close()  # before the workers close theirs: this process accepts no connections
             for worker, _ in workers:
                 with suppress(ProcessLookupError):
                     worker.terminate()
