@@ -53,7 +53,7 @@ from tests.serve.mutations import SEEDS, mutated
 PARTS = ("bm25", "rerank", "load", "memory", "stop", "mutations", "mcp")
 CLIENTS, LOAD_SECONDS = 200, 60
 RERANKING = 8
-"""Of so many clients under load, one reranks."""
+"""Under load, one client in this many reranks."""
 MEMORY_REQUESTS, MEMORY_WARM_UP = 100_000, 2_000
 MUTATIONS = 10_000
 MCP_CALLS, MCP_CONCURRENT, MCP_DEPTH = 60, 100, "20"
@@ -157,7 +157,7 @@ Call = Callable[[Client, int], Awaitable[int]]
 
 
 async def timed(client: Client, call: Call, number: int) -> tuple[float, int | str]:
-    """Seconds and status of one request; the name of the error if there is no answer."""
+    """Seconds that a request took, with its status, or the name of the error if it got no answer."""
     started = time.perf_counter()
     try:
         status: int | str = await call(client, number)

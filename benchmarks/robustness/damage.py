@@ -1,4 +1,4 @@
-"""Damage every file of an index in several ways; ``verify`` must find it, and ``build --overwrite`` must mend it.
+"""Damage the files of an index one at a time: ``verify`` must report it, and ``build --overwrite`` must repair it.
 
     python -m benchmarks.robustness.damage
 
@@ -86,7 +86,7 @@ def main() -> None:
     parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder))
-    what = "every file of an index damaged: found by verify, mended by build --overwrite"
+    what = "each file of an index damaged in turn: verify reports it, build --overwrite repairs it"
     write_result(RESULTS / "robustness-damage.json", {"what": what, **result, "environment": environment()})
 
 

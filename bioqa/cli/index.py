@@ -2,20 +2,18 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from bioqa.cli.commands import Group, complete_file, complete_from, numbers
+from bioqa.cli.commands import Group, complete_file, complete_from
 from bioqa.cli.output import echo, human_bytes, note, print_json, progress_bar
-from bioqa.cli.search_options import filter_options, report_filters, take_filters
+from bioqa.cli.tune import bm25_command
 from bioqa.errors import IndexStateError, UsageError
 from bioqa.index.document import FILTER_FIELDS
-from bioqa.retrieve.options import SearchOptions
 
 if TYPE_CHECKING:
     from bioqa.encode.encoder import Encoder
-    from bioqa.evaluate.tune_bm25 import Tuning
     from bioqa.index.build import BuildProgress
 
 _UNITS = {"": 1, "m": 1, "mb": 1, "g": 1024, "gb": 1024}
@@ -362,125 +360,4 @@ def values(index: Path, field: str, prefix: str, top: int, as_json: bool) -> Non
         note(f"There are more values: --top shows more than {top:,}.")
 
 
-@command.command(example="bioqa index tune indexes/demo --questions questions.json --k1 0.6,0.9,1.2")
-@click.argument("index", type=click.Path(path_type=Path))
-@click.option(
-    "--questions",
-    metavar="FILE",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Questions: BioASQ JSON, TSV or BEIR.",
-)
-@click.option(
-    "--qrels",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Relevant articles, TREC or BEIR.  [default: BioASQ's gold documents]",
-)
-@click.option(
-    "--k1",
-    metavar="VALUES",
-    callback=numbers,
-    default="0.4,0.6,0.9,1.2,1.5,2",
-    show_default=True,
-    help="Values of k1 to try.",
-)
-@click.option(
-    "--b",
-    metavar="VALUES",
-    callback=numbers,
-    default="0.1,0.2,0.3,0.4,0.5,0.6,0.75,0.9",
-    show_default=True,
-    help="Values of b to try.",
-)
-@click.option("--measure", default="ndcg@10", show_default=True, help="Measure to maximize.")
-@click.option(
-    "--top", metavar="N", type=click.IntRange(min=1), default=100, show_default=True, help="Results per question."
-)
-@click.option(
-    "--folds", metavar="N", type=click.IntRange(min=2), default=5, show_default=True, help="Folds of cross-validation."
-)
-@click.option("--seed", metavar="N", type=int, default=42, show_default=True, help="Seed of the random folds.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@filter_options
-def tune(
-    index: Path,
-    questions: Path,
-    qrels: Path | None,
-    k1: tuple[float, ...],
-    b: tuple[float, ...],
-    measure: str,
-    top: int,
-    folds: int,
-    seed: int,
-    as_json: bool,
-    **given: Any,
-) -> None:
-    """Tune BM25's k1 and b on questions with known relevant articles.
-
-    All pairs of the values are tried. Cross-validation estimates the gain: for each fold of the questions, the values are chosen
-    on the other folds.
-    """
-    search = SearchOptions(filters=take_filters(given))
-    from bioqa.corpus.qrels import read_qrels
-    from bioqa.corpus.questions import read_questions
-    from bioqa.evaluate.measures import COMPILING
-    from bioqa.evaluate.ranking import notify_compilation
-    from bioqa.evaluate.tune_bm25 import tune_bm25
-    from bioqa.index.reader import Index
-    from bioqa.retrieve.bm25 import BM25Retriever
-
-    asked, judged = read_questions(questions), read_qrels(qrels or questions)
-    with (
-        Index(index) as opened,
-        notify_compilation(lambda: note(COMPILING)),
-        progress_bar("settings", len(k1) * len(b)) as bar,
-    ):
-        retriever = BM25Retriever(opened)
-        found = tune_bm25(
-            retriever,
-            asked,
-            judged,
-            k1s=k1,
-            bs=b,
-            measure=measure,
-            top=top,
-            folds=folds,
-            seed=seed,
-            filters=search.filters,
-            advance=bar.update,
-        )
-        report_filters(retriever, search)
-    if as_json:
-        print_json(asdict(found))
-    else:
-        _print_tuning(found)
-
-
-def _print_tuning(found: "Tuning") -> None:
-    from bioqa.evaluate.significance import format_p_value
-
-    bs = sorted({point.b for point in found.grid})
-    scores = {(point.k1, point.b): point.mean for point in found.grid}
-    echo(f"{found.measure}, mean over {found.questions:,} questions:")
-    echo("  k1 \\ b " + "".join(f"{b:>9g}" for b in bs))
-    for k1 in sorted({point.k1 for point in found.grid}):
-        echo(f"  {k1:<7g}" + "".join(f"{scores[k1, b]:>9.4f}" for b in bs))
-    echo("Chosen on the other folds and measured on the held-out fold, compared with the default:")
-    for number, fold in enumerate(found.folds, start=1):
-        values = f"k1 {fold.k1:g}, b {fold.b:g}"
-        echo(
-            f"  fold {number}: {values:<16} {fold.held_out:.4f}, default {fold.default:.4f} ({fold.questions:,} questions)"
-        )
-    echo(
-        f"Held out: {found.held_out:.4f}; default (k1 {found.default_k1:g}, b {found.default_b:g}): {found.default:.4f}; "
-        f"{format_p_value(found.p)} (paired t-test)."
-    )
-    if found.held_out <= found.default:
-        echo("On unseen questions the tuned values are no better: keep the default.")
-    elif found.p > 0.05:
-        echo("The gain is not statistically significant.")
-    echo(
-        f"Best on all questions: --k1 {found.best.k1:g} --b {found.best.b:g} ({found.best.mean:.4f}, optimistic: tuned on the "
-        "same questions)."
-    )
+command.add_command(bm25_command)

@@ -20,17 +20,6 @@ if TYPE_CHECKING:
     from bioqa.pipeline.answer import Coverage
     from bioqa.retrieve.retriever import Facets, MissingField, UnknownValue
 
-# Fields that articles can be filtered on → what they are called.
-_FIELDS = {
-    "date": "publication date",
-    "entered": "date of entry into PubMed",
-    "journal": "journal",
-    "mesh": "MeSH heading",
-    "type": "publication type",
-    "language": "language",
-    "author": "author",
-    "major_topic": "major topic",
-}
 _OPTIONS = {"date": "--since and --until", "entered": "--as-of"}
 
 # Kind of first-stage scores → what they are called.
@@ -89,15 +78,16 @@ def report_missing_fields(
 
     ``all_articles``: the counts are of the whole index, not of the articles that match a question.
     """
-    for field, value, nearest in unknown:
-        advice = f"Did you mean {nearest!r}?" if nearest else "A value must match as a whole, ignoring case."
-        note(f"No article in the index has the {_FIELDS[field]} {value!r}. {advice}")
+    from bioqa.index.filters import FIELD_NAMES
+
+    for one in unknown:
+        note(str(one))
     for field, count in missing:
         articles = ("article" if all_articles else "matching article") + "s" * (count != 1)
         have, were = ("has", "was") if count == 1 else ("have", "were")
         options = _OPTIONS.get(field, f"--{field.replace('_', '-')}")
         remark = "; the newest articles often have none yet" if field in {"mesh", "major_topic"} else ""
-        note(f"{count:,} {articles} {have} no {_FIELDS[field]} and {were} excluded by {options}{remark}.")
+        note(f"{count:,} {articles} {have} no {FIELD_NAMES[field]} and {were} excluded by {options}{remark}.")
 
 
 def progress_bar(unit: str, total: int | None, done: int = 0, label: str = "") -> "tqdm[Any]":

@@ -1,6 +1,6 @@
-"""``bioqa tune``: the first-stage weight of a model folder, chosen on questions with known relevant articles."""
+"""``bioqa tune`` and ``bioqa index tune``: settings chosen on questions with known relevant articles."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioqa.cli.commands import Command, numbers
+from bioqa.cli.commands import Command, add_options, numbers
 from bioqa.cli.output import echo, note, print_json, progress_bar
 from bioqa.cli.rerank_options import RerankerOptions, reranker_options
-from bioqa.cli.search_options import search_options, take_search_options
+from bioqa.cli.search_options import filter_options, report_filters, search_options, take_filters, take_search_options
 from bioqa.errors import UsageError
 from bioqa.pipeline.options import PipelineOptions
+from bioqa.retrieve.options import SearchOptions
 from bioqa.types import Question
 
 if TYPE_CHECKING:
+    from bioqa.evaluate.tune_bm25 import Tuning
     from bioqa.evaluate.tune_weight import WeightTuning
     from bioqa.io.trec import Qrels
     from bioqa.pipeline.pipeline import Pipeline
@@ -45,6 +47,39 @@ class _Data:
             raise UsageError("A collection of --suite has its own index, questions and judgements: give no others.")
 
 
+def _questions_options(*, required: bool) -> Callable[[Any], Any]:
+    return add_options(
+        click.option(
+            "--questions",
+            metavar="FILE",
+            required=required,
+            type=click.Path(path_type=Path),
+            help="Questions: BioASQ JSON, TSV or BEIR.",
+        ),
+        click.option(
+            "--qrels",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="Relevant articles, TREC or BEIR.  [default: BioASQ's gold documents]",
+        ),
+    )
+
+
+_validation_options = add_options(
+    click.option("--measure", default="ndcg@10", show_default=True, help="Measure to maximize."),
+    click.option(
+        "--folds",
+        metavar="N",
+        type=click.IntRange(min=2),
+        default=5,
+        show_default=True,
+        help="Folds of cross-validation.",
+    ),
+    click.option("--seed", metavar="N", type=int, default=42, show_default=True, help="Seed of the random folds."),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+)
+
+
 @click.command(
     name="tune",
     cls=Command,
@@ -52,18 +87,7 @@ class _Data:
     "bioqa tune --suite benchmarks/suites/scifact.toml --reranker models/mine",
 )
 @click.argument("index", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--questions",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Questions: BioASQ JSON, TSV or BEIR.",
-)
-@click.option(
-    "--qrels",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Relevant articles, TREC or BEIR.  [default: BioASQ's gold documents]",
-)
+@_questions_options(required=False)
 @click.option(
     "--suite",
     metavar="FILE",
@@ -80,19 +104,14 @@ class _Data:
 @click.option(
     "--weights", metavar="VALUES", callback=numbers, default=WEIGHTS, show_default=True, help="Weights to try."
 )
-@click.option("--measure", default="ndcg@10", show_default=True, help="Measure to maximize.")
 @click.option(
     "--rerank-depth",
     metavar="N",
     type=click.IntRange(min=1),
     help="Candidates to rerank.  [default: 50 on CPU, 100 on GPU]",
 )
-@click.option(
-    "--folds", metavar="N", type=click.IntRange(min=2), default=5, show_default=True, help="Folds of cross-validation."
-)
-@click.option("--seed", metavar="N", type=int, default=42, show_default=True, help="Seed of the random folds.")
+@_validation_options
 @click.option("--write", is_flag=True, help="Store the weight in the model folder's bioqa.json.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @reranker_options
 @search_options
 def command(
@@ -220,7 +239,7 @@ def _print(found: "WeightTuning") -> None:
         f"{found.current_weight:g}: {found.current:.4f}, {format_p_value(found.p_current)} (paired t-tests)."
     )
     if found.held_out <= found.current:
-        echo(f"On unseen questions the tuned weight is no better than the model's {found.current_weight:g}.")
+        echo(f"On unseen questions the tuned weight does no better than the model's own, {found.current_weight:g}.")
     elif found.p_current > 0.05:
         echo("The gain over the model's weight is not statistically significant.")
     echo(
@@ -239,3 +258,112 @@ def _write(folder: Path, found: "WeightTuning", where: str) -> None:
         first_stage_weights_tried={f"{point.weight:g}": round(point.mean, 4) for point in found.grid},
     )
     note(f"Stored first_stage_weight {found.best.weight:g} in {folder / SETTINGS_FILE}.")
+
+
+@click.command(
+    name="tune", cls=Command, example="bioqa index tune indexes/demo --questions questions.json --k1 0.6,0.9,1.2"
+)
+@click.argument("index", type=click.Path(path_type=Path))
+@_questions_options(required=True)
+@click.option(
+    "--k1",
+    metavar="VALUES",
+    callback=numbers,
+    default="0.4,0.6,0.9,1.2,1.5,2",
+    show_default=True,
+    help="Values of k1 to try.",
+)
+@click.option(
+    "--b",
+    metavar="VALUES",
+    callback=numbers,
+    default="0.1,0.2,0.3,0.4,0.5,0.6,0.75,0.9",
+    show_default=True,
+    help="Values of b to try.",
+)
+@click.option(
+    "--top", metavar="N", type=click.IntRange(min=1), default=100, show_default=True, help="Results per question."
+)
+@_validation_options
+@filter_options
+def bm25_command(
+    index: Path,
+    questions: Path,
+    qrels: Path | None,
+    k1: tuple[float, ...],
+    b: tuple[float, ...],
+    measure: str,
+    top: int,
+    folds: int,
+    seed: int,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Tune BM25's k1 and b on questions with known relevant articles.
+
+    All pairs of the values are tried. Cross-validation estimates the gain: for each fold of the questions, the values are chosen
+    on the other folds.
+    """
+    from bioqa.corpus.qrels import read_qrels
+    from bioqa.corpus.questions import read_questions
+    from bioqa.evaluate.measures import COMPILING
+    from bioqa.evaluate.ranking import notify_compilation
+    from bioqa.evaluate.tune_bm25 import tune_bm25
+    from bioqa.index.reader import Index
+    from bioqa.retrieve.bm25 import BM25Retriever
+
+    search = SearchOptions(filters=take_filters(given))
+    asked, judged = read_questions(questions), read_qrels(qrels or questions)
+    with (
+        Index(index) as opened,
+        notify_compilation(lambda: note(COMPILING)),
+        progress_bar("settings", len(k1) * len(b)) as bar,
+    ):
+        retriever = BM25Retriever(opened)
+        found = tune_bm25(
+            retriever,
+            asked,
+            judged,
+            k1s=k1,
+            bs=b,
+            measure=measure,
+            top=top,
+            folds=folds,
+            seed=seed,
+            filters=search.filters,
+            advance=bar.update,
+        )
+        report_filters(retriever, search)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        _print_bm25(found)
+
+
+def _print_bm25(found: "Tuning") -> None:
+    from bioqa.evaluate.significance import format_p_value
+
+    bs = sorted({point.b for point in found.grid})
+    scores = {(point.k1, point.b): point.mean for point in found.grid}
+    echo(f"{found.measure}, mean over {found.questions:,} questions:")
+    echo("  k1 \\ b " + "".join(f"{b:>9g}" for b in bs))
+    for k1 in sorted({point.k1 for point in found.grid}):
+        echo(f"  {k1:<7g}" + "".join(f"{scores[k1, b]:>9.4f}" for b in bs))
+    echo("Chosen on the other folds and measured on the held-out fold, compared with the default:")
+    for number, fold in enumerate(found.folds, start=1):
+        values = f"k1 {fold.k1:g}, b {fold.b:g}"
+        echo(
+            f"  fold {number}: {values:<16} {fold.held_out:.4f}, default {fold.default:.4f} ({fold.questions:,} questions)"
+        )
+    echo(
+        f"Held out: {found.held_out:.4f}; default (k1 {found.default_k1:g}, b {found.default_b:g}): {found.default:.4f}; "
+        f"{format_p_value(found.p)} (paired t-test)."
+    )
+    if found.held_out <= found.default:
+        echo("On unseen questions the tuned values are no better: keep the default.")
+    elif found.p > 0.05:
+        echo("The gain is not statistically significant.")
+    echo(
+        f"Best on all questions: --k1 {found.best.k1:g} --b {found.best.b:g} ({found.best.mean:.4f}, optimistic: tuned on the "
+        "same questions)."
+    )

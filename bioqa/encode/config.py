@@ -40,7 +40,7 @@ class EncoderConfig:
 
     ``model`` is the transformer with its pooling. The pooled vectors go through ``dense`` and are normalized to length 1 if
     ``normalize``. ``query_prompt`` and ``article_prompt`` are prepended to texts. Vectors are compared by ``similarity`` (in
-    ``SIMILARITIES``). ``files`` are the folders with the modules' own files.
+    ``SIMILARITIES``). ``folders`` are those with the modules' own files.
     """
 
     model: ModelConfig

@@ -63,7 +63,7 @@ class Encoder:
 
         Raises:
             ModelError: the model is not found, not usable, or not supported by the engine.
-            SetupError: there is no such device.
+            SetupError: the device does not exist.
             UsageError: another argument is invalid.
         """
         check_type("name_or_path", name_or_path, str, os.PathLike, NoneType)

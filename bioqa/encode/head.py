@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bioqa.errors import ModelError, first_line
 from bioqa.rerank.model_folder.files import WEIGHTS_FILE, check_files, read_json_object
+from bioqa.rerank.model_folder.modules import check_module_weights
 
 Vectors = NDArray[np.float32]
 
@@ -48,11 +49,7 @@ def read_dense(model: str, folder: Path) -> Dense:
     from safetensors.numpy import load_file
 
     what = f"The module {folder.name} of {model[0].lower()}{model[1:]}"
-    if not (folder / WEIGHTS_FILE).is_file():
-        raise ModelError(
-            f"{what} has no {WEIGHTS_FILE}; other formats can run code when opened, so save the model with save_pretrained on a "
-            "machine where you trust it."
-        )
+    check_module_weights(what, folder)
     check_files(what, folder)
     settings = read_json_object(folder / "config.json") or {}
     activation = str(settings.get("activation_function", DEFAULT_ACTIVATION))

@@ -31,9 +31,8 @@ ID, TITLE, CONTENTS, RAW = "id", "title", "contents", "raw"
 DATE, ENTERED, MISSING = "date", "entered", "lacks"
 MARK, NOTICE, VECTOR = "mark", "notice", "vector"
 FILTER_FIELDS = ("journal", "mesh", "type", "language", "author", "major_topic")
-EXACT_FIELDS = (*FILTER_FIELDS, MARK, "pmcid", "doi", NOTICE)
 FACET_FIELDS = ("journal", "mesh", "type", "language", "author")
-"""The columns of ``to_row`` with exact values and with the values to count, in the order of ``DocumentWriter``."""
+"""The fields to filter by and those whose values are counted, in the order of their columns in ``DocumentWriter``."""
 FACETS = ("year", *FACET_FIELDS)
 """What the articles that match can be counted by: the year of publication, and the fields with values to count."""
 _APART = {"id", "title", "abstract", "sections", "authors", "links"}

@@ -12,6 +12,17 @@ from bioqa.index.jvm import cast, java
 
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 _LAST_DAY = 99991231
+FIELD_NAMES = {
+    DATE: "publication date",
+    ENTERED: "date of entry into PubMed",
+    "journal": "journal",
+    "mesh": "MeSH heading",
+    "type": "publication type",
+    "language": "language",
+    "author": "author",
+    "major_topic": "major topic",
+}
+"""Field that articles can lack or be filtered on → what it is called."""
 _HEADINGS = ("mesh", "major_topic")
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from bioqa.arguments import check_count, check_items, check_type
 from bioqa.errors import QuestionError, UsageError
 from bioqa.index.document import FACETS
+from bioqa.index.filters import FIELD_NAMES
 from bioqa.retrieve.options import SearchOptions
 from bioqa.types import Article, Candidate
 
@@ -38,6 +39,11 @@ class UnknownValue(NamedTuple):
     field: str
     value: str
     nearest: str = ""
+
+    def __str__(self) -> str:
+        """What to tell the user."""
+        advice = f"Did you mean {self.nearest!r}?" if self.nearest else "A value must match as a whole, ignoring case."
+        return f"No article in the index has the {FIELD_NAMES[self.field]} {self.value!r}. {advice}"
 
 
 class MissingField(NamedTuple):

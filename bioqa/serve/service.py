@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bioqa.errors import BioqaError, UsageError
+from bioqa.index.filters import FIELD_NAMES
 from bioqa.pipeline.answer import Answer, Ranked
 from bioqa.pipeline.options import PipelineOptions
 from bioqa.pipeline.pipeline import Pipeline
@@ -266,19 +267,6 @@ def index_names(indexes: Sequence[str | Path]) -> dict[str, Path]:
     return found
 
 
-FIELD_NAMES = {
-    "date": "publication date",
-    "entered": "date of entry into PubMed",
-    "journal": "journal",
-    "mesh": "MeSH heading",
-    "type": "publication type",
-    "language": "language",
-    "author": "author",
-    "major_topic": "major topic",
-}
-"""Fields that articles can be filtered on → what they are called."""
-
-
 def warnings(answer: Answer) -> list[str]:
     """What a reader of the answer should know: retracted hits, unknown filter values, articles that a filter cannot judge."""
     found = []
@@ -288,14 +276,10 @@ def warnings(answer: Answer) -> list[str]:
             found.append(f"{hit.article.id} (rank {hit.rank}) is retracted.")
         else:
             found += [f"{hit.article.id} (rank {hit.rank}): {mark}." for mark in marks if mark != "corrected"]
-    for field, value, nearest in answer.unknown_filter_values:
-        name = FIELD_NAMES.get(field, field)
-        advice = f"Did you mean {nearest!r}?" if nearest else "A value must match as a whole, ignoring case."
-        found.append(f"No article in the index has the {name} {value!r}. {advice}")
+    found += map(str, answer.unknown_filter_values)
     for field, articles in answer.missing_fields:
-        name = FIELD_NAMES.get(field, field)
         newest = "; the newest articles often have none yet" if field in ("mesh", "major_topic") else ""
-        found.append(f"The filter left out {articles:,} matching articles that have no {name}{newest}.")
+        found.append(f"The filter left out {articles:,} matching articles that have no {FIELD_NAMES[field]}{newest}.")
     if answer.coverage.truncated:
         were = "was" if answer.coverage.truncated == 1 else "were"
         found.append(

@@ -49,6 +49,15 @@ def read_modules(folder: Path) -> list[tuple[str, str]]:
     return modules
 
 
+def check_module_weights(what: str, folder: Path) -> None:
+    """Raise ModelError, naming the module ``what``, if it has no safetensors weights."""
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise ModelError(
+            f"{what} has no {WEIGHTS_FILE}; other formats can run code when opened, so save the model with save_pretrained on a "
+            "machine where you trust it."
+        )
+
+
 def read_head(name: str, folder: Path) -> tuple[HeadModule, ...]:
     """The modules after the Transformer; empty for a classifier.
 
@@ -62,11 +71,8 @@ def read_head(name: str, folder: Path) -> tuple[HeadModule, ...]:
             raise ModelError(f"{what} is missing; fetch the model again.")
         check_files(what, own)
         settings = read_json_object(own / "config.json") or {}
-        if kind in WITH_WEIGHTS and not (own / WEIGHTS_FILE).is_file():
-            raise ModelError(
-                f"{what} has no {WEIGHTS_FILE}; other formats can run code when opened, so save the model with save_pretrained on "
-                "a machine where you trust it."
-            )
+        if kind in WITH_WEIGHTS:
+            check_module_weights(what, own)
         if kind == "Dense" and settings.get("activation_function") not in (None, *ACTIVATIONS):
             raise ModelError(f"{what} has the unknown activation {str(settings['activation_function'])[:100]!r}.")
         if kind == "Pooling" and settings.get("include_prompt") is False:
