@@ -17,7 +17,8 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 
 from bioqa.corpus.sentences import sentences
-from bioqa.serve.mcp_server import _fitting, create_mcp_server
+from bioqa.serve.mcp_results import _fitting
+from bioqa.serve.mcp_server import create_mcp_server
 from bioqa.serve.service import Service
 from bioqa.serve.work import Work
 from tests.serve.conftest import serving
@@ -536,7 +537,7 @@ def test_an_index_that_cannot_be_opened_is_told(bioqa, tmp_path):
 
 def test_no_result_is_longer_than_allowed_even_without_articles():
     from bioqa.serve.errors import InvalidError
-    from bioqa.serve.mcp_server import ArticlesResult
+    from bioqa.serve.mcp_results import ArticlesResult
 
     result = ArticlesResult(
         index="i", documents=1, generation=1, snapshot="", articles=[], not_found=["x" * 900], deferred=[]
