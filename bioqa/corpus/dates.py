@@ -2,7 +2,6 @@
 
 import calendar
 import re
-from functools import lru_cache
 
 _MONTHS = [
     "january",
@@ -30,7 +29,6 @@ _NUMERIC = re.compile(
 )
 
 
-@lru_cache(maxsize=10_000)
 def date_from_parts(year: str, month: str = "", day: str = "") -> str:
     """A date from a year, a month (number or English name, also abbreviated) and a day; invalid parts are dropped."""
     year = year.strip()

@@ -75,14 +75,17 @@ def score_pairs_file(
         changed = checkpoint.resume(header)
         if changed and note:
             note(f"The settings of the unfinished scoring changed ({', '.join(changed)}); starting over.")
-        known = [record["scores"] for record in checkpoint]
+        done = sum(1 for _ in checkpoint)
+        known = iter(checkpoint)
         with replacing(out) as part, closing(ParquetWriter(str(part), fields, compression="zstd")) as writer:
             for number, batch in enumerate(_chunks(path)):
-                if number == len(known):
-                    known.append(_scores(batch, teachers))
-                    checkpoint.append({"scores": known[number]})
+                if number < done:
+                    scores = next(known)["scores"]
+                else:
+                    scores = _scores(batch, teachers)
+                    checkpoint.append({"scores": scores})
                 with output_errors(out):
-                    writer.write_batch(_with_scores(batch, known[number]))
+                    writer.write_batch(_with_scores(batch, scores))
                 rows += batch.num_rows
                 if progress:
                     progress(batch.num_rows)
